@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * cap.h: what a capability is. balance, net, guard and trace are four values of struct cap_ops.
+ *
+ * The agent drives it: open once; apply the whole wanted state, again whenever that changes; poll
+ * every few milliseconds; tick once a second; close. A capability never learns which host it runs on,
+ * never logs and never exits.
+ */
+#ifndef SKEP_CAP_CAP_H
+#define SKEP_CAP_CAP_H
+
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/err.h"
+#include "cap/conf.h"
+
+struct host;
+struct who;
+struct store;
+struct store_table;
+
+struct cap_env {
+	struct host *host;
+	struct who *who;
+	struct store *store;
+	/*
+	 * Something happened: @event is "process.exec", "connection.close", "dns" ...; the row is
+	 * open for the duration of the call. Allocates nothing where nobody listens.
+	 */
+	void (*emit)(void *arg, const char *event, const struct store_table *t,
+		     const uint64_t *row);
+	void *emit_arg;
+};
+
+enum cap_metric_type { CAP_COUNTER, CAP_GAUGE };
+
+/* One sample: name is "skep_guard_events_total", labels is "kind=\"exec\"" or "". */
+typedef void (*cap_count_fn)(void *arg, const char *name, enum cap_metric_type type,
+			     const char *help, const char *labels, double value);
+
+/* How a part of a capability does on this host, for `skep status`. */
+struct cap_report {
+	const char *what;   /* "processes", "accepted connections' owner" ... */
+	bool ready;
+	char how[160];	    /* the hook in use, or the reason it is missing */
+	const char *fix;    /* NULL when ready */
+};
+
+struct cap_ops {
+	const char *name;
+	const char *doc;
+	const struct conf_field *fields; /* its part of the Agent resource, spec.<name> */
+	unsigned n_fields;
+	size_t spec_size;
+
+	/** open() - tables and state; loads nothing yet. */
+	int (*open)(void **out, const struct cap_env *env, struct skep_err *err);
+	/** apply() - make @spec (checked, defaults filled in) true, entirely or not at all. */
+	int (*apply)(void *cap, const void *spec, struct skep_err *err);
+	/** poll() - take what the rings hold. Return: events taken. */
+	unsigned (*poll)(void *cap);
+	/** fd() - readable when a ring is filling faster than the poll; -1: none. */
+	int (*fd)(void *cap);
+	/** tick() - once a second: sample, expire. */
+	void (*tick)(void *cap, uint64_t boot_now);
+	void (*count)(void *cap, cap_count_fn fn, void *arg);
+	/** lost() - events that did not reach the tables, for whatever reason, since the start. */
+	uint64_t (*lost)(void *cap);
+	void (*report)(void *cap, void (*fn)(void *arg, const struct cap_report *r), void *arg);
+	void (*close)(void *cap);
+};
+
+extern const struct cap_ops guard_ops, trace_ops;
+
+/* All capabilities of this build, NULL at the end; defined by the agent's caps.c. */
+extern const struct cap_ops *const cap_all[];
+
+#endif
