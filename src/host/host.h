@@ -22,7 +22,7 @@ enum host_feature_id {
 };
 
 struct host_feature {
-	const char *name; /* tp_btf, fentry, kprobe, lsm, ringbuf, iter/task ... */
+	const char *name; /* tp_btf, fentry, kprobe, lsm, ringbuf, iter_task ... */
 	const char *use;  /* what skep does with it */
 	bool ready;
 	char reason[160]; /* why it is not ready: errno and the kernel's words; "" when ready */
@@ -36,13 +36,19 @@ struct host;
  *
  * Probes nothing yet; features are tried when first asked for.
  *
+ * Needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+ *
  * Return: 0, -EPERM (not root, or capabilities missing: @err names them and how to get them),
  * -ENOENT (no BTF at /sys/kernel/btf/vmlinux), -ENOSYS (no bpf(2)).
  */
 int host_open(struct host **out, struct skep_err *err);
 void host_free(struct host *h);
 
-/** host_has() - tried at the first call. */
+/**
+ * host_has() - tried at the first call, in microseconds to (uprobe) 0.2 s.
+ *
+ * Ask before capabilities are given up: later a feature not yet tried is found not ready.
+ */
 bool host_has(struct host *h, enum host_feature_id id);
 /** host_feature() - the same with its reason; borrowed from @h. */
 const struct host_feature *host_feature(struct host *h, enum host_feature_id id);
@@ -56,14 +62,21 @@ bool host_btf_func(struct host *h, const char *name);
 bool host_btf_trace(struct host *h, const char *name);
 
 /**
- * host_bpf_log() - what libbpf and the verifier said since the last call, cut to the last @cap bytes.
+ * host_bpf_log() - what libbpf and the verifier said since the last call, cut to the last 16 KiB.
  *
- * libbpf's output is kept, never printed. Return: borrowed, "" when nothing was said.
+ * From host_open() on libbpf's output is kept, never printed; one buffer a process, one thread.
+ * Return: borrowed until the next call, "" when nothing was said.
  */
 const char *host_bpf_log(void);
 
 /* Clocks. Kernel events carry CLOCK_BOOTTIME ns; tables carry ns since the Unix epoch. */
 uint64_t host_boot_now(void);
+/**
+ * host_wall() - boot time as wall time by the distance of the clocks now.
+ *
+ * A step of the wall clock is followed within a second; below 1 ms nothing moves, so that converting
+ * one boot time again gives the same wall time. Any thread.
+ */
 int64_t host_wall(uint64_t boot_ns);
 
 #endif
