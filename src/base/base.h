@@ -25,7 +25,7 @@
 
 #define cleanup(fn)	   __attribute__((cleanup(fn)))
 #define printf_like(f, a)  __attribute__((format(printf, f, a)))
-#define unused		   __attribute__((unused))
+#define maybe_unused	   __attribute__((unused))
 #define array_size(a)	   (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 

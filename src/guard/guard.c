@@ -202,7 +202,7 @@ static uint64_t guard_lost(void *cap)
 	return sum.lost[GUARD_FORK] + sum.lost[GUARD_EXEC] + sum.lost[GUARD_EXIT] + g->refused;
 }
 
-static void guard_tick(void *cap, uint64_t boot_now unused)
+static void guard_tick(void *cap, uint64_t boot_now maybe_unused)
 {
 	struct guard *g = cap;
 	uint64_t lost = guard_lost(g);
