@@ -226,7 +226,7 @@ int attach_cgroup(const struct attach_to *a, struct skep_err *err)
 	return rc ? attach_fail(err, rc, "asking who is attached") : 0;
 }
 
-int attach_tcx(const struct attach_to *a unused, struct skep_err *err)
+int attach_tcx(const struct attach_to *a maybe_unused, struct skep_err *err)
 {
 	int rc = queried(LOOPBACK, TCX_INGRESS);
 
@@ -234,7 +234,7 @@ int attach_tcx(const struct attach_to *a unused, struct skep_err *err)
 }
 
 /* A kernel with netkit answers that lo is not one (ENXIO); others do not know the question. */
-int attach_netkit(const struct attach_to *a unused, struct skep_err *err)
+int attach_netkit(const struct attach_to *a maybe_unused, struct skep_err *err)
 {
 	int rc = queried(LOOPBACK, NETKIT_PRIMARY);
 
