@@ -145,7 +145,7 @@ static bool is_loopback(const uint8_t a[16])
 	return is_mapped(AF_INET6, a) ? a[12] == 127 : !memcmp(a, one, 16);
 }
 
-static void tuple_of(struct tuple *out, const struct trace_ends *e, uint32_t netns, unsigned proto)
+static void tuple_of(struct tuple *out, const struct trace_ends *e, unsigned proto)
 {
 	memset(out, 0, sizeof(*out));
 	widen(out->local, e->family, e->local);
@@ -154,7 +154,7 @@ static void tuple_of(struct tuple *out, const struct trace_ends *e, uint32_t net
 	out->remote_port = e->remote_port;
 	out->proto = proto;
 	if (is_loopback(out->local) || is_loopback(out->remote)) /* C2 */
-		out->netns = netns;
+		out->netns = e->netns;
 }
 
 /* ---- the pool ------------------------------------------------------------------------------- */
@@ -387,7 +387,7 @@ static struct conn *tcp_begin(struct conn_table *t, const struct trace_tcp *e, c
 
 	if (!c)
 		return NULL;
-	tuple_of(&c->tuple, &e->ends, e->ends.netns, IPPROTO_TCP);
+	tuple_of(&c->tuple, &e->ends, IPPROTO_TCP);
 	c->owner = e->mark.owner;
 	c->in = e->mark.flags & TRACE_IN;
 	c->state = e->state;
@@ -526,7 +526,7 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 {
 	struct trace_owner owner = f->owner;
 	struct conn *c = conn_find(t, key);
-	const struct who_process *p;
+	struct trace_ends ends = key->ends;
 	bool fresh = !c;
 
 	if (!c) {
@@ -535,9 +535,9 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 			return;
 		c->owner = owner;
 		c->in = f->flags & TRACE_IN;
-		p = process_of(t, c);
-		tuple_of(&c->tuple, &key->ends, p ? p->netns : 0, IPPROTO_UDP);
-		begin_row(t, c, &key->ends, f->opened, "event");
+		ends.netns = f->netns;
+		tuple_of(&c->tuple, &ends, IPPROTO_UDP);
+		begin_row(t, c, &ends, f->opened, "event");
 	}
 	update(t, c, sent, CONN_BYTES_SENT, f->bytes_sent);
 	update(t, c, received, CONN_BYTES_RECEIVED, f->bytes_received);

@@ -112,7 +112,7 @@ static void on_question(struct dnslog *l, const struct trace_dns *e)
 	struct store_cell cells[DNS_COLUMNS] = { 0 };
 	const struct dns_message *m = &l->message;
 	struct waiting *w = slot(l, e->cookie, m->id);
-	char comm[WHO_COMM_MAX], server[46], type[16];
+	char comm[WHO_COMM_MAX], server[46], type[DNS_LABEL_MAX];
 
 	if (w->row && w->cookie == e->cookie && w->id == m->id && w->type == m->type)
 		return; /* asked again */
@@ -144,6 +144,7 @@ static void on_answer(struct dnslog *l, const struct trace_dns *e)
 {
 	const struct dns_message *m = &l->message;
 	struct waiting *w = slot(l, e->cookie, m->id);
+	char rcode[DNS_LABEL_MAX];
 	size_t n;
 
 	learn(l, e);
@@ -151,7 +152,7 @@ static void on_answer(struct dnslog *l, const struct trace_dns *e)
 		return;
 	n = dns_answers_text(m, l->text, sizeof(l->text));
 	store_set(l->rows, &w->row, DNS_ENDED, STORE_NUM(host_wall(e->head.time)));
-	store_set(l->rows, &w->row, DNS_RCODE, STORE_STRZ(dns_rcode_name(m->rcode)));
+	store_set(l->rows, &w->row, DNS_RCODE, STORE_STRZ(dns_rcode_name(m->rcode, rcode)));
 	if (n)
 		store_set(l->rows, &w->row, DNS_ANSWERS, STORE_TEXT(l->text, n));
 	if (m->n_answers)
@@ -165,7 +166,7 @@ void dnslog_event(struct dnslog *l, const struct trace_dns *e)
 {
 	size_t n = min(e->captured, (uint32_t)TRACE_DNS_BYTES);
 
-	if (dns_parse(e->data, n, &l->message)) {
+	if (dns_parse(e->data, n, e->len, &l->message)) {
 		l->stat.malformed++;
 		return;
 	}

@@ -236,6 +236,7 @@ int scan(struct bpf_iter__task_file *ctx)
 	own(&m->owner, task);
 	m->opened = bpf_ktime_get_boot_ns();
 	m->flags = TRACE_OLD;
+	m->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
 	t.state = sk->__sk_common.skc_state;
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;

@@ -38,7 +38,7 @@ struct trace_mark {
 	struct trace_owner owner;
 	__u64 opened; /* ns of CLOCK_BOOTTIME */
 	__u32 flags;
-	__u32 pad;
+	__u32 netns; /* UDP: inode number; TCP has it in its ends */
 };
 
 /* Both ends, in network byte order but for ports. IPv4 in the first four bytes. */
@@ -83,7 +83,7 @@ struct trace_flow {
 	__u64 bytes_sent, bytes_received;
 	__u64 packets_sent, packets_received;
 	__u32 flags; /* TRACE_OUT or TRACE_IN, by the first datagram */
-	__u32 pad;
+	__u32 netns; /* inode number, 0: not known; the key's is 0 */
 };
 
 struct trace_dns {
@@ -103,7 +103,7 @@ struct trace_count {
 };
 
 #ifndef __bpf__
-_Static_assert(sizeof(struct trace_tcp) == 176, "trace_tcp crosses to user space");
+_Static_assert(sizeof(struct trace_tcp) == 160, "trace_tcp crosses to user space");
 _Static_assert(sizeof(struct trace_flow_key) == 56, "trace_flow_key is a map key: no holes");
 _Static_assert(sizeof(struct trace_flow) == 88, "trace_flow crosses to user space");
 #endif

@@ -64,6 +64,7 @@ int on_create(struct bpf_sock *ctx)
 	own(&m->owner, bpf_get_current_task_btf());
 	m->opened = bpf_ktime_get_boot_ns();
 	m->flags = TRACE_CREATED;
+	m->netns = BPF_CORE_READ(bpf_get_current_task_btf(), nsproxy, net_ns, ns.inum);
 	return 1;
 }
 
@@ -126,7 +127,7 @@ static __always_inline struct trace_mark *mark_of(struct __sk_buff *skb)
 }
 
 /* A datagram leaves in its sender's context: the first sender owns the socket. */
-static __always_inline void owner_of(struct __sk_buff *skb, struct trace_owner *o, int egress)
+static __always_inline void owner_of(struct __sk_buff *skb, struct trace_flow *f, int egress)
 {
 	struct trace_mark *m = mark_of(skb);
 
@@ -136,11 +137,12 @@ static __always_inline void owner_of(struct __sk_buff *skb, struct trace_owner *
 		own(&m->owner, bpf_get_current_task_btf());
 		m->flags |= TRACE_OWNED;
 	}
-	*o = m->owner;
+	f->owner = m->owner;
+	f->netns = m->netns;
 }
 
 static __always_inline void dns(struct __sk_buff *skb, struct trace_flow_key *key,
-				struct trace_owner *owner, __u32 off, __u64 now)
+				struct trace_flow *f, __u32 off, __u64 now)
 {
 	struct trace_dns *e;
 	__u32 len = skb->len - off, n = len;
@@ -155,7 +157,8 @@ static __always_inline void dns(struct __sk_buff *skb, struct trace_flow_key *ke
 	e->head.pad = 0;
 	e->cookie = key->cookie;
 	e->ends = key->ends;
-	e->owner = *owner;
+	e->ends.netns = f->netns;
+	e->owner = f->owner;
 	e->len = len;
 	if (n > TRACE_DNS_BYTES)
 		n = TRACE_DNS_BYTES;
@@ -183,7 +186,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int egress)
 	if (!f)
 		return;
 	if (!f->owner.pid || !(f->flags & TRACE_OWNED)) {
-		owner_of(skb, &f->owner, egress);
+		owner_of(skb, f, egress);
 		if (egress)
 			f->flags |= TRACE_OWNED;
 	}
@@ -192,7 +195,7 @@ static __always_inline void datagram(struct __sk_buff *skb, int egress)
 	__sync_fetch_and_add(egress ? &f->bytes_sent : &f->bytes_received, bytes);
 	__sync_fetch_and_add(egress ? &f->packets_sent : &f->packets_received, packets);
 	if (key.ends.remote_port == DNS_PORT)
-		dns(skb, &key, &f->owner, off, now);
+		dns(skb, &key, f, off, now);
 }
 
 static __always_inline int is_udp(struct __sk_buff *skb)
