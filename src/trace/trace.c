@@ -423,7 +423,7 @@ static void say(report_fn fn, void *arg, const char *what, bool ready, const cha
 {
 	struct cap_report r = { .what = what, .ready = ready, .fix = ready ? NULL : fix };
 
-	snprintf(r.how, sizeof(r.how), "%s", how);
+	snprintf(r.how, sizeof(r.how), "%.*s", (int)sizeof(r.how) - 1, how);
 	fn(arg, &r);
 }
 
