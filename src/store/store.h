@@ -45,19 +45,19 @@ struct store_def {
 /* One cell. A default-initialized cell is NULL. */
 struct store_cell {
 	bool set;
-	uint32_t len;  /* of str */
-	int64_t num;   /* STORE_INT */
+	uint32_t len;	 /* of str */
+	int64_t num;	 /* STORE_INT */
 	const char *str; /* STORE_STR; copied by the store */
 };
 
-#define STORE_NUM(v)	  ((struct store_cell){ .set = true, .num = (int64_t)(v) })
-#define STORE_TEXT(s, n)  ((struct store_cell){ .set = true, .str = (s), .len = (uint32_t)(n) })
-#define STORE_NONE	  ((struct store_cell){ .set = false })
+#define STORE_NUM(v)	 ((struct store_cell){.set = true, .num = (int64_t)(v)})
+#define STORE_TEXT(s, n) ((struct store_cell){.set = true, .str = (s), .len = (uint32_t)(n)})
+#define STORE_NONE	 ((struct store_cell){.set = false})
 /* A C string; NULL and "" become NULL. */
-#define STORE_STRZ(s)                                                                              \
-	({                                                                                         \
-		const char *s_ = (s);                                                              \
-		s_ && *s_ ? STORE_TEXT(s_, strlen(s_)) : STORE_NONE;                               \
+#define STORE_STRZ(s)                                               \
+	({                                                          \
+		const char *s_ = (s);                               \
+		s_ &&*s_ ? STORE_TEXT(s_, strlen(s_)) : STORE_NONE; \
 	})
 
 struct store;
@@ -106,12 +106,13 @@ struct store_stat {
 	uint64_t appended; /* since the start */
 	uint64_t dropped;  /* fallen out, oldest first */
 	uint64_t dropped_open;
-	size_t bytes;	   /* memory taken */
+	size_t bytes; /* memory taken */
 };
 
 /** store_each() - call @fn for each table in the order they were added. */
-void store_each(struct store *s, void (*fn)(void *arg, const struct store_def *def,
-					    const struct store_stat *stat), void *arg);
+void store_each(struct store *s,
+		void (*fn)(void *arg, const struct store_def *def, const struct store_stat *stat),
+		void *arg);
 
 /* ---- SQL ---------------------------------------------------------------------------------- */
 
@@ -147,8 +148,8 @@ struct store_sql_limits {
  * Return: 0; -EINVAL with SQLite's message for bad SQL; -ETIME; what the sink returned.
  */
 int store_sql(struct store *s, const char *sql, const char *const *params, unsigned n_params,
-	      const struct store_sql_limits *limits, const struct store_sink *sink,
-	      bool *truncated, struct skep_err *err);
+	      const struct store_sql_limits *limits, const struct store_sink *sink, bool *truncated,
+	      struct skep_err *err);
 
 /** store_view() - a named SELECT, for use in store_sql(); static strings. */
 int store_view(struct store *s, const char *name, const char *sql, struct skep_err *err);
