@@ -23,7 +23,10 @@ struct who_id {
 	uint64_t start; /* ns of CLOCK_BOOTTIME */
 };
 
-/* One cgroup, never freed while the agent lives unless unused for long; strings "" where unknown. */
+/*
+ * One cgroup; strings "" where unknown. It stays while a process of the table points to it; others
+ * borrow it, and its strings, until the next who_expire().
+ */
 struct who_cgroup {
 	uint64_t id;		 /* kernfs id in the cgroup2 hierarchy */
 	const char *path;	 /* from the hierarchy's root, begins with '/' */
@@ -44,7 +47,7 @@ struct who_process {
 	uint64_t row;	 /* guard's handle of its row in the table "process" */
 	uint32_t netns;	 /* inode number */
 	uint32_t flags;	 /* guard's */
-	const struct who_cgroup *cgroup; /* never NULL */
+	const struct who_cgroup *cgroup; /* never NULL; set by guard from who_cgroup_get() */
 	char comm[WHO_COMM_MAX];	 /* escaped */
 };
 
@@ -60,14 +63,22 @@ void who_free(struct who *w);
 /**
  * who_process_add() - a process was born or found; finds it where it is known already.
  *
- * Return: borrowed until who_expire() after its end; NULL when max_processes live (counted).
+ * A living process of the same pid with an older start is ended (its exit was lost); one with a
+ * younger start makes the added one an ended one. When the table is full the process that ended
+ * first makes room, before its grace is over.
+ *
+ * Return: borrowed while it lives, and from its end on until the next who_expire() or
+ * who_process_add(); NULL when max_processes live (counted).
  */
 struct who_process *who_process_add(struct who *w, struct who_id id);
 struct who_process *who_process_find(struct who *w, struct who_id id);
 /** who_process_alive() - the living process of that pid, or NULL. */
 struct who_process *who_process_alive(struct who *w, uint32_t pid);
 void who_process_end(struct who *w, struct who_process *p, uint64_t boot_ns);
-/** who_expire() - forget what ended before @boot_ns - WHO_GRACE_NS. Call about once a second. */
+/**
+ * who_expire() - forget what ended before @boot_ns - WHO_GRACE_NS, and cgroups nobody is in; look
+ * again for names of containers that were not on disk yet. Call about once a second.
+ */
 void who_expire(struct who *w, uint64_t boot_ns);
 void who_each(struct who *w, void (*fn)(void *arg, struct who_process *p), void *arg);
 
@@ -77,7 +88,10 @@ const char *who_service(const struct who_process *p);
 /**
  * who_cgroup_get() - the cgroup of that kernfs id, resolved on first use.
  * @id:  as bpf_get_current_cgroup_id() gives it
- * @pid: a process in it, for hosts whose containers live in cgroup v1 hierarchies; 0: none at hand
+ * @pid: a process in it, for hosts whose containers live in cgroup v1 hierarchies; 0: none at hand.
+ *       Where it is gone already and known here, it is taken to be where it last was, or its parent
+ *
+ * Needs CAP_DAC_READ_SEARCH; without it (and with @pid) /proc/<pid>/cgroup is read instead.
  *
  * Return: never NULL; one with path "" where it cannot be told.
  */
