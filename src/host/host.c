@@ -88,8 +88,8 @@ static int check_caps(struct skep_err *err)
 	if (!missing)
 		return 0;
 	if (missing == array_size(needed_caps))
-		return skep_fail(err, -EPERM, "skep up needs root: run it with sudo, or give it %s",
-				 names);
+		return skep_fail(err, -EPERM,
+				 "skep up needs root: run it with sudo, or give it " ALL_CAPS);
 	return skep_fail(err, -EPERM, "skep up lacks %s: run it with sudo, or give it %s too",
 			 names, missing == 1 ? "that" : "these");
 }
