@@ -32,7 +32,7 @@
 	"CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, " \
 	"CAP_SYS_RESOURCE"
 
-/* Without these skep is blind. CAP_SYS_RESOURCE only matters before Linux 5.11, for RLIMIT_MEMLOCK. */
+/* Without these skep is blind. CAP_SYS_RESOURCE matters only before Linux 5.11 (RLIMIT_MEMLOCK). */
 static const struct {
 	const char *name;
 	unsigned bit;
