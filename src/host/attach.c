@@ -175,8 +175,8 @@ int attach_uprobe_multi(const struct attach_to *a, struct skep_err *err)
 }
 
 /*
- * An LSM program attaches even where the kernel was booted without "bpf" in lsm= and never calls it.
- * So it is attached to getpgid(2)'s hook, where it sets map[0] and permits, and the hook is pulled.
+ * An LSM program attaches even where the kernel was booted without "bpf" in lsm= and never calls
+ * it. So it is attached to getpgid(2)'s hook, where it sets map[0] and permits, and the hook is pulled.
  */
 int attach_lsm(const struct attach_to *a, struct skep_err *err)
 {

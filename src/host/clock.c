@@ -2,8 +2,8 @@
 /*
  * Boot time to wall time.
  *
- * The distance between the two clocks is looked at no more than once a second, and the one in use is
- * replaced only when it is off by more than STEP: a settimeofday(2) or an NTP step is followed
+ * The distance between the two clocks is looked at no more than once a second, and the one in use
+ * is replaced only when it is off by more than STEP: a settimeofday(2) or an NTP step is followed
  * within a second, while slewing and the jitter of the measurement do not make two conversions of
  * one time differ.
  */

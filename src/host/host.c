@@ -32,7 +32,7 @@
 	"CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH, " \
 	"CAP_SYS_RESOURCE"
 
-/* Without these skep is blind. CAP_SYS_RESOURCE only matters before Linux 5.11, for RLIMIT_MEMLOCK. */
+/* Without these skep is blind. CAP_SYS_RESOURCE matters only before Linux 5.11 (RLIMIT_MEMLOCK). */
 static const struct {
 	const char *name;
 	unsigned bit;
@@ -88,8 +88,8 @@ static int check_caps(struct skep_err *err)
 	if (!missing)
 		return 0;
 	if (missing == array_size(needed_caps))
-		return skep_fail(err, -EPERM, "skep up needs root: run it with sudo, or give it %s",
-				 names);
+		return skep_fail(err, -EPERM,
+				 "skep up needs root: run it with sudo, or give it " ALL_CAPS);
 	return skep_fail(err, -EPERM, "skep up lacks %s: run it with sudo, or give it %s too",
 			 names, missing == 1 ? "that" : "these");
 }

@@ -74,8 +74,8 @@ uint64_t host_boot_now(void);
 /**
  * host_wall() - boot time as wall time by the distance of the clocks now.
  *
- * A step of the wall clock is followed within a second; below 1 ms nothing moves, so that converting
- * one boot time again gives the same wall time. Any thread.
+ * A step of the wall clock is followed within a second; below 1 ms nothing moves, so that
+ * converting one boot time again gives the same wall time. Any thread.
  */
 int64_t host_wall(uint64_t boot_ns);
 

@@ -7,7 +7,7 @@
 
 #define KEEP 16384
 
-/* libbpf has one print hook a process, so there is one buffer: the last KEEP bytes that were said. */
+/* libbpf has one print hook a process, so there is one buffer: the last KEEP bytes said. */
 static char said[KEEP + 1], told[KEEP + 1];
 static size_t said_len;
 

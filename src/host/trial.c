@@ -74,7 +74,7 @@ static const struct trial trials[HOST_FEATURE_COUNT] = {
 	[HOST_FENTRY] = {TRACING(BPF_TRACE_FENTRY, TEST_FUNC), PROG(RETURN(0)),
 			 .attach = attach_btf},
 	[HOST_FEXIT] = {TRACING(BPF_TRACE_FEXIT, TEST_FUNC), PROG(RETURN(0)), .attach = attach_btf},
-	[HOST_FMOD_RET] = {TRACING(BPF_MODIFY_RETURN, "bpf_modify_return_test"), PROG(RETURN(0)),
+	[HOST_FMOD_RET] = {TRACING(BPF_MODIFY_RETURN, "security_task_getpgid"), PROG(RETURN(0)),
 			   .attach = attach_btf},
 	[HOST_KPROBE] = {.type = BPF_PROG_TYPE_KPROBE,
 			 PROG(RETURN(0)),

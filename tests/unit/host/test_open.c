@@ -2,6 +2,7 @@
 /* Who may open a host, and what the others are told. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
