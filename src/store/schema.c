@@ -13,7 +13,7 @@ static const char ts_doc[] = "ts(time): time in ns since the epoch as text, ISO 
 static const char ago_doc[] = "ago(seconds): time so many seconds before the query began, in ns "
 			      "since the epoch";
 
-static void ts(sqlite3_context *ctx, int argc unused, sqlite3_value **argv)
+static void ts(sqlite3_context *ctx, int argc maybe_unused, sqlite3_value **argv)
 {
 	int64_t t = sqlite3_value_int64(argv[0]), ns = t % NS_PER_S;
 	time_t s = t / NS_PER_S;
@@ -31,7 +31,7 @@ static void ts(sqlite3_context *ctx, int argc unused, sqlite3_value **argv)
 	sqlite3_result_text(ctx, text, -1, SQLITE_TRANSIENT);
 }
 
-static void ago(sqlite3_context *ctx, int argc unused, sqlite3_value **argv)
+static void ago(sqlite3_context *ctx, int argc maybe_unused, sqlite3_value **argv)
 {
 	const struct store *s = sqlite3_user_data(ctx);
 	double ns = sqlite3_value_double(argv[0]) * (double)NS_PER_S;

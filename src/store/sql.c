@@ -68,8 +68,8 @@ static bool function_allowed(const char *name)
 	return sqlite3_stricmp(name, "load_extension") && sqlite3_stricmp(name, "fts3_tokenizer");
 }
 
-static int authorize(void *arg, int action, const char *a unused, const char *b,
-		     const char *c unused, const char *d unused)
+static int authorize(void *arg, int action, const char *a maybe_unused, const char *b,
+		     const char *c maybe_unused, const char *d maybe_unused)
 {
 	struct store *s = arg;
 

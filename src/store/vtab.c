@@ -56,8 +56,8 @@ static char *declaration(const struct store_def *def)
 	return sqlite3_str_finish(s);
 }
 
-static int vtab_connect(sqlite3 *db, void *aux, int argc unused, const char *const *argv,
-			sqlite3_vtab **out, char **err unused)
+static int vtab_connect(sqlite3 *db, void *aux, int argc maybe_unused, const char *const *argv,
+			sqlite3_vtab **out, char **err maybe_unused)
 {
 	struct store_table *t = store_table_find(aux, argv[2]);
 	cleanup(store_sqlite_free) char *sql = declaration(t->def);
@@ -473,7 +473,7 @@ static int cursor_next(sqlite3_vtab_cursor *base)
 	return c->scan.expired ? SQLITE_INTERRUPT : SQLITE_OK;
 }
 
-static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan, int argc unused,
+static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan, int argc maybe_unused,
 			 sqlite3_value **argv)
 {
 	struct cursor *c = container_of(base, struct cursor, base);

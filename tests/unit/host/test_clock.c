@@ -28,7 +28,7 @@ static void pass(int64_t ns)
 	wall += ns;
 }
 
-static void test_now_is_now(void **state unused)
+static void test_now_is_now(void **state maybe_unused)
 {
 	pass(2 * SECOND);
 	assert_int_equal(host_boot_now(), boot);
@@ -36,7 +36,7 @@ static void test_now_is_now(void **state unused)
 	assert_int_equal(host_wall(boot - SECOND), wall - SECOND);
 }
 
-static void test_a_step_of_the_wall_clock_is_followed_within_a_second(void **state unused)
+static void test_a_step_of_the_wall_clock_is_followed_within_a_second(void **state maybe_unused)
 {
 	pass(2 * SECOND);
 	host_wall(boot);
@@ -45,7 +45,7 @@ static void test_a_step_of_the_wall_clock_is_followed_within_a_second(void **sta
 	assert_int_equal(host_wall(boot), wall);
 }
 
-static void test_slewing_does_not_move_a_time_already_told(void **state unused)
+static void test_slewing_does_not_move_a_time_already_told(void **state maybe_unused)
 {
 	int64_t started = boot, told;
 
@@ -58,7 +58,7 @@ static void test_slewing_does_not_move_a_time_already_told(void **state unused)
 	}
 }
 
-static void test_slewing_that_adds_up_is_followed(void **state unused)
+static void test_slewing_that_adds_up_is_followed(void **state maybe_unused)
 {
 	for (int i = 0; i < 50; i++) {
 		pass(2 * SECOND);

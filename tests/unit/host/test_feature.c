@@ -33,7 +33,7 @@ static void expect_not_more(enum host_feature_id id, bool possible)
 		expect(id, false);
 }
 
-static void test_program_types_agree_with_libbpf(void **state unused)
+static void test_program_types_agree_with_libbpf(void **state maybe_unused)
 {
 	static const struct {
 		enum host_feature_id id;
@@ -54,7 +54,7 @@ static void test_program_types_agree_with_libbpf(void **state unused)
 		expect(same[i].id, libbpf_probe_bpf_prog_type(same[i].type, NULL) == 1);
 }
 
-static void test_where_libbpf_cannot_load_a_type_its_hooks_are_not_ready(void **state unused)
+static void test_where_libbpf_cannot_load_a_type_its_hooks_are_not_ready(void **state maybe_unused)
 {
 	bool tracing = libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_TRACING, NULL) == 1;
 
@@ -64,7 +64,7 @@ static void test_where_libbpf_cannot_load_a_type_its_hooks_are_not_ready(void **
 	expect_not_more(HOST_LSM, libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_LSM, NULL) == 1);
 }
 
-static void test_map_types_agree_with_libbpf(void **state unused)
+static void test_map_types_agree_with_libbpf(void **state maybe_unused)
 {
 	expect(HOST_RINGBUF, libbpf_probe_bpf_map_type(BPF_MAP_TYPE_RINGBUF, NULL) == 1);
 	expect_not_more(HOST_SK_STORAGE,
@@ -73,7 +73,7 @@ static void test_map_types_agree_with_libbpf(void **state unused)
 			libbpf_probe_bpf_map_type(BPF_MAP_TYPE_TASK_STORAGE, NULL) == 1);
 }
 
-static void test_helpers_agree_with_libbpf(void **state unused)
+static void test_helpers_agree_with_libbpf(void **state maybe_unused)
 {
 	static const struct {
 		enum host_feature_id id;
@@ -109,7 +109,7 @@ static bool btf_holds(const char *name)
 	return memmem(bytes, n, name, strlen(name) + 1) != NULL;
 }
 
-static void test_tracepoints_are_ready_exactly_where_btf_names_them(void **state unused)
+static void test_tracepoints_are_ready_exactly_where_btf_names_them(void **state maybe_unused)
 {
 	expect(HOST_TP_BTF, btf_holds("btf_trace_sched_process_exec"));
 	expect(HOST_TP_FORK, btf_holds("btf_trace_sched_process_fork"));
@@ -121,7 +121,7 @@ static void test_tracepoints_are_ready_exactly_where_btf_names_them(void **state
 	expect(HOST_TP_CGROUP_MKDIR, btf_holds("btf_trace_cgroup_mkdir"));
 }
 
-static void test_iterators_are_ready_exactly_where_btf_names_them(void **state unused)
+static void test_iterators_are_ready_exactly_where_btf_names_them(void **state maybe_unused)
 {
 	expect(HOST_ITER_TASK, btf_holds("bpf_iter_task"));
 	expect(HOST_ITER_TASK_FILE, btf_holds("bpf_iter_task_file"));
@@ -132,7 +132,7 @@ static void test_iterators_are_ready_exactly_where_btf_names_them(void **state u
 	expect_not_more(HOST_KFUNC, btf_holds("bpf_rcu_read_lock"));
 }
 
-static void test_perf_events_agree_with_sysfs_and_tracefs(void **state unused)
+static void test_perf_events_agree_with_sysfs_and_tracefs(void **state maybe_unused)
 {
 	static const char *const ids[] = {
 		"/sys/kernel/tracing/events/sched/sched_process_exec/id",
@@ -144,7 +144,7 @@ static void test_perf_events_agree_with_sysfs_and_tracefs(void **state unused)
 	expect(HOST_TRACEPOINT, !access(ids[0], R_OK) || !access(ids[1], R_OK));
 }
 
-static void test_lsm_is_ready_only_where_the_kernel_lists_bpf(void **state unused)
+static void test_lsm_is_ready_only_where_the_kernel_lists_bpf(void **state maybe_unused)
 {
 	cleanup(file_close) FILE *f = fopen("/sys/kernel/security/lsm", "re");
 	char list[256] = "";
@@ -156,7 +156,7 @@ static void test_lsm_is_ready_only_where_the_kernel_lists_bpf(void **state unuse
 	expect_not_more(HOST_LSM, strstr(list, "bpf") != NULL);
 }
 
-static void test_cgroup_hooks_are_ready_where_cgroup2_is_mounted(void **state unused)
+static void test_cgroup_hooks_are_ready_where_cgroup2_is_mounted(void **state maybe_unused)
 {
 	bool skb = libbpf_probe_bpf_prog_type(BPF_PROG_TYPE_CGROUP_SKB, NULL) == 1;
 	bool mounted = *host_cgroup2(host) != '\0';
@@ -171,7 +171,7 @@ static void test_cgroup_hooks_are_ready_where_cgroup2_is_mounted(void **state un
 	assert_true(!mounted || !access(path, R_OK));
 }
 
-static void test_what_is_not_ready_has_a_reason_and_a_fix(void **state unused)
+static void test_what_is_not_ready_has_a_reason_and_a_fix(void **state maybe_unused)
 {
 	for (int i = 0; i < HOST_FEATURE_COUNT; i++) {
 		const struct host_feature *f = host_feature(host, i);
@@ -185,7 +185,7 @@ static void test_what_is_not_ready_has_a_reason_and_a_fix(void **state unused)
 	}
 }
 
-static void test_every_function_of_the_kernel_is_found_by_name(void **state unused)
+static void test_every_function_of_the_kernel_is_found_by_name(void **state maybe_unused)
 {
 	struct btf *b = btf__load_vmlinux_btf();
 	struct names names;
@@ -212,7 +212,7 @@ static void test_every_function_of_the_kernel_is_found_by_name(void **state unus
 	btf__free(b);
 }
 
-static void test_names_tell_functions_from_tracepoints(void **state unused)
+static void test_names_tell_functions_from_tracepoints(void **state maybe_unused)
 {
 	assert_true(host_btf_func(host, "tcp_v4_connect"));
 	assert_false(host_btf_trace(host, "tcp_v4_connect"));
@@ -251,7 +251,7 @@ static unsigned programs_left(void)
 	return n;
 }
 
-static void test_trials_leave_neither_fds_nor_programs_behind(void **state unused)
+static void test_trials_leave_neither_fds_nor_programs_behind(void **state maybe_unused)
 {
 	unsigned before = open_fds();
 	struct host *h = NULL;
@@ -267,7 +267,7 @@ static void test_trials_leave_neither_fds_nor_programs_behind(void **state unuse
 	assert_int_equal(programs_left(), 0);
 }
 
-static int setup(void **state unused)
+static int setup(void **state maybe_unused)
 {
 	struct skep_err err = {};
 
@@ -278,13 +278,13 @@ static int setup(void **state unused)
 	return 0;
 }
 
-static int teardown(void **state unused)
+static int teardown(void **state maybe_unused)
 {
 	host_free(host);
 	return 0;
 }
 
-static int needs_host(void **state unused)
+static int needs_host(void **state maybe_unused)
 {
 	if (host)
 		return 0;

@@ -17,7 +17,7 @@ static void provoke(int n)
 	assert_null(bpf_object__open_file(path, NULL));
 }
 
-static void test_words_are_told_once(void **state unused)
+static void test_words_are_told_once(void **state maybe_unused)
 {
 	log_keep();
 	provoke(7);
@@ -25,7 +25,7 @@ static void test_words_are_told_once(void **state unused)
 	assert_string_equal(host_bpf_log(), "");
 }
 
-static void test_the_last_16_kib_are_kept(void **state unused)
+static void test_the_last_16_kib_are_kept(void **state maybe_unused)
 {
 	const char *said;
 

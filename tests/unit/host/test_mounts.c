@@ -28,7 +28,7 @@ static int find(const char *text, char *dst)
 	"41 31 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 master:2 - cgroup2 cgroup2 rw\n"
 #define PART "50 23 0:27 /docker/abc /host/part rw - cgroup2 cgroup2 rw\n"
 
-static void test_the_one_hierarchy_of_a_modern_host_is_found(void **state unused)
+static void test_the_one_hierarchy_of_a_modern_host_is_found(void **state maybe_unused)
 {
 	char at[PATH_MAX];
 
@@ -36,7 +36,7 @@ static void test_the_one_hierarchy_of_a_modern_host_is_found(void **state unused
 	assert_string_equal(at, "/sys/fs/cgroup");
 }
 
-static void test_a_hybrid_host_has_it_beside_version_1(void **state unused)
+static void test_a_hybrid_host_has_it_beside_version_1(void **state maybe_unused)
 {
 	char at[PATH_MAX];
 
@@ -44,7 +44,7 @@ static void test_a_hybrid_host_has_it_beside_version_1(void **state unused)
 	assert_string_equal(at, "/sys/fs/cgroup/unified");
 }
 
-static void test_version_1_alone_is_not_cgroup2(void **state unused)
+static void test_version_1_alone_is_not_cgroup2(void **state maybe_unused)
 {
 	char at[PATH_MAX] = "old";
 
@@ -53,7 +53,7 @@ static void test_version_1_alone_is_not_cgroup2(void **state unused)
 	assert_string_equal(at, "");
 }
 
-static void test_the_whole_hierarchy_wins_over_a_part_of_it(void **state unused)
+static void test_the_whole_hierarchy_wins_over_a_part_of_it(void **state maybe_unused)
 {
 	char at[PATH_MAX];
 
@@ -63,7 +63,7 @@ static void test_the_whole_hierarchy_wins_over_a_part_of_it(void **state unused)
 	assert_string_equal(at, "/host/part");
 }
 
-static void test_blanks_in_a_mount_point_are_unescaped(void **state unused)
+static void test_blanks_in_a_mount_point_are_unescaped(void **state maybe_unused)
 {
 	char at[PATH_MAX];
 
@@ -71,7 +71,7 @@ static void test_blanks_in_a_mount_point_are_unescaped(void **state unused)
 	assert_string_equal(at, "/a b\\c");
 }
 
-static void test_lines_cut_short_are_passed_over(void **state unused)
+static void test_lines_cut_short_are_passed_over(void **state maybe_unused)
 {
 	char at[PATH_MAX];
 
@@ -81,7 +81,7 @@ static void test_lines_cut_short_are_passed_over(void **state unused)
 	assert_string_equal(at, "/a\\04");
 }
 
-static void test_a_missing_file_is_no_cgroup2(void **state unused)
+static void test_a_missing_file_is_no_cgroup2(void **state maybe_unused)
 {
 	char at[PATH_MAX];
 

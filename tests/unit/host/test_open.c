@@ -69,7 +69,7 @@ static void only_root(void)
 	}
 }
 
-static void test_without_root_one_sentence_says_how_to_get_it(void **state unused)
+static void test_without_root_one_sentence_says_how_to_get_it(void **state maybe_unused)
 {
 	struct skep_err err;
 
@@ -80,7 +80,7 @@ static void test_without_root_one_sentence_says_how_to_get_it(void **state unuse
 			    "CAP_SYS_RESOURCE");
 }
 
-static void test_a_single_missing_capability_is_named(void **state unused)
+static void test_a_single_missing_capability_is_named(void **state maybe_unused)
 {
 	struct skep_err err;
 
@@ -90,7 +90,7 @@ static void test_a_single_missing_capability_is_named(void **state unused)
 			    "skep up lacks CAP_PERFMON: run it with sudo, or give it that too");
 }
 
-static void test_without_btf_the_kernel_option_is_named(void **state unused)
+static void test_without_btf_the_kernel_option_is_named(void **state maybe_unused)
 {
 	struct skep_err err;
 
@@ -101,7 +101,7 @@ static void test_without_btf_the_kernel_option_is_named(void **state unused)
 	assert_null(strchr(err.text, '\n'));
 }
 
-static void test_btf_that_is_no_btf_makes_features_not_ready_with_a_reason(void **state unused)
+static void test_btf_that_is_no_btf_makes_features_not_ready_with_a_reason(void **state maybe_unused)
 {
 	const struct host_feature *f;
 	struct host *h = NULL;
@@ -117,7 +117,7 @@ static void test_btf_that_is_no_btf_makes_features_not_ready_with_a_reason(void 
 	host_free(h);
 }
 
-static void test_free_takes_null(void **state unused)
+static void test_free_takes_null(void **state maybe_unused)
 {
 	host_free(NULL);
 }

@@ -27,7 +27,7 @@ static const char *answers(void)
 	return text;
 }
 
-static void a_question_is_read(void **state unused)
+static void a_question_is_read(void **state maybe_unused)
 {
 	assert_int_equal(PARSE(QUERY_HEAD EXAMPLE TYPE_AAAA), 0);
 	assert_int_equal(m.id, 0x1234);
@@ -39,7 +39,7 @@ static void a_question_is_read(void **state unused)
 	assert_false(m.cut);
 }
 
-static void addresses_of_both_families_are_answers(void **state unused)
+static void addresses_of_both_families_are_answers(void **state maybe_unused)
 {
 	assert_int_equal(
 		PARSE(ANSWER("\2") EXAMPLE TYPE_A AT_QUESTION TYPE_A TTL(
@@ -57,7 +57,7 @@ static void addresses_of_both_families_are_answers(void **state unused)
 	assert_string_equal(answers(), "93.184.215.14,2606:2800:21f:cb07:6820:80da:af6b:8b2c");
 }
 
-static void a_cname_chain_keeps_the_name_that_was_asked_for(void **state unused)
+static void a_cname_chain_keeps_the_name_that_was_asked_for(void **state maybe_unused)
 {
 	/* www.example.org -> cdn.example.org (pointer into the question) -> 192.0.2.1 */
 	assert_int_equal(PARSE(ANSWER("\2") "\3www" EXAMPLE TYPE_A AT_QUESTION "\0\5\0\1" TTL(
@@ -69,7 +69,7 @@ static void a_cname_chain_keeps_the_name_that_was_asked_for(void **state unused)
 	assert_int_equal(m.min_ttl, 5);
 }
 
-static void records_with_names_and_texts_are_shown_as_text(void **state unused)
+static void records_with_names_and_texts_are_shown_as_text(void **state maybe_unused)
 {
 	assert_int_equal(
 		PARSE(ANSWER("\5") EXAMPLE "\0\xff\0\1" AT_QUESTION "\0\17\0\1" TTL(
@@ -90,7 +90,7 @@ static void records_with_names_and_texts_are_shown_as_text(void **state unused)
 				       "example.org,1 .");
 }
 
-static void records_of_other_types_and_classes_are_skipped(void **state unused)
+static void records_of_other_types_and_classes_are_skipped(void **state maybe_unused)
 {
 	assert_int_equal(PARSE(ANSWER("\3") EXAMPLE TYPE_A AT_QUESTION
 			       "\0\56\0\1" TTL("\0", "\7") "\0\3\1\2\3"		 /* RRSIG */
@@ -101,7 +101,7 @@ static void records_of_other_types_and_classes_are_skipped(void **state unused)
 	assert_int_equal(m.min_ttl, 7);
 }
 
-static void authority_and_additional_records_are_no_answers(void **state unused)
+static void authority_and_additional_records_are_no_answers(void **state maybe_unused)
 {
 	assert_int_equal(PARSE("\x12\x34\x81\x83\0\1\0\0\0\1\0\1" EXAMPLE TYPE_A AT_QUESTION
 			       "\0\6\0\1\0\0\0\1\0\1x" /* not looked at */),
@@ -111,7 +111,7 @@ static void authority_and_additional_records_are_no_answers(void **state unused)
 	assert_int_equal(m.min_ttl, 0);
 }
 
-static void names_are_lower_cased_and_made_printable(void **state unused)
+static void names_are_lower_cased_and_made_printable(void **state maybe_unused)
 {
 	assert_int_equal(PARSE(QUERY_HEAD "\3WwW\7a.b\\c\n\xff\3ORG\0" TYPE_A), 0);
 	assert_string_equal(m.name, "www.a\\.b\\\\c\\010\\255.org");
@@ -119,7 +119,7 @@ static void names_are_lower_cased_and_made_printable(void **state unused)
 	assert_string_equal(m.name, ".");
 }
 
-static void the_longest_name_fits_and_a_longer_one_is_refused(void **state unused)
+static void the_longest_name_fits_and_a_longer_one_is_refused(void **state maybe_unused)
 {
 	uint8_t p[12 + 256 + 4] = QUERY_HEAD;
 	size_t at = 12, i;
@@ -138,7 +138,7 @@ static void the_longest_name_fits_and_a_longer_one_is_refused(void **state unuse
 	assert_int_equal(dns_parse(p, at + 64 + 4, at + 64 + 4, &m), -EBADMSG);
 }
 
-static void pointers_that_loop_or_point_forward_are_refused(void **state unused)
+static void pointers_that_loop_or_point_forward_are_refused(void **state maybe_unused)
 {
 	assert_int_equal(PARSE(QUERY_HEAD "\xc0\x0c" TYPE_A), -EBADMSG);
 	assert_int_equal(PARSE(QUERY_HEAD "\1a\xc0\x0c" TYPE_A), -EBADMSG);
@@ -149,7 +149,7 @@ static void pointers_that_loop_or_point_forward_are_refused(void **state unused)
 	assert_int_equal(PARSE(ANSWER("\1") EXAMPLE TYPE_A "\xc0\x1f\xc0\x1d" TYPE_A), -EBADMSG);
 }
 
-static void a_long_chain_of_pointers_ends(void **state unused)
+static void a_long_chain_of_pointers_ends(void **state maybe_unused)
 {
 	uint8_t p[4096] = ANSWER("\1") EXAMPLE TYPE_A;
 	size_t at = sizeof(ANSWER("\1") EXAMPLE TYPE_A) - 1, to = 12;
@@ -177,7 +177,7 @@ static void a_long_chain_of_pointers_ends(void **state unused)
 	EXAMPLE TYPE_A AT_QUESTION TYPE_A TTL("\0", "\1") "\0\4\1\2\3\4" AT_QUESTION TYPE_A TTL( \
 		"\0", "\1") "\0\4\5\6\7\10"
 
-static void a_message_cut_by_the_capture_gives_what_is_there(void **state unused)
+static void a_message_cut_by_the_capture_gives_what_is_there(void **state maybe_unused)
 {
 	const size_t whole = sizeof(TWO) - 1, question = 12 + 13 + 4, record = 16;
 	size_t len;
@@ -194,7 +194,7 @@ static void a_message_cut_by_the_capture_gives_what_is_there(void **state unused
 	}
 }
 
-static void a_message_that_lacks_its_end_without_a_cut_is_malformed(void **state unused)
+static void a_message_that_lacks_its_end_without_a_cut_is_malformed(void **state maybe_unused)
 {
 	size_t len;
 
@@ -202,7 +202,7 @@ static void a_message_that_lacks_its_end_without_a_cut_is_malformed(void **state
 		assert_int_equal(dns_parse(TWO, len, len, &m), -EBADMSG);
 }
 
-static void record_data_of_the_wrong_length_is_malformed(void **state unused)
+static void record_data_of_the_wrong_length_is_malformed(void **state maybe_unused)
 {
 	assert_int_equal(PARSE(ANSWER("\1") EXAMPLE TYPE_A AT_QUESTION TYPE_A TTL(
 				 "\0", "\1") "\0\5\1\2\3\4\5"),
@@ -216,7 +216,7 @@ static void record_data_of_the_wrong_length_is_malformed(void **state unused)
 			 -EBADMSG);
 }
 
-static void answers_beyond_the_room_are_left_out(void **state unused)
+static void answers_beyond_the_room_are_left_out(void **state maybe_unused)
 {
 	uint8_t p[2048] = ANSWER("\100") EXAMPLE TYPE_A;
 	size_t at = sizeof(ANSWER("\100") EXAMPLE TYPE_A) - 1;
@@ -228,7 +228,7 @@ static void answers_beyond_the_room_are_left_out(void **state unused)
 	assert_int_equal(m.n_answers, DNS_ANSWER_MAX);
 }
 
-static void a_text_that_does_not_fit_leaves_out_that_answer_only(void **state unused)
+static void a_text_that_does_not_fit_leaves_out_that_answer_only(void **state maybe_unused)
 {
 	static uint8_t p[16384];
 	size_t at = sizeof(ANSWER("\2") EXAMPLE TYPE_A) - 1;
@@ -243,7 +243,7 @@ static void a_text_that_does_not_fit_leaves_out_that_answer_only(void **state un
 	assert_string_equal(answers(), "1.2.3.4");
 }
 
-static void answers_are_left_out_whole_where_the_buffer_is_small(void **state unused)
+static void answers_are_left_out_whole_where_the_buffer_is_small(void **state maybe_unused)
 {
 	char small[10];
 
@@ -255,7 +255,7 @@ static void answers_are_left_out_whole_where_the_buffer_is_small(void **state un
 	assert_int_equal(dns_answers_text(&m, NULL, 0), 0);
 }
 
-static void flags_and_counts_are_told(void **state unused)
+static void flags_and_counts_are_told(void **state maybe_unused)
 {
 	assert_int_equal(PARSE("\0\1\xa3\x05\0\0\0\0\0\0\0\0"), 0);
 	assert_true(m.response);
@@ -268,14 +268,14 @@ static void flags_and_counts_are_told(void **state unused)
 	assert_int_equal(m.type, 1);
 }
 
-static void a_ttl_with_the_top_bit_set_is_zero(void **state unused)
+static void a_ttl_with_the_top_bit_set_is_zero(void **state maybe_unused)
 {
 	assert_int_equal(
 		PARSE(ANSWER("\1") EXAMPLE TYPE_A AT_QUESTION TYPE_A "\x80\0\0\1\0\4\1\2\3\4"), 0);
 	assert_int_equal(m.answers[0].ttl, 0);
 }
 
-static void types_and_rcodes_have_names(void **state unused)
+static void types_and_rcodes_have_names(void **state maybe_unused)
 {
 	char buf[DNS_LABEL_MAX];
 

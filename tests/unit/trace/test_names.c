@@ -26,7 +26,7 @@ static const char *find4(struct names *n, uint32_t netns, uint32_t addr)
 	return names_find(n, netns, AF_INET, &addr, SECOND);
 }
 
-static void an_address_shows_the_last_name_it_was_looked_up_by(void **state unused)
+static void an_address_shows_the_last_name_it_was_looked_up_by(void **state maybe_unused)
 {
 	struct names *n = cache(4);
 
@@ -39,7 +39,7 @@ static void an_address_shows_the_last_name_it_was_looked_up_by(void **state unus
 	names_free(n);
 }
 
-static void network_namespaces_have_names_of_their_own(void **state unused)
+static void network_namespaces_have_names_of_their_own(void **state maybe_unused)
 {
 	struct names *n = cache(4);
 
@@ -51,7 +51,7 @@ static void network_namespaces_have_names_of_their_own(void **state unused)
 	names_free(n);
 }
 
-static void a_mapped_address_is_the_ipv4_one(void **state unused)
+static void a_mapped_address_is_the_ipv4_one(void **state maybe_unused)
 {
 	struct names *n = cache(4);
 	uint8_t v4[4] = {192, 0, 2, 1};
@@ -65,7 +65,7 @@ static void a_mapped_address_is_the_ipv4_one(void **state unused)
 	names_free(n);
 }
 
-static void a_name_lives_ten_minutes_or_its_ttl_whichever_is_longer(void **state unused)
+static void a_name_lives_ten_minutes_or_its_ttl_whichever_is_longer(void **state maybe_unused)
 {
 	struct names *n = cache(4);
 	uint32_t a = 1, b = 2;
@@ -79,7 +79,7 @@ static void a_name_lives_ten_minutes_or_its_ttl_whichever_is_longer(void **state
 	names_free(n);
 }
 
-static void a_full_cache_forgets_what_went_longest_without_use(void **state unused)
+static void a_full_cache_forgets_what_went_longest_without_use(void **state maybe_unused)
 {
 	struct names *n = cache(3);
 
@@ -97,7 +97,7 @@ static void a_full_cache_forgets_what_went_longest_without_use(void **state unus
 	names_free(n);
 }
 
-static void it_stays_right_when_far_more_is_put_than_fits(void **state unused)
+static void it_stays_right_when_far_more_is_put_than_fits(void **state maybe_unused)
 {
 	struct names *n = cache(100);
 	char name[32];
@@ -115,7 +115,7 @@ static void it_stays_right_when_far_more_is_put_than_fits(void **state unused)
 	names_free(n);
 }
 
-static void a_long_name_is_cut(void **state unused)
+static void a_long_name_is_cut(void **state maybe_unused)
 {
 	struct names *n = cache(1);
 	char name[1000];
@@ -127,7 +127,7 @@ static void a_long_name_is_cut(void **state unused)
 	names_free(n);
 }
 
-static void a_cache_of_no_size_is_refused(void **state unused)
+static void a_cache_of_no_size_is_refused(void **state maybe_unused)
 {
 	struct names *n = NULL;
 

@@ -30,7 +30,7 @@ static struct who_stat count(struct who *w)
 	return s;
 }
 
-static void a_process_is_found_by_its_id_and_by_its_pid(void **state unused)
+static void a_process_is_found_by_its_id_and_by_its_pid(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	struct who_process *p = who_process_add(w, id(7, 100));
@@ -47,7 +47,7 @@ static void a_process_is_found_by_its_id_and_by_its_pid(void **state unused)
 	who_free(w);
 }
 
-static void an_ended_process_is_remembered_for_its_grace_and_then_forgotten(void **state unused)
+static void an_ended_process_is_remembered_for_its_grace_and_then_forgotten(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	struct who_process *p = who_process_add(w, id(7, 100));
@@ -66,7 +66,7 @@ static void an_ended_process_is_remembered_for_its_grace_and_then_forgotten(void
 	who_free(w);
 }
 
-static void a_reused_pid_is_another_process(void **state unused)
+static void a_reused_pid_is_another_process(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	struct who_process *old = who_process_add(w, id(7, 100)), *young;
@@ -79,7 +79,7 @@ static void a_reused_pid_is_another_process(void **state unused)
 	who_free(w);
 }
 
-static void a_younger_process_of_the_pid_ends_one_whose_exit_was_lost(void **state unused)
+static void a_younger_process_of_the_pid_ends_one_whose_exit_was_lost(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	struct who_process *old = who_process_add(w, id(7, 100));
@@ -92,7 +92,7 @@ static void a_younger_process_of_the_pid_ends_one_whose_exit_was_lost(void **sta
 	who_free(w);
 }
 
-static void an_older_process_that_is_reported_late_does_not_live(void **state unused)
+static void an_older_process_that_is_reported_late_does_not_live(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	struct who_process *young = who_process_add(w, id(7, 200));
@@ -108,7 +108,7 @@ static void an_older_process_that_is_reported_late_does_not_live(void **state un
 	who_free(w);
 }
 
-static void a_full_table_forgets_who_ended_first(void **state unused)
+static void a_full_table_forgets_who_ended_first(void **state maybe_unused)
 {
 	struct who *w = table(3);
 
@@ -124,7 +124,7 @@ static void a_full_table_forgets_who_ended_first(void **state unused)
 	who_free(w);
 }
 
-static void a_table_full_of_the_living_refuses_and_counts(void **state unused)
+static void a_table_full_of_the_living_refuses_and_counts(void **state maybe_unused)
 {
 	struct who *w = table(2);
 
@@ -145,7 +145,7 @@ static void sum_pids(void *arg, struct who_process *p)
 	*(uint64_t *)arg += p->id.pid;
 }
 
-static void each_visits_the_living_and_the_ended_but_not_the_forgotten(void **state unused)
+static void each_visits_the_living_and_the_ended_but_not_the_forgotten(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	uint64_t sum = 0;
@@ -159,7 +159,7 @@ static void each_visits_the_living_and_the_ended_but_not_the_forgotten(void **st
 	who_free(w);
 }
 
-static void the_service_of_a_process_without_a_label_is_its_comm(void **state unused)
+static void the_service_of_a_process_without_a_label_is_its_comm(void **state maybe_unused)
 {
 	struct who_cgroup g = {.label = "nginx"};
 	struct who_process p = {.cgroup = &g, .comm = "sh"};
@@ -191,7 +191,7 @@ static void check_model(struct who *w, const struct model *m, uint32_t pids)
 	assert_int_equal(count(w).living, living);
 }
 
-static void it_stays_right_under_random_births_and_deaths(void **state unused)
+static void it_stays_right_under_random_births_and_deaths(void **state maybe_unused)
 {
 	enum { PIDS = 90 };
 	struct model m[PIDS] = {0};
@@ -234,7 +234,7 @@ static long resident_kib(void)
 	return pages * (sysconf(_SC_PAGESIZE) / 1024);
 }
 
-static void an_unused_table_takes_no_resident_memory(void **state unused)
+static void an_unused_table_takes_no_resident_memory(void **state maybe_unused)
 {
 	long before = resident_kib();
 	struct who *w = table(1U << 20);
@@ -246,7 +246,7 @@ static void an_unused_table_takes_no_resident_memory(void **state unused)
 	who_free(w);
 }
 
-static void a_table_of_no_size_is_refused_with_a_reason(void **state unused)
+static void a_table_of_no_size_is_refused_with_a_reason(void **state maybe_unused)
 {
 	struct skep_err err = {""};
 	struct who *w = NULL;
