@@ -214,6 +214,10 @@ struct socket {
 	struct sock *sk;
 };
 
+struct inet_sock {
+	__be16 inet_sport;
+};
+
 struct tcp_sock {
 	__u64 bytes_received, bytes_sent, bytes_retrans;
 	__u32 segs_in, segs_out, srtt_us, total_retrans;

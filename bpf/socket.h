@@ -86,7 +86,7 @@ static __always_inline void read_ends(struct trace_ends *e, struct sock *sk)
 
 	__builtin_memset(e, 0, sizeof(*e));
 	e->family = BPF_CORE_READ(c, skc_family);
-	e->local_port = BPF_CORE_READ(c, skc_num);
+	e->local_port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
 	e->remote_port = __builtin_bswap16(BPF_CORE_READ(c, skc_dport));
 	e->netns = BPF_CORE_READ(c, skc_net.net, ns.inum);
 	if (e->family == AF_INET) {

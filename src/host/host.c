@@ -160,13 +160,13 @@ void host_free(struct host *h)
 {
 	if (!h)
 		return;
-	names_done(&h->names);
+	host_names_done(&h->names);
 	free(h);
 }
 
 int host_names(struct host *h, const struct names **out, struct skep_err *err)
 {
-	int rc = h->names.keys ? 0 : names_load(&h->names, h->btf, err);
+	int rc = h->names.keys ? 0 : host_names_load(&h->names, h->btf, err);
 
 	if (!rc)
 		*out = &h->names;
@@ -221,7 +221,7 @@ static unsigned find_name(struct host *h, const char *name)
 {
 	const struct names *names;
 
-	return host_names(h, &names, NULL) ? 0 : names_find(names, name);
+	return host_names(h, &names, NULL) ? 0 : host_names_find(names, name);
 }
 
 bool host_btf_func(struct host *h, const char *name)

@@ -21,11 +21,11 @@ struct names {
 	int f_path; /* offset of struct file.f_path in bytes; -1: not found */
 };
 
-/** names_load() - Return: 0, or what open, read or libbpf's parser said. */
-int names_load(struct names *out, const char *path, struct skep_err *err);
-void names_done(struct names *n);
-/** names_find() - Return: BTF type id of the function, btf_trace_ typedef or struct; 0: none. */
-unsigned names_find(const struct names *n, const char *name);
+/** host_names_load() - Return: 0, or what open, read or libbpf's parser said. */
+int host_names_load(struct names *out, const char *path, struct skep_err *err);
+void host_names_done(struct names *n);
+/** host_names_find() - Return: BTF type id of the function, btf_trace_ typedef or struct; 0: none. */
+unsigned host_names_find(const struct names *n, const char *name);
 
 /* ---- mounts.c --------------------------------------------------------------------------------*/
 /**

@@ -74,7 +74,7 @@ static size_t collect(const struct btf *b, uint64_t *keys)
 	return n;
 }
 
-int names_load(struct names *out, const char *path, struct skep_err *err)
+int host_names_load(struct names *out, const char *path, struct skep_err *err)
 {
 	cleanup(btf_free) struct btf *b = btf__parse(path, NULL);
 	uint64_t *keys;
@@ -92,13 +92,13 @@ int names_load(struct names *out, const char *path, struct skep_err *err)
 	return 0;
 }
 
-void names_done(struct names *n)
+void host_names_done(struct names *n)
 {
 	free(n->keys);
 	*n = (struct names){};
 }
 
-unsigned names_find(const struct names *n, const char *name)
+unsigned host_names_find(const struct names *n, const char *name)
 {
 	uint64_t want = key_of(name, 0);
 	size_t lo = 0, hi = n->n;

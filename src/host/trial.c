@@ -223,7 +223,7 @@ static int map_open(enum bpf_map_type type)
 /* ---- loading ---------------------------------------------------------------------------------*/
 static int find_id(const struct names *names, const char *name, struct skep_err *err)
 {
-	unsigned id = names_find(names, name);
+	unsigned id = host_names_find(names, name);
 	bool trace = !strncmp(name, "btf_trace_", 10);
 
 	if (id)

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Events as the kernel half sends them, rows as SQL shows them. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "guard/process.h"
+#include "host/host.h"
+#include "who/who.h"
+
+struct fixture {
+	struct store *store;
+	struct who *who;
+	struct process_table *table;
+	char events[1024]; /* kinds emitted, each followed by a blank */
+	char text[4096];   /* the last query's cells, ',' between, '\n' behind each row */
+};
+
+static void on_emit(void *arg, const char *event, const struct store_table *t maybe_unused,
+		    const uint64_t *row maybe_unused)
+{
+	struct fixture *f = arg;
+
+	strcat(f->events, event);
+	strcat(f->events, " ");
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct cap_env env = { .emit = on_emit, .emit_arg = f };
+
+	assert_int_equal(store_open(&f->store, NULL), 0);
+	assert_int_equal(who_open(&f->who, 1024, NULL), 0);
+	env.store = f->store;
+	env.who = f->who;
+	assert_int_equal(process_open(&f->table, &env, 1 << 20, NULL), 0);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	process_free(f->table);
+	store_free(f->store);
+	who_free(f->who);
+	free(f);
+	return 0;
+}
+
+static int on_columns(void *arg maybe_unused, unsigned n maybe_unused, const char *const *names maybe_unused)
+{
+	return 0;
+}
+
+static int on_row(void *arg, unsigned n, const struct store_value *v)
+{
+	struct fixture *f = arg;
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		size_t at = strlen(f->text);
+		const char *end = i + 1 < n ? "," : "\n";
+
+		if (v[i].type == STORE_VALUE_TEXT)
+			snprintf(f->text + at, sizeof(f->text) - at, "%.*s%s", (int)v[i].len,
+				 v[i].str, end);
+		else if (v[i].type == STORE_VALUE_INT)
+			snprintf(f->text + at, sizeof(f->text) - at, "%lld%s", (long long)v[i].num,
+				 end);
+		else
+			snprintf(f->text + at, sizeof(f->text) - at, "-%s", end);
+	}
+	return 0;
+}
+
+static const char *query(struct fixture *f, const char *sql)
+{
+	struct store_sink sink = { .columns = on_columns, .row = on_row, .arg = f };
+	struct store_sql_limits limits = { 0 };
+	struct skep_err err = { 0 };
+	bool truncated;
+
+	f->text[0] = '\0';
+	if (store_sql(f->store, sql, NULL, 0, &limits, &sink, &truncated, &err))
+		fail_msg("%s", err.text);
+	return f->text;
+}
+
+static struct guard_task task(uint32_t pid, uint32_t ppid, const char *comm)
+{
+	struct guard_task t = { .pid = pid, .ppid = ppid, .start = pid * 1000ULL, .uid = 5,
+				.loginuid = ~0U, .parent_start = ppid * 1000ULL };
+
+	memcpy(t.comm, comm, strnlen(comm, sizeof(t.comm)));
+	return t;
+}
+
+static void send_fork(struct fixture *f, uint32_t pid, uint32_t ppid, const char *comm)
+{
+	struct guard_fork e = { .head = { .kind = GUARD_FORK, .time = host_boot_now() },
+				.task = task(pid, ppid, comm) };
+
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
+}
+
+static void send_exec(struct fixture *f, uint32_t pid, const char *exe, size_t exe_len,
+		      const char *argv, size_t argv_len, size_t total)
+{
+	static union {
+		struct guard_exec e;
+		char bytes[sizeof(struct guard_exec) + 2 * GUARD_PATHS_MAX + GUARD_ARGV_MAX];
+	} u;
+	char *p = (char *)(&u.e + 1);
+
+	memset(&u.e, 0, sizeof(u.e));
+	u.e.head.kind = GUARD_EXEC;
+	u.e.head.time = host_boot_now();
+	u.e.task = task(pid, 1, "prog");
+	u.e.exe_len = (uint32_t)exe_len;
+	u.e.argv_len = (uint32_t)argv_len;
+	u.e.argv_total = total;
+	memcpy(p, exe, exe_len);
+	memcpy(p + exe_len, argv, argv_len);
+	assert_int_equal(process_event(f->table, &u, sizeof(u.e) + exe_len + argv_len), 0);
+}
+
+#define EXEC(f, pid, exe, argv) send_exec(f, pid, exe, sizeof(exe), argv, sizeof(argv), sizeof(argv))
+
+static void send_exit(struct fixture *f, uint32_t pid, uint32_t status)
+{
+	struct guard_exit e = { .head = { .kind = GUARD_EXIT, .time = host_boot_now() },
+				.pid = pid, .start = pid * 1000ULL, .status = status };
+
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
+}
+
+static void fork_exec_exit_is_one_row(void **state)
+{
+	struct fixture *f = *state;
+
+	send_fork(f, 10, 1, "sh");
+	EXEC(f, 10, "true\0bin\0usr", "true\0-v");
+	send_exit(f, 10, 3 << 8);
+	assert_string_equal(query(f, "select pid, ppid, exe, argv, cwd, uid, loginuid, exit_code, signal, "
+				     "origin, ended >= time from process"),
+			    "10,1,/usr/bin/true,true -v,/,5,-,3,-,exec,1\n");
+	assert_string_equal(f->events, "process.fork process.exec process.exit ");
+}
+
+static void a_second_exec_ends_the_row_and_begins_another(void **state)
+{
+	struct fixture *f = *state;
+
+	send_fork(f, 10, 1, "sh");
+	EXEC(f, 10, "a", "a");
+	EXEC(f, 10, "b", "b");
+	send_exit(f, 10, 9);
+	assert_string_equal(query(f, "select exe, exit_code, signal, ended is null from process"),
+			    "/a,-,-,0\n/b,-,9,0\n");
+}
+
+static void a_fork_inherits_the_parents_program(void **state)
+{
+	struct fixture *f = *state;
+
+	EXEC(f, 10, "a", "a\0b c");
+	send_fork(f, 11, 10, "prog");
+	assert_string_equal(query(f, "select exe, argv, origin from process where pid = 11"),
+			    "/a,a 'b c',fork\n");
+}
+
+static void a_reused_pid_is_another_process(void **state)
+{
+	struct guard_fork e = { .head = { .kind = GUARD_FORK, .time = host_boot_now() },
+				.task = task(10, 1, "new") };
+	struct fixture *f = *state;
+
+	send_fork(f, 10, 1, "old");
+	send_exit(f, 10, 0);
+	e.task.start = 77;
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
+	assert_string_equal(query(f, "select comm, started, ended is null from process"),
+			    "old,10000,0\nnew,77,1\n");
+}
+
+static void argv_that_was_cut_is_marked(void **state)
+{
+	struct fixture *f = *state;
+
+	send_exec(f, 10, "a", 2, "a\0bbbb", 6, 2097152);
+	assert_string_equal(query(f, "select argv, argv_bytes, argv_cut from process"),
+			    "a bbbb,2097152,1\n");
+}
+
+static void a_scan_finds_the_living_and_ends_the_missing(void **state)
+{
+	struct guard_task t = task((uint32_t)getpid(), 1, "test");
+	struct fixture *f = *state;
+
+	send_fork(f, 10, 1, "lost");
+	process_scan_begin(f->table);
+	process_scan_task(f->table, &t);
+	process_scan_end(f->table);
+	assert_string_equal(query(f, "select comm, origin, ended is null, exit_code from process order by comm"),
+			    "lost,fork,0,-\ntest,scan,1,-\n");
+	assert_int_equal(strncmp(query(f, "select exe from process where origin = 'scan'"), "/", 1), 0);
+}
+
+static void an_exec_older_than_the_scan_does_not_make_a_second_row(void **state)
+{
+	struct guard_task t = task(10, 1, "test");
+	struct fixture *f = *state;
+	uint64_t before = host_boot_now();
+	struct guard_exec e = { .head = { .kind = GUARD_EXEC, .time = before }, .task = t };
+
+	process_scan_begin(f->table);
+	process_scan_task(f->table, &t);
+	process_scan_end(f->table);
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
+	assert_string_equal(query(f, "select count(*), origin from process"), "1,exec\n");
+}
+
+static void records_of_a_wrong_size_are_refused(void **state)
+{
+	struct guard_exec e = { .head = { .kind = GUARD_EXEC }, .argv_len = 100 };
+	struct fixture *f = *state;
+
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), -EBADMSG);
+	assert_int_equal(process_event(f->table, &e, 4), -EBADMSG);
+	e.argv_len = 1U << 31;
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), -EBADMSG);
+	e.head.kind = GUARD_FORK;
+	assert_int_equal(process_event(f->table, &e, sizeof(struct guard_head)), -EBADMSG);
+	e.head.kind = 99;
+	assert_int_equal(process_event(f->table, &e, sizeof(e)), -EBADMSG);
+	assert_string_equal(query(f, "select count(*) from process"), "0\n");
+}
+
+static void an_exit_of_an_unknown_process_changes_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	send_exit(f, 10, 0);
+	send_fork(f, 11, 1, "a");
+	send_exit(f, 11, 0);
+	send_exit(f, 11, 9);
+	assert_string_equal(query(f, "select exit_code, signal from process"), "0,-\n");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		T(fork_exec_exit_is_one_row),
+		T(a_second_exec_ends_the_row_and_begins_another),
+		T(a_fork_inherits_the_parents_program),
+		T(a_reused_pid_is_another_process),
+		T(argv_that_was_cut_is_marked),
+		T(a_scan_finds_the_living_and_ends_the_missing),
+		T(an_exec_older_than_the_scan_does_not_make_a_second_row),
+		T(records_of_a_wrong_size_are_refused),
+		T(an_exit_of_an_unknown_process_changes_nothing),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
