@@ -23,7 +23,7 @@ static char base[512]; /* a cgroup of this test, below the cgroup2 mount */
 static char files[64]; /* stands for / */
 static pid_t child;
 
-static int setup(void **state unused)
+static int setup(void **state maybe_unused)
 {
 	strcpy(files, "/tmp/skep-test-XXXXXX");
 	if (!mkdtemp(files) || cgroups_open(&cache, files, NULL))
@@ -84,7 +84,7 @@ static void end_child(void)
 	child = 0;
 }
 
-static int teardown(void **state unused)
+static int teardown(void **state maybe_unused)
 {
 	end_child();
 	rmdir(below(base, SCOPE));
@@ -118,7 +118,7 @@ static void put_docker_file(void)
 	fclose(f);
 }
 
-static void a_cgroup_is_told_by_its_id_alone(void **state unused)
+static void a_cgroup_is_told_by_its_id_alone(void **state maybe_unused)
 {
 	uint64_t id = make_cgroup(SCOPE);
 	const struct who_cgroup *g = cgroups_get(cache, id, 0, NULL);
@@ -134,7 +134,7 @@ static void a_cgroup_is_told_by_its_id_alone(void **state unused)
 	assert_int_equal(cgroups_count(cache), 1);
 }
 
-static void names_on_disk_give_the_label(void **state unused)
+static void names_on_disk_give_the_label(void **state maybe_unused)
 {
 	uint64_t id = make_cgroup(SCOPE);
 	const struct who_cgroup *g;
@@ -146,7 +146,7 @@ static void names_on_disk_give_the_label(void **state unused)
 	assert_string_equal(g->label, "front");
 }
 
-static void names_that_come_a_moment_later_are_found(void **state unused)
+static void names_that_come_a_moment_later_are_found(void **state maybe_unused)
 {
 	const struct who_cgroup *g = cgroups_get(cache, make_cgroup(SCOPE), 0, NULL);
 
@@ -159,7 +159,7 @@ static void names_that_come_a_moment_later_are_found(void **state unused)
 	assert_string_equal(g->label, "front");
 }
 
-static void names_that_do_not_come_are_given_up(void **state unused)
+static void names_that_do_not_come_are_given_up(void **state maybe_unused)
 {
 	const struct who_cgroup *g = cgroups_get(cache, make_cgroup(SCOPE), 0, NULL);
 	uint64_t t;
@@ -172,7 +172,7 @@ static void names_that_do_not_come_are_given_up(void **state unused)
 	assert_string_equal(g->label, "8f9e3ab1c2d4");
 }
 
-static void a_cgroup_made_again_under_its_name_is_another(void **state unused)
+static void a_cgroup_made_again_under_its_name_is_another(void **state maybe_unused)
 {
 	uint64_t id = make_cgroup(SCOPE), again;
 	const struct who_cgroup *g = cgroups_get(cache, id, 0, NULL), *h;
@@ -186,7 +186,7 @@ static void a_cgroup_made_again_under_its_name_is_another(void **state unused)
 	assert_ptr_equal(cgroups_get(cache, id, 0, NULL), g);
 }
 
-static void a_cgroup_gone_before_it_was_asked_for_has_no_path(void **state unused)
+static void a_cgroup_gone_before_it_was_asked_for_has_no_path(void **state maybe_unused)
 {
 	uint64_t id = make_cgroup(SCOPE);
 	const struct who_cgroup *g;
@@ -210,7 +210,7 @@ static void set_dac_read_search(bool on)
 	assert_int_equal(syscall(SYS_capset, &head, caps), 0);
 }
 
-static void without_the_capability_a_process_in_it_tells_the_path(void **state unused)
+static void without_the_capability_a_process_in_it_tells_the_path(void **state maybe_unused)
 {
 	uint64_t id = make_cgroup(SCOPE);
 	const struct who_cgroup *g;
@@ -240,7 +240,7 @@ static uint64_t enter_v1(void)
 	return cgroups_root(cache)[0] ? st.st_ino : 1;
 }
 
-static void in_a_hybrid_layout_the_v1_path_tells_the_container(void **state unused)
+static void in_a_hybrid_layout_the_v1_path_tells_the_container(void **state maybe_unused)
 {
 	uint64_t id = enter_v1();
 	const struct who_cgroup *g = cgroups_get(cache, id, (uint32_t)child, NULL), *host;
@@ -255,7 +255,7 @@ static void in_a_hybrid_layout_the_v1_path_tells_the_container(void **state unus
 	assert_int_equal(cgroups_count(cache), 2);
 }
 
-static void in_a_hybrid_layout_a_process_that_is_gone_is_where_its_parent_is(void **state unused)
+static void in_a_hybrid_layout_a_process_that_is_gone_is_where_its_parent_is(void **state maybe_unused)
 {
 	uint64_t id = enter_v1();
 	struct who *w = NULL;
@@ -274,7 +274,7 @@ static void in_a_hybrid_layout_a_process_that_is_gone_is_where_its_parent_is(voi
 	who_free(w);
 }
 
-static void a_sweep_keeps_what_is_marked(void **state unused)
+static void a_sweep_keeps_what_is_marked(void **state maybe_unused)
 {
 	const struct who_cgroup *kept = cgroups_get(cache, 1ULL << 60, 0, NULL);
 	uint64_t i;
@@ -292,7 +292,7 @@ static void a_sweep_keeps_what_is_marked(void **state unused)
 	assert_int_equal(cgroups_count(cache), 0);
 }
 
-static void cgroups_that_wait_for_names_can_be_swept(void **state unused)
+static void cgroups_that_wait_for_names_can_be_swept(void **state maybe_unused)
 {
 	cgroups_get(cache, make_cgroup(SCOPE), 0, NULL);
 	cgroups_sweep(cache);
@@ -301,7 +301,7 @@ static void cgroups_that_wait_for_names_can_be_swept(void **state unused)
 	assert_int_equal(cgroups_count(cache), 0);
 }
 
-static void who_forgets_cgroups_that_no_process_is_in(void **state unused)
+static void who_forgets_cgroups_that_no_process_is_in(void **state maybe_unused)
 {
 	struct who *w = NULL;
 	struct who_process *p;
@@ -320,7 +320,7 @@ static void who_forgets_cgroups_that_no_process_is_in(void **state unused)
 	who_free(w);
 }
 
-static void a_full_cache_answers_unknown(void **state unused)
+static void a_full_cache_answers_unknown(void **state maybe_unused)
 {
 	uint64_t i;
 

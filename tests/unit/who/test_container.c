@@ -21,19 +21,19 @@
 static char root[64];
 static struct cgroup_names names;
 
-static int setup(void **state unused)
+static int setup(void **state maybe_unused)
 {
 	strcpy(root, "/tmp/skep-test-XXXXXX");
 	return mkdtemp(root) ? 0 : -1;
 }
 
-static int remove_one(const char *path, const struct stat *st unused, int type unused,
-		      struct FTW *ftw unused)
+static int remove_one(const char *path, const struct stat *st maybe_unused, int type maybe_unused,
+		      struct FTW *ftw maybe_unused)
 {
 	return remove(path);
 }
 
-static int teardown(void **state unused)
+static int teardown(void **state maybe_unused)
 {
 	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -68,14 +68,14 @@ static int look(const char *container, const char *pod_uid)
 	return container_names(root, &f, &names);
 }
 
-static void nothing_is_found_where_there_is_nothing(void **state unused)
+static void nothing_is_found_where_there_is_nothing(void **state maybe_unused)
 {
 	assert_int_equal(look(A64, UID), -ENOENT);
 	assert_int_equal(look("", ""), -ENOENT);
 	assert_int_equal(look("web", ""), -ENOENT);
 }
 
-static void docker_tells_name_image_and_labels(void **state unused)
+static void docker_tells_name_image_and_labels(void **state maybe_unused)
 {
 	put(DOCKER, "{\"Name\":\"/shop-front-1\",\"Config\":{\"Image\":\"nginx:1.27\",\"Labels\":"
 		    "{\"com.docker.compose.project\":\"shop\",\"tier\":\"front\"}}}");
@@ -86,7 +86,7 @@ static void docker_tells_name_image_and_labels(void **state unused)
 	assert_string_equal(names.pod, "");
 }
 
-static void docker_under_kubernetes_tells_the_pod(void **state unused)
+static void docker_under_kubernetes_tells_the_pod(void **state maybe_unused)
 {
 	put(DOCKER,
 	    "{\"Name\":\"/k8s_web_web-0_shop\",\"Config\":{\"Image\":\"sha256:1\",\"Labels\":{"
@@ -98,7 +98,7 @@ static void docker_under_kubernetes_tells_the_pod(void **state unused)
 	assert_string_equal(names.labels, "app=web");
 }
 
-static void containerd_tells_pod_container_and_image(void **state unused)
+static void containerd_tells_pod_container_and_image(void **state maybe_unused)
 {
 	put(CONTAINERD, "{\"annotations\":{\"io.kubernetes.cri.container-name\":\"web\","
 			"\"io.kubernetes.cri.sandbox-name\":\"web-0\","
@@ -110,14 +110,14 @@ static void containerd_tells_pod_container_and_image(void **state unused)
 	assert_string_equal(names.image, "docker.io/library/nginx:1.27");
 }
 
-static void nerdctl_tells_the_name(void **state unused)
+static void nerdctl_tells_the_name(void **state maybe_unused)
 {
 	put(NERDCTL, "{\"annotations\":{\"nerdctl/name\":\"cache\"}}");
 	assert_int_equal(look(A64, ""), 0);
 	assert_string_equal(names.name, "cache");
 }
 
-static void crio_tells_pod_container_and_the_labels_of_the_sandbox(void **state unused)
+static void crio_tells_pod_container_and_the_labels_of_the_sandbox(void **state maybe_unused)
 {
 	put(CRIO(A64), "{\"annotations\":{\"io.kubernetes.container.name\":\"web\","
 		       "\"io.kubernetes.pod.name\":\"web-0\","
@@ -135,7 +135,7 @@ static void crio_tells_pod_container_and_the_labels_of_the_sandbox(void **state 
 	assert_string_equal(names.labels, "app=shop");
 }
 
-static void podman_tells_name_and_image_from_its_lists(void **state unused)
+static void podman_tells_name_and_image_from_its_lists(void **state maybe_unused)
 {
 	static const char list[] = "[{\"id\":\"" B64 "\",\"names\":[\"other\"]},{\"id\":\"" A64
 				   "\",\"names\":[\"db\"],\"metadata\":"
@@ -148,7 +148,7 @@ static void podman_tells_name_and_image_from_its_lists(void **state unused)
 	assert_string_equal(names.image, "docker.io/postgres:16");
 }
 
-static void the_folder_of_its_logs_tells_the_pod(void **state unused)
+static void the_folder_of_its_logs_tells_the_pod(void **state maybe_unused)
 {
 	put("var/log/pods/kube-system_other-1_ffffffff-1c5a-4b5e-9d1c-0123456789ab/a/", "");
 	put("var/log/pods/shop_web-0_" UID "/web/", "");
@@ -160,7 +160,7 @@ static void the_folder_of_its_logs_tells_the_pod(void **state unused)
 	assert_string_equal(names.name, "");
 }
 
-static void strings_of_strangers_are_escaped_and_bounded(void **state unused)
+static void strings_of_strangers_are_escaped_and_bounded(void **state maybe_unused)
 {
 	char text[4096], labels[2200];
 
@@ -177,7 +177,7 @@ static void strings_of_strangers_are_escaped_and_bounded(void **state unused)
 	assert_in_range(strlen(names.labels), 500, 512);
 }
 
-static void files_that_are_no_json_or_too_long_or_no_files_are_passed_over(void **state unused)
+static void files_that_are_no_json_or_too_long_or_no_files_are_passed_over(void **state maybe_unused)
 {
 	static const char *const bad[] = {
 		"", "{", "[]", "7", "\"x\"", "{\"Name\":7,\"Config\":[]}", "{\"Name\":\"/\"}"};

@@ -110,7 +110,7 @@ static const struct sample {
 	{"/pod" UID "zz", "cgroup", "", "", "", "pod" UID "zz"},
 };
 
-static void every_known_path_tells_what_it_holds(void **state unused)
+static void every_known_path_tells_what_it_holds(void **state maybe_unused)
 {
 	size_t i;
 
@@ -127,7 +127,7 @@ static void every_known_path_tells_what_it_holds(void **state unused)
 	}
 }
 
-static void long_components_are_cut_to_their_room(void **state unused)
+static void long_components_are_cut_to_their_room(void **state maybe_unused)
 {
 	struct cgroup_facts f;
 	char path[2000];
