@@ -199,7 +199,8 @@ static uint64_t mix_text(uint64_t h, const char *s, uint32_t len)
 	return h;
 }
 
-static int sink_columns(void *arg maybe_unused, unsigned n maybe_unused, const char *const *names maybe_unused)
+static int sink_columns(void *arg maybe_unused, unsigned n maybe_unused,
+			const char *const *names maybe_unused)
 {
 	return 0;
 }

@@ -10,7 +10,7 @@ FUZZ_SECONDS ?= 60
 
 $(B)/tests/%: tests/unit/%.c $(LIBPARTS) $(B)/page.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -MMD -MP -MF $@.d -o $@ $< $(LIBPARTS) $(B)/page.o -lcmocka $(LIBS) -lncursesw -ltinfo
+	$(CC) $(CFLAGS) -Itests/unit $(LDFLAGS_$(KIND)) -MMD -MP -MF $@.d -o $@ $< $(LIBPARTS) $(B)/page.o -lcmocka $(LIBS) -lncursesw -ltinfo
 
 # A fuzz target replays its corpus in the ordinary test run; with KIND=fuzz it is a fuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(KIND)),-fsanitize=fuzzer,tests/fuzz/replay.c)

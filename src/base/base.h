@@ -23,31 +23,31 @@
 #include <string.h>
 #include <unistd.h>
 
-#define cleanup(fn)	   __attribute__((cleanup(fn)))
-#define printf_like(f, a)  __attribute__((format(printf, f, a)))
-#define maybe_unused	   __attribute__((unused))
-#define array_size(a)	   (sizeof(a) / sizeof((a)[0]))
+#define cleanup(fn)		      __attribute__((cleanup(fn)))
+#define printf_like(f, a)	      __attribute__((format(printf, f, a)))
+#define maybe_unused		      __attribute__((unused))
+#define array_size(a)		      (sizeof(a) / sizeof((a)[0]))
 #define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 /* Transfers ownership out of an owning local: the local becomes NULL and its cleanup does nothing. */
-#define take(p)                                                                                    \
-	({                                                                                         \
-		__typeof__(p) take_ = (p);                                                         \
-		(p) = NULL;                                                                        \
-		take_;                                                                             \
+#define take(p)                            \
+	({                                 \
+		__typeof__(p) take_ = (p); \
+		(p) = NULL;                \
+		take_;                     \
 	})
 
-#define min(a, b)                                                                                  \
-	({                                                                                         \
-		__typeof__(a) a_ = (a);                                                            \
-		__typeof__(b) b_ = (b);                                                            \
-		a_ < b_ ? a_ : b_;                                                                 \
+#define min(a, b)                       \
+	({                              \
+		__typeof__(a) a_ = (a); \
+		__typeof__(b) b_ = (b); \
+		a_ < b_ ? a_ : b_;      \
 	})
-#define max(a, b)                                                                                  \
-	({                                                                                         \
-		__typeof__(a) a_ = (a);                                                            \
-		__typeof__(b) b_ = (b);                                                            \
-		a_ > b_ ? a_ : b_;                                                                 \
+#define max(a, b)                       \
+	({                              \
+		__typeof__(a) a_ = (a); \
+		__typeof__(b) b_ = (b); \
+		a_ > b_ ? a_ : b_;      \
 	})
 
 static inline int take_fd(int *fd)

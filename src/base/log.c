@@ -11,10 +11,10 @@ static enum log_level log_max = LOG_LEVEL_INFO;
 
 static const char *level_name(enum log_level level)
 {
-	return level <= LOG_LEVEL_ERROR  ? "error" :
-	       level == LOG_LEVEL_WARN   ? "warning" :
-	       level == LOG_LEVEL_INFO   ? "info" :
-					   "debug";
+	return level <= LOG_LEVEL_ERROR	 ? "error"
+	       : level == LOG_LEVEL_WARN ? "warning"
+	       : level == LOG_LEVEL_INFO ? "info"
+					 : "debug";
 }
 
 void log_init(enum log_format format, enum log_level level)
@@ -50,7 +50,7 @@ static void line_text(struct buf *line, enum log_level level, const char *text)
 
 void log_line(enum log_level level, const char *fmt, ...)
 {
-	cleanup(buf_done) struct buf line = { 0 };
+	cleanup(buf_done) struct buf line = {0};
 	char text[1024];
 	va_list ap;
 

@@ -3,7 +3,7 @@
 
 static unsigned utf8_decode(const unsigned char *s, size_t n, uint32_t *cp)
 {
-	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
 	unsigned len = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : 4;
 	unsigned i;
 
@@ -36,8 +36,12 @@ unsigned text_utf8(const char *s, size_t n)
 static unsigned escape_byte(char out[5], unsigned char c)
 {
 	static const char hex[] = "0123456789abcdef";
-	const char *named = c == '\n' ? "n" : c == '\t' ? "t" : c == '\r' ? "r" : c == '\\' ? "\\" :
-				    c == '\'' ? "'" : NULL;
+	const char *named = c == '\n'	? "n"
+			    : c == '\t' ? "t"
+			    : c == '\r' ? "r"
+			    : c == '\\' ? "\\"
+			    : c == '\'' ? "'"
+					: NULL;
 
 	out[0] = '\\';
 	if (named) {

@@ -40,10 +40,10 @@ typedef void (*cap_count_fn)(void *arg, const char *name, enum cap_metric_type t
 
 /* How a part of a capability does on this host, for `skep status`. */
 struct cap_report {
-	const char *what;   /* "processes", "accepted connections' owner" ... */
+	const char *what; /* "processes", "accepted connections' owner" ... */
 	bool ready;
-	char how[160];	    /* the hook in use, or the reason it is missing */
-	const char *fix;    /* NULL when ready */
+	char how[160];	 /* the hook in use, or the reason it is missing */
+	const char *fix; /* NULL when ready */
 };
 
 struct cap_ops {

@@ -23,10 +23,10 @@ struct guard_spec {
 };
 
 static const struct conf_field fields[] = {
-	{ "ringKiB", CONF_INT, offsetof(struct guard_spec, ring_kib), 4, 1 << 20, "2048", NULL,
-	  "ring between kernel and agent, KiB, rounded up to a power of two" },
-	{ "storeMiB", CONF_INT, offsetof(struct guard_spec, store_mib), 1, 1 << 20, "32", NULL,
-	  "memory of the table process, MiB" },
+	{"ringKiB", CONF_INT, offsetof(struct guard_spec, ring_kib), 4, 1 << 20, "2048", NULL,
+	 "ring between kernel and agent, KiB, rounded up to a power of two"},
+	{"storeMiB", CONF_INT, offsetof(struct guard_spec, store_mib), 1, 1 << 20, "32", NULL,
+	 "memory of the table process, MiB"},
 };
 
 struct guard {
@@ -139,10 +139,11 @@ static int guard_apply(void *cap, const void *spec, struct skep_err *err)
 	int rc;
 
 	if (g->bpf)
-		return memcmp(&g->spec, want, sizeof(*want)) ?
-			       skep_fail(err, -EBUSY, "guard: ringKiB and storeMiB take hold at "
-						      "the next start") :
-			       0;
+		return memcmp(&g->spec, want, sizeof(*want))
+			       ? skep_fail(err, -EBUSY,
+					   "guard: ringKiB and storeMiB take hold at "
+					   "the next start")
+			       : 0;
 	if (!g->processes) {
 		rc = process_open(&g->processes, &g->env, (size_t)want->store_mib << 20, err);
 		if (rc)
@@ -215,7 +216,7 @@ static void guard_tick(void *cap, uint64_t boot_now maybe_unused)
 
 static void guard_metrics(void *cap, cap_count_fn fn, void *arg)
 {
-	static const char *const kinds[] = { "kind=\"fork\"", "kind=\"exec\"", "kind=\"exit\"" };
+	static const char *const kinds[] = {"kind=\"fork\"", "kind=\"exec\"", "kind=\"exit\""};
 	struct guard *g = cap;
 	struct guard_count sum;
 	unsigned k;
@@ -242,12 +243,13 @@ static void guard_metrics(void *cap, cap_count_fn fn, void *arg)
 static void guard_report(void *cap, void (*fn)(void *, const struct cap_report *), void *arg)
 {
 	struct guard *g = cap;
-	struct cap_report r = { .what = "processes", .ready = g->bpf != NULL };
+	struct cap_report r = {.what = "processes", .ready = g->bpf != NULL};
 
 	if (r.ready) {
 		snprintf(r.how, sizeof(r.how), "tp_btf/sched_process_{fork,exec,exit}; iter/task");
 	} else {
-		snprintf(r.how, sizeof(r.how), "%s", host_feature(g->env.host, HOST_TP_BTF)->reason);
+		snprintf(r.how, sizeof(r.how), "%s",
+			 host_feature(g->env.host, HOST_TP_BTF)->reason);
 		r.fix = host_feature(g->env.host, HOST_TP_BTF)->fix;
 	}
 	fn(arg, &r);

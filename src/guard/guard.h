@@ -14,8 +14,16 @@
 
 enum guard_kind { GUARD_FORK, GUARD_EXEC, GUARD_EXIT, GUARD_KINDS };
 
-enum guard_ns { GUARD_NS_MNT, GUARD_NS_NET, GUARD_NS_PID, GUARD_NS_USER, GUARD_NS_UTS, GUARD_NS_IPC,
-		GUARD_NS_CGROUP, GUARD_NS_COUNT };
+enum guard_ns {
+	GUARD_NS_MNT,
+	GUARD_NS_NET,
+	GUARD_NS_PID,
+	GUARD_NS_USER,
+	GUARD_NS_UTS,
+	GUARD_NS_IPC,
+	GUARD_NS_CGROUP,
+	GUARD_NS_COUNT
+};
 
 /* A process as the kernel sees it now. Times are ns of CLOCK_BOOTTIME. */
 struct guard_task {

@@ -61,7 +61,8 @@ static __always_inline void send(enum guard_kind kind, void *event, __u64 size, 
 	if (!c)
 		return;
 	c->sent[kind]++;
-	if (bpf_ringbuf_output(&ring, event, size, ring_flags(&ring, ring_quarter, now, &last_wake)))
+	if (bpf_ringbuf_output(&ring, event, size,
+			       ring_flags(&ring, ring_quarter, now, &last_wake)))
 		c->lost[kind]++;
 }
 
@@ -235,9 +236,9 @@ int BPF_PROG(on_exit, struct task_struct *task)
 	e.head.kind = GUARD_EXIT;
 	e.pid = task->tgid;
 	e.start = BPF_CORE_READ(task, group_leader, start_boottime);
-	e.status = BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT ?
-			   BPF_CORE_READ(sig, group_exit_code) :
-			   BPF_CORE_READ(task, group_leader, exit_code);
+	e.status = BPF_CORE_READ(sig, flags) & SIGNAL_GROUP_EXIT
+			   ? BPF_CORE_READ(sig, group_exit_code)
+			   : BPF_CORE_READ(task, group_leader, exit_code);
 	send(GUARD_EXIT, &e, sizeof(e), e.head.time);
 	return 0;
 }

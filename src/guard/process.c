@@ -20,7 +20,7 @@ struct process_table {
 };
 
 static const struct store_column columns[] = {
-#define COLUMN(id, col, kind, text) { #col, STORE_##kind, text },
+#define COLUMN(id, col, kind, text) {#col, STORE_##kind, text},
 #include "guard/process.def"
 #undef COLUMN
 };
@@ -62,7 +62,7 @@ const uint64_t *process_reported(const struct process_table *t)
 
 static struct who_id id_of(uint32_t pid, uint64_t start)
 {
-	return (struct who_id){ .pid = pid, .start = start };
+	return (struct who_id){.pid = pid, .start = start};
 }
 
 /* ---- cells --------------------------------------------------------------------------------- */
@@ -157,7 +157,7 @@ static void row_end(struct process_table *t, struct who_process *p, uint64_t boo
 
 static void on_fork(struct process_table *t, const struct guard_fork *e)
 {
-	struct store_cell cells[PROCESS_COLUMNS] = { 0 };
+	struct store_cell cells[PROCESS_COLUMNS] = {0};
 	struct who_process *p = meet(t, &e->task), *parent;
 
 	if (!p || p->row)
@@ -222,7 +222,7 @@ static bool same_run(struct process_table *t, const struct who_process *p, uint6
 
 static void on_exec(struct process_table *t, const struct guard_exec *e)
 {
-	struct store_cell cells[PROCESS_COLUMNS] = { 0 };
+	struct store_cell cells[PROCESS_COLUMNS] = {0};
 	struct who_process *p = meet(t, &e->task);
 	unsigned i;
 
@@ -268,8 +268,8 @@ static void on_exit_event(struct process_table *t, const struct guard_exit *e)
 
 static bool exec_fits(const struct guard_exec *e, size_t size)
 {
-	return size >= sizeof(*e) && e->exe_len <= GUARD_PATHS_MAX && e->cwd_len <= GUARD_PATHS_MAX &&
-	       e->argv_len <= GUARD_ARGV_MAX &&
+	return size >= sizeof(*e) && e->exe_len <= GUARD_PATHS_MAX &&
+	       e->cwd_len <= GUARD_PATHS_MAX && e->argv_len <= GUARD_ARGV_MAX &&
 	       size >= sizeof(*e) + e->exe_len + e->cwd_len + e->argv_len;
 }
 
@@ -340,7 +340,7 @@ void process_scan_begin(struct process_table *t)
 
 void process_scan_task(struct process_table *t, const struct guard_task *task)
 {
-	struct store_cell cells[PROCESS_COLUMNS] = { 0 };
+	struct store_cell cells[PROCESS_COLUMNS] = {0};
 	struct who_process *p = meet(t, task);
 
 	if (!p || p->row || p->ended)

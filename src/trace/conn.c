@@ -24,7 +24,7 @@
 #include "host/host.h"
 #include "who/who.h"
 
-#define LINGER_NS  2000000000ULL
+#define LINGER_NS 2000000000ULL
 
 /* Both ends, local first, as C2 compares them. */
 struct tuple {
@@ -54,7 +54,7 @@ struct conn_table {
 	struct store_table *rows;
 	struct names *names;
 	struct conn *pool, *free, *by_key, *by_tuple;
-	unsigned most, used; /* pool entries from used on were never touched */
+	unsigned most, used;	 /* pool entries from used on were never touched */
 	struct trace_tcp *found; /* of a scan, until its end */
 	size_t n_found, cap_found;
 	uint64_t now;
@@ -63,7 +63,7 @@ struct conn_table {
 };
 
 static const struct store_column columns[] = {
-#define COLUMN(id, col, kind, text) { #col, STORE_##kind, text },
+#define COLUMN(id, col, kind, text) {#col, STORE_##kind, text},
 #include "trace/connection.def"
 #undef COLUMN
 };
@@ -114,7 +114,7 @@ void conn_free(struct conn_table *t)
 
 static bool is_mapped(uint16_t family, const uint8_t addr[16])
 {
-	static const uint8_t prefix[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
 
 	return family == AF_INET6 && !memcmp(addr, prefix, sizeof(prefix));
 }
@@ -140,7 +140,7 @@ static void widen(uint8_t out[16], uint16_t family, const uint8_t addr[16])
 
 static bool is_loopback(const uint8_t a[16])
 {
-	static const uint8_t one[16] = { [15] = 1 };
+	static const uint8_t one[16] = {[15] = 1};
 
 	return is_mapped(AF_INET6, a) ? a[12] == 127 : !memcmp(a, one, 16);
 }
@@ -206,7 +206,7 @@ static void set(struct conn_table *t, struct conn *c, unsigned column, struct st
 
 static const struct who_process *process_of(struct conn_table *t, const struct conn *c)
 {
-	struct who_id id = { .pid = c->owner.pid, .start = c->owner.start };
+	struct who_id id = {.pid = c->owner.pid, .start = c->owner.start};
 
 	return c->owner.pid ? who_process_find(t->env.who, id) : NULL;
 }
@@ -303,11 +303,16 @@ static void write_owners(struct conn_table *t, struct conn *c, const struct trac
 static const char *state_name(unsigned state)
 {
 	static const char *const names[] = {
-		[TCP_ESTABLISHED] = "established", [TCP_SYN_SENT] = "syn-sent",
-		[TCP_SYN_RECV] = "syn-received",   [TCP_FIN_WAIT1] = "fin-wait-1",
-		[TCP_FIN_WAIT2] = "fin-wait-2",	   [TCP_TIME_WAIT] = "time-wait",
-		[TCP_CLOSE] = "closed",		   [TCP_CLOSE_WAIT] = "close-wait",
-		[TCP_LAST_ACK] = "last-ack",	   [TCP_LISTEN] = "listen",
+		[TCP_ESTABLISHED] = "established",
+		[TCP_SYN_SENT] = "syn-sent",
+		[TCP_SYN_RECV] = "syn-received",
+		[TCP_FIN_WAIT1] = "fin-wait-1",
+		[TCP_FIN_WAIT2] = "fin-wait-2",
+		[TCP_TIME_WAIT] = "time-wait",
+		[TCP_CLOSE] = "closed",
+		[TCP_CLOSE_WAIT] = "close-wait",
+		[TCP_LAST_ACK] = "last-ack",
+		[TCP_LISTEN] = "listen",
 		[TCP_CLOSING] = "closing",
 	};
 
@@ -317,7 +322,7 @@ static const char *state_name(unsigned state)
 static void begin_row(struct conn_table *t, struct conn *c, const struct trace_ends *e,
 		      uint64_t opened, const char *origin)
 {
-	struct store_cell cells[CONN_COLUMNS] = { 0 };
+	struct store_cell cells[CONN_COLUMNS] = {0};
 	char local[46], remote[46];
 	const char *name = names_find(t->names, e->netns, e->family, e->remote, t->now);
 
@@ -344,7 +349,13 @@ static void begin_row(struct conn_table *t, struct conn *c, const struct trace_e
 	meet(t, c);
 }
 
-#define update(t, c, field, column, value)                                                         	do {                                                                                       		if ((c)->field != (value)) { /* C4 */                                              			(c)->field = (value);                                                      			set(t, c, column, STORE_NUM(value));                                       		}                                                                                  	} while (0)
+#define update(t, c, field, column, value)                   \
+	do {                                                 \
+		if ((c)->field != (value)) { /* C4 */        \
+			(c)->field = (value);                \
+			set(t, c, column, STORE_NUM(value)); \
+		}                                            \
+	} while (0)
 
 static void emit(struct conn_table *t, const char *event, struct conn *c)
 {
@@ -382,7 +393,7 @@ static void update_tcp(struct conn_table *t, struct conn *c, const struct trace_
 
 static struct conn *tcp_begin(struct conn_table *t, const struct trace_tcp *e, const char *origin)
 {
-	struct trace_flow_key key = { .cookie = e->cookie };
+	struct trace_flow_key key = {.cookie = e->cookie};
 	struct conn *c = conn_new(t, &key);
 
 	if (!c)
@@ -397,7 +408,7 @@ static struct conn *tcp_begin(struct conn_table *t, const struct trace_tcp *e, c
 
 static struct conn *tcp_of(struct conn_table *t, const struct trace_tcp *e)
 {
-	struct trace_flow_key key = { .cookie = e->cookie };
+	struct trace_flow_key key = {.cookie = e->cookie};
 	struct conn *c = conn_find(t, &key);
 
 	/* A socket may connect again after a failure: the same cookie, another connection. */
@@ -481,7 +492,7 @@ static bool listened(const struct conn_table *t, size_t listeners, const struct 
 
 void conn_scan_end(struct conn_table *t)
 {
-	struct trace_flow_key key = { 0 };
+	struct trace_flow_key key = {0};
 	size_t listeners = sort_listeners(t);
 	struct trace_tcp *e;
 	struct conn *c;

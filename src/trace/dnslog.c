@@ -19,7 +19,7 @@ enum dns_column {
 };
 
 static const struct store_column columns[] = {
-#define COLUMN(id, col, kind, text) { #col, STORE_##kind, text },
+#define COLUMN(id, col, kind, text) {#col, STORE_##kind, text},
 #include "trace/dns.def"
 #undef COLUMN
 };
@@ -91,9 +91,10 @@ static struct waiting *slot(struct dnslog *l, uint64_t cookie, uint16_t id)
 	return &l->waiting[h >> 54];
 }
 
-static void fill_owner(struct dnslog *l, struct store_cell *c, const struct trace_dns *e, char *comm)
+static void fill_owner(struct dnslog *l, struct store_cell *c, const struct trace_dns *e,
+		       char *comm)
 {
-	struct who_id id = { .pid = e->owner.pid, .start = e->owner.start };
+	struct who_id id = {.pid = e->owner.pid, .start = e->owner.start};
 	const struct who_process *p = who_process_find(l->env.who, id);
 
 	if (!e->owner.pid)
@@ -109,7 +110,7 @@ static void fill_owner(struct dnslog *l, struct store_cell *c, const struct trac
 
 static void on_question(struct dnslog *l, const struct trace_dns *e)
 {
-	struct store_cell cells[DNS_COLUMNS] = { 0 };
+	struct store_cell cells[DNS_COLUMNS] = {0};
 	const struct dns_message *m = &l->message;
 	struct waiting *w = slot(l, e->cookie, m->id);
 	char comm[WHO_COMM_MAX], server[46], type[DNS_LABEL_MAX];
@@ -125,8 +126,8 @@ static void on_question(struct dnslog *l, const struct trace_dns *e)
 	cells[DNS_SERVER] = STORE_STRZ(conn_addr(e->ends.family, e->ends.remote, server));
 	cells[DNS_NAME] = STORE_STRZ(m->name);
 	cells[DNS_TYPE] = STORE_STRZ(dns_type_name(m->type, type));
-	*w = (struct waiting){ .cookie = e->cookie, .asked = e->head.time, .id = m->id,
-			       .type = m->type };
+	*w = (struct waiting){
+		.cookie = e->cookie, .asked = e->head.time, .id = m->id, .type = m->type};
 	store_append(l->rows, cells, &w->row);
 }
 
@@ -157,8 +158,7 @@ static void on_answer(struct dnslog *l, const struct trace_dns *e)
 		store_set(l->rows, &w->row, DNS_ANSWERS, STORE_TEXT(l->text, n));
 	if (m->n_answers)
 		store_set(l->rows, &w->row, DNS_TTL, STORE_NUM(m->min_ttl));
-	store_set(l->rows, &w->row, DNS_LATENCY_US,
-		  STORE_NUM((e->head.time - w->asked) / 1000));
+	store_set(l->rows, &w->row, DNS_LATENCY_US, STORE_NUM((e->head.time - w->asked) / 1000));
 	finish(l, w);
 }
 

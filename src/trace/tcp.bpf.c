@@ -81,7 +81,7 @@ static __always_inline void established(struct sock *sk, int old, __u64 now)
 
 static __always_inline void closed(struct sock *sk, int old, __u64 now)
 {
-	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), none = { .flags = TRACE_OLD };
+	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), none = {.flags = TRACE_OLD};
 
 	if (m && m->flags & TRACE_LISTEN)
 		return;
@@ -158,7 +158,7 @@ int BPF_PROG(on_accept, struct sock *listener, int flags, int *err, int kern, st
  */
 static __always_inline int refused(struct sock *sk, int ret)
 {
-	struct trace_mark m = { .flags = TRACE_OUT };
+	struct trace_mark m = {.flags = TRACE_OUT};
 	struct trace_tcp *e;
 	__u64 now;
 

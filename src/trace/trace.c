@@ -23,7 +23,7 @@
 #include "trace/tcp.skel.h"
 #include "trace/udp.skel.h"
 
-#define NAMES_MAX 16384
+#define NAMES_MAX  16384
 #define FLOWS_READ 256
 
 struct trace_spec {
@@ -32,16 +32,16 @@ struct trace_spec {
 };
 
 static const struct conf_field fields[] = {
-	{ "ringKiB", CONF_INT, offsetof(struct trace_spec, ring_kib), 4, 1 << 20, "2048", NULL,
-	  "ring between kernel and agent, KiB, rounded up to a power of two" },
-	{ "storeMiB", CONF_INT, offsetof(struct trace_spec, store_mib), 1, 1 << 20, "32", NULL,
-	  "memory of the table connection, MiB" },
-	{ "dnsStoreMiB", CONF_INT, offsetof(struct trace_spec, dns_store_mib), 1, 1 << 20, "4",
-	  NULL, "memory of the table dns, MiB" },
-	{ "connections", CONF_INT, offsetof(struct trace_spec, connections), 64, 1 << 22, "65536",
-	  NULL, "connections followed at once" },
-	{ "udpIdleSeconds", CONF_INT, offsetof(struct trace_spec, udp_idle), 1, 86400, "30", NULL,
-	  "silence after which a UDP flow has ended" },
+	{"ringKiB", CONF_INT, offsetof(struct trace_spec, ring_kib), 4, 1 << 20, "2048", NULL,
+	 "ring between kernel and agent, KiB, rounded up to a power of two"},
+	{"storeMiB", CONF_INT, offsetof(struct trace_spec, store_mib), 1, 1 << 20, "32", NULL,
+	 "memory of the table connection, MiB"},
+	{"dnsStoreMiB", CONF_INT, offsetof(struct trace_spec, dns_store_mib), 1, 1 << 20, "4", NULL,
+	 "memory of the table dns, MiB"},
+	{"connections", CONF_INT, offsetof(struct trace_spec, connections), 64, 1 << 22, "65536",
+	 NULL, "connections followed at once"},
+	{"udpIdleSeconds", CONF_INT, offsetof(struct trace_spec, udp_idle), 1, 86400, "30", NULL,
+	 "silence after which a UDP flow has ended"},
 };
 
 struct trace {
@@ -141,7 +141,7 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 
 static int attach_sample(struct trace *t, struct tcp_bpf *b)
 {
-	union bpf_iter_link_info info = { .map.map_fd = (uint32_t)bpf_map__fd(b->maps.marks) };
+	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(b->maps.marks)};
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
 
 	t->sample = bpf_program__attach_iter(b->progs.sample, &opts);
@@ -244,8 +244,8 @@ static int open_tables(struct trace *t, struct skep_err *err)
 		rc = conn_open(&t->conns, &t->env, t->names, (size_t)t->spec.store_mib << 20,
 			       (unsigned)t->spec.connections, err);
 	if (!rc && !t->dns)
-		rc = dnslog_open(&t->dns, &t->env, t->names,
-				 (size_t)t->spec.dns_store_mib << 20, err);
+		rc = dnslog_open(&t->dns, &t->env, t->names, (size_t)t->spec.dns_store_mib << 20,
+				 err);
 	return rc;
 }
 
@@ -255,9 +255,9 @@ static int trace_apply(void *cap, const void *spec, struct skep_err *err)
 	int rc;
 
 	if (t->tcp)
-		return memcmp(&t->spec, spec, sizeof(t->spec)) ?
-			       skep_fail(err, -EBUSY, "trace: sizes take hold at the next start") :
-			       0;
+		return memcmp(&t->spec, spec, sizeof(t->spec))
+			       ? skep_fail(err, -EBUSY, "trace: sizes take hold at the next start")
+			       : 0;
 	t->spec = *(const struct trace_spec *)spec;
 	rc = open_tables(t, err);
 	if (!rc)
@@ -270,7 +270,7 @@ static int trace_apply(void *cap, const void *spec, struct skep_err *err)
 		tcp_bpf__destroy(take(t->tcp));
 		return skep_fail(err, rc, "map trace's ring: %s", strerror(-rc));
 	}
-	load_udp(t, &t->udp_error); /* X2 */
+	load_udp(t, &t->udp_error);			  /* X2 */
 	rc = read_tcps(t, t->tcp->links.scan, conn_scan); /* X1 */
 	conn_scan_end(t->conns);
 	return rc ? skep_fail(err, rc, "iterate over sockets: %s", strerror(-rc)) : 0;
@@ -358,7 +358,7 @@ static void sum_counts(struct trace *t, struct trace_count *sum)
 static uint64_t trace_lost(void *cap)
 {
 	struct trace *t = cap;
-	struct conn_stat conns = { 0 };
+	struct conn_stat conns = {0};
 	struct trace_count sum;
 	uint64_t lost = t->refused;
 	unsigned k;
@@ -373,8 +373,8 @@ static uint64_t trace_lost(void *cap)
 
 static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
 {
-	static const char *const kinds[] = { "kind=\"open\"", "kind=\"close\"", "kind=\"owner\"",
-					     "kind=\"dns\"" };
+	static const char *const kinds[] = {"kind=\"open\"", "kind=\"close\"", "kind=\"owner\"",
+					    "kind=\"dns\""};
 	struct trace_count sum;
 	unsigned k;
 
@@ -404,12 +404,12 @@ static void trace_metrics(void *cap, cap_count_fn fn, void *arg)
 	conn_count(t->conns, &conns);
 	dnslog_count(t->dns, &dns);
 	fn(arg, "skep_trace_connections", CAP_GAUGE, "Connections open", "", (double)conns.open);
-	fn(arg, "skep_trace_refused_total", CAP_COUNTER,
-	   "Connections beyond the configured number", "", (double)conns.refused);
+	fn(arg, "skep_trace_refused_total", CAP_COUNTER, "Connections beyond the configured number",
+	   "", (double)conns.refused);
 	fn(arg, "skep_trace_vanished_total", CAP_COUNTER, "Connections that ended unseen", "",
 	   (double)conns.vanished);
-	fn(arg, "skep_trace_dns_malformed_total", CAP_COUNTER, "Messages on port 53 that are no DNS",
-	   "", (double)dns.malformed);
+	fn(arg, "skep_trace_dns_malformed_total", CAP_COUNTER,
+	   "Messages on port 53 that are no DNS", "", (double)dns.malformed);
 	fn(arg, "skep_trace_dns_unanswered_total", CAP_COUNTER, "Questions without an answer", "",
 	   (double)dns.unanswered);
 }
@@ -421,7 +421,7 @@ typedef void (*report_fn)(void *, const struct cap_report *);
 static void say(report_fn fn, void *arg, const char *what, bool ready, const char *how,
 		const char *fix)
 {
-	struct cap_report r = { .what = what, .ready = ready, .fix = ready ? NULL : fix };
+	struct cap_report r = {.what = what, .ready = ready, .fix = ready ? NULL : fix};
 
 	snprintf(r.how, sizeof(r.how), "%.*s", (int)sizeof(r.how) - 1, how);
 	fn(arg, &r);
@@ -445,16 +445,16 @@ static void trace_report(void *cap, report_fn fn, void *arg)
 	struct trace *t = cap;
 
 	say(fn, arg, "TCP connections", t->tcp != NULL,
-	    t->tcp ? "tp_btf/inet_sock_set_state; iter/bpf_sk_storage_map, iter/task_file" :
-		     host_feature(t->env.host, HOST_TP_BTF)->reason,
+	    t->tcp ? "tp_btf/inet_sock_set_state; iter/bpf_sk_storage_map, iter/task_file"
+		   : host_feature(t->env.host, HOST_TP_BTF)->reason,
 	    host_feature(t->env.host, HOST_TP_BTF)->fix);
 	report_accept(t, fn, arg);
 	say(fn, arg, "UDP flows and DNS", t->udp != NULL,
 	    t->udp ? "cgroup_skb and sock_create at the root cgroup" : t->udp_error.text,
 	    host_feature(t->env.host, HOST_CGROUP_SKB)->fix);
 	say(fn, arg, "connects that fail before a packet", t->tcp && t->tcp->links.on_connect4,
-	    t->tcp && t->tcp->links.on_connect4 ? "fexit/tcp_v4_connect, tcp_v6_connect" :
-						  "needs fexit, which this kernel does not load",
+	    t->tcp && t->tcp->links.on_connect4 ? "fexit/tcp_v4_connect, tcp_v6_connect"
+						: "needs fexit, which this kernel does not load",
 	    host_feature(t->env.host, HOST_FEXIT)->fix);
 }
 

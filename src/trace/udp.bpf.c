@@ -17,12 +17,12 @@
 
 LICENSE;
 
-#define IPPROTO_UDP	   17
-#define ETH_P_IP	   0x0800
-#define ETH_P_IPV6	   0x86dd
-#define SOCK_DGRAM	   2
-#define DNS_PORT	   53
-#define IP_OFFSET	   0x1fff
+#define IPPROTO_UDP 17
+#define ETH_P_IP    0x0800
+#define ETH_P_IPV6  0x86dd
+#define SOCK_DGRAM  2
+#define DNS_PORT    53
+#define IP_OFFSET   0x1fff
 
 struct iphdr {
 	__u8 ihl_version, tos;

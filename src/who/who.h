@@ -28,25 +28,26 @@ struct who_id {
  * borrow it, and its strings, until the next who_expire().
  */
 struct who_cgroup {
-	uint64_t id;		 /* kernfs id in the cgroup2 hierarchy */
-	const char *path;	 /* from the hierarchy's root, begins with '/' */
-	const char *runtime;	 /* docker containerd cri-o podman lxc systemd cgroup, or "" */
-	const char *container;	 /* full container id, or LXC name */
-	const char *name;	 /* container's name */
+	uint64_t id;	       /* kernfs id in the cgroup2 hierarchy */
+	const char *path;      /* from the hierarchy's root, begins with '/' */
+	const char *runtime;   /* docker containerd cri-o podman lxc systemd cgroup, or "" */
+	const char *container; /* full container id, or LXC name */
+	const char *name;      /* container's name */
 	const char *image;
-	const char *pod;	 /* namespace/name */
-	const char *labels;	 /* k=v,k=v */
-	const char *unit;	 /* innermost systemd unit: nginx.service, session-3.scope */
-	const char *label;	 /* what a person calls it: pod, container name, service, leaf; "" where none */
+	const char *pod;    /* namespace/name */
+	const char *labels; /* k=v,k=v */
+	const char *unit;   /* innermost systemd unit: nginx.service, session-3.scope */
+	const char *
+		label; /* what a person calls it: pod, container name, service, leaf; "" where none */
 };
 
 struct who_process {
 	struct who_id id;
 	struct who_id parent;
-	uint64_t ended;	 /* ns of CLOCK_BOOTTIME, 0 while it lives */
-	uint64_t row;	 /* guard's handle of its row in the table "process" */
-	uint32_t netns;	 /* inode number */
-	uint32_t flags;	 /* guard's */
+	uint64_t ended;			 /* ns of CLOCK_BOOTTIME, 0 while it lives */
+	uint64_t row;			 /* guard's handle of its row in the table "process" */
+	uint32_t netns;			 /* inode number */
+	uint32_t flags;			 /* guard's */
 	const struct who_cgroup *cgroup; /* never NULL; set by guard from who_cgroup_get() */
 	char comm[WHO_COMM_MAX];	 /* escaped */
 };

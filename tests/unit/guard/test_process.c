@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "rows.h"
 #include "guard/process.h"
 #include "host/host.h"
 #include "who/who.h"
@@ -15,7 +16,6 @@ struct fixture {
 	struct who *who;
 	struct process_table *table;
 	char events[1024]; /* kinds emitted, each followed by a blank */
-	char text[4096];   /* the last query's cells, ',' between, '\n' behind each row */
 };
 
 static void on_emit(void *arg, const char *event, const struct store_table *t maybe_unused,
@@ -30,7 +30,7 @@ static void on_emit(void *arg, const char *event, const struct store_table *t ma
 static int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct cap_env env = { .emit = on_emit, .emit_arg = f };
+	struct cap_env env = {.emit = on_emit, .emit_arg = f};
 
 	assert_int_equal(store_open(&f->store, NULL), 0);
 	assert_int_equal(who_open(&f->who, 1024, NULL), 0);
@@ -52,49 +52,14 @@ static int teardown(void **state)
 	return 0;
 }
 
-static int on_columns(void *arg maybe_unused, unsigned n maybe_unused, const char *const *names maybe_unused)
-{
-	return 0;
-}
-
-static int on_row(void *arg, unsigned n, const struct store_value *v)
-{
-	struct fixture *f = arg;
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
-		size_t at = strlen(f->text);
-		const char *end = i + 1 < n ? "," : "\n";
-
-		if (v[i].type == STORE_VALUE_TEXT)
-			snprintf(f->text + at, sizeof(f->text) - at, "%.*s%s", (int)v[i].len,
-				 v[i].str, end);
-		else if (v[i].type == STORE_VALUE_INT)
-			snprintf(f->text + at, sizeof(f->text) - at, "%lld%s", (long long)v[i].num,
-				 end);
-		else
-			snprintf(f->text + at, sizeof(f->text) - at, "-%s", end);
-	}
-	return 0;
-}
-
-static const char *query(struct fixture *f, const char *sql)
-{
-	struct store_sink sink = { .columns = on_columns, .row = on_row, .arg = f };
-	struct store_sql_limits limits = { 0 };
-	struct skep_err err = { 0 };
-	bool truncated;
-
-	f->text[0] = '\0';
-	if (store_sql(f->store, sql, NULL, 0, &limits, &sink, &truncated, &err))
-		fail_msg("%s", err.text);
-	return f->text;
-}
-
 static struct guard_task task(uint32_t pid, uint32_t ppid, const char *comm)
 {
-	struct guard_task t = { .pid = pid, .ppid = ppid, .start = pid * 1000ULL, .uid = 5,
-				.loginuid = ~0U, .parent_start = ppid * 1000ULL };
+	struct guard_task t = {.pid = pid,
+			       .ppid = ppid,
+			       .start = pid * 1000ULL,
+			       .uid = 5,
+			       .loginuid = ~0U,
+			       .parent_start = ppid * 1000ULL};
 
 	memcpy(t.comm, comm, strnlen(comm, sizeof(t.comm)));
 	return t;
@@ -102,8 +67,8 @@ static struct guard_task task(uint32_t pid, uint32_t ppid, const char *comm)
 
 static void send_fork(struct fixture *f, uint32_t pid, uint32_t ppid, const char *comm)
 {
-	struct guard_fork e = { .head = { .kind = GUARD_FORK, .time = host_boot_now() },
-				.task = task(pid, ppid, comm) };
+	struct guard_fork e = {.head = {.kind = GUARD_FORK, .time = host_boot_now()},
+			       .task = task(pid, ppid, comm)};
 
 	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
 }
@@ -129,12 +94,15 @@ static void send_exec(struct fixture *f, uint32_t pid, const char *exe, size_t e
 	assert_int_equal(process_event(f->table, &u, sizeof(u.e) + exe_len + argv_len), 0);
 }
 
-#define EXEC(f, pid, exe, argv) send_exec(f, pid, exe, sizeof(exe), argv, sizeof(argv), sizeof(argv))
+#define EXEC(f, pid, exe, argv) \
+	send_exec(f, pid, exe, sizeof(exe), argv, sizeof(argv), sizeof(argv))
 
 static void send_exit(struct fixture *f, uint32_t pid, uint32_t status)
 {
-	struct guard_exit e = { .head = { .kind = GUARD_EXIT, .time = host_boot_now() },
-				.pid = pid, .start = pid * 1000ULL, .status = status };
+	struct guard_exit e = {.head = {.kind = GUARD_EXIT, .time = host_boot_now()},
+			       .pid = pid,
+			       .start = pid * 1000ULL,
+			       .status = status};
 
 	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
 }
@@ -146,9 +114,11 @@ static void fork_exec_exit_is_one_row(void **state)
 	send_fork(f, 10, 1, "sh");
 	EXEC(f, 10, "true\0bin\0usr", "true\0-v");
 	send_exit(f, 10, 3 << 8);
-	assert_string_equal(query(f, "select pid, ppid, exe, argv, cwd, uid, loginuid, exit_code, signal, "
-				     "origin, ended >= time from process"),
-			    "10,1,/usr/bin/true,true -v,/,5,-,3,-,exec,1\n");
+	assert_string_equal(
+		rows(f->store,
+		     "select pid, ppid, exe, argv, cwd, uid, loginuid, exit_code, signal, "
+		     "origin, ended >= time from process"),
+		"10,1,/usr/bin/true,true -v,/,5,-,3,-,exec,1\n");
 	assert_string_equal(f->events, "process.fork process.exec process.exit ");
 }
 
@@ -160,8 +130,9 @@ static void a_second_exec_ends_the_row_and_begins_another(void **state)
 	EXEC(f, 10, "a", "a");
 	EXEC(f, 10, "b", "b");
 	send_exit(f, 10, 9);
-	assert_string_equal(query(f, "select exe, exit_code, signal, ended is null from process"),
-			    "/a,-,-,0\n/b,-,9,0\n");
+	assert_string_equal(
+		rows(f->store, "select exe, exit_code, signal, ended is null from process"),
+		"/a,-,-,0\n/b,-,9,0\n");
 }
 
 static void a_fork_inherits_the_parents_program(void **state)
@@ -170,21 +141,21 @@ static void a_fork_inherits_the_parents_program(void **state)
 
 	EXEC(f, 10, "a", "a\0b c");
 	send_fork(f, 11, 10, "prog");
-	assert_string_equal(query(f, "select exe, argv, origin from process where pid = 11"),
+	assert_string_equal(rows(f->store, "select exe, argv, origin from process where pid = 11"),
 			    "/a,a 'b c',fork\n");
 }
 
 static void a_reused_pid_is_another_process(void **state)
 {
-	struct guard_fork e = { .head = { .kind = GUARD_FORK, .time = host_boot_now() },
-				.task = task(10, 1, "new") };
+	struct guard_fork e = {.head = {.kind = GUARD_FORK, .time = host_boot_now()},
+			       .task = task(10, 1, "new")};
 	struct fixture *f = *state;
 
 	send_fork(f, 10, 1, "old");
 	send_exit(f, 10, 0);
 	e.task.start = 77;
 	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
-	assert_string_equal(query(f, "select comm, started, ended is null from process"),
+	assert_string_equal(rows(f->store, "select comm, started, ended is null from process"),
 			    "old,10000,0\nnew,77,1\n");
 }
 
@@ -193,7 +164,7 @@ static void argv_that_was_cut_is_marked(void **state)
 	struct fixture *f = *state;
 
 	send_exec(f, 10, "a", 2, "a\0bbbb", 6, 2097152);
-	assert_string_equal(query(f, "select argv, argv_bytes, argv_cut from process"),
+	assert_string_equal(rows(f->store, "select argv, argv_bytes, argv_cut from process"),
 			    "a bbbb,2097152,1\n");
 }
 
@@ -206,9 +177,13 @@ static void a_scan_finds_the_living_and_ends_the_missing(void **state)
 	process_scan_begin(f->table);
 	process_scan_task(f->table, &t);
 	process_scan_end(f->table);
-	assert_string_equal(query(f, "select comm, origin, ended is null, exit_code from process order by comm"),
-			    "lost,fork,0,-\ntest,scan,1,-\n");
-	assert_int_equal(strncmp(query(f, "select exe from process where origin = 'scan'"), "/", 1), 0);
+	assert_string_equal(
+		rows(f->store,
+		     "select comm, origin, ended is null, exit_code from process order by comm"),
+		"lost,fork,0,-\ntest,scan,1,-\n");
+	assert_int_equal(
+		strncmp(rows(f->store, "select exe from process where origin = 'scan'"), "/", 1),
+		0);
 }
 
 static void an_exec_older_than_the_scan_does_not_make_a_second_row(void **state)
@@ -216,18 +191,18 @@ static void an_exec_older_than_the_scan_does_not_make_a_second_row(void **state)
 	struct guard_task t = task(10, 1, "test");
 	struct fixture *f = *state;
 	uint64_t before = host_boot_now();
-	struct guard_exec e = { .head = { .kind = GUARD_EXEC, .time = before }, .task = t };
+	struct guard_exec e = {.head = {.kind = GUARD_EXEC, .time = before}, .task = t};
 
 	process_scan_begin(f->table);
 	process_scan_task(f->table, &t);
 	process_scan_end(f->table);
 	assert_int_equal(process_event(f->table, &e, sizeof(e)), 0);
-	assert_string_equal(query(f, "select count(*), origin from process"), "1,exec\n");
+	assert_string_equal(rows(f->store, "select count(*), origin from process"), "1,exec\n");
 }
 
 static void records_of_a_wrong_size_are_refused(void **state)
 {
-	struct guard_exec e = { .head = { .kind = GUARD_EXEC }, .argv_len = 100 };
+	struct guard_exec e = {.head = {.kind = GUARD_EXEC}, .argv_len = 100};
 	struct fixture *f = *state;
 
 	assert_int_equal(process_event(f->table, &e, sizeof(e)), -EBADMSG);
@@ -238,7 +213,7 @@ static void records_of_a_wrong_size_are_refused(void **state)
 	assert_int_equal(process_event(f->table, &e, sizeof(struct guard_head)), -EBADMSG);
 	e.head.kind = 99;
 	assert_int_equal(process_event(f->table, &e, sizeof(e)), -EBADMSG);
-	assert_string_equal(query(f, "select count(*) from process"), "0\n");
+	assert_string_equal(rows(f->store, "select count(*) from process"), "0\n");
 }
 
 static void an_exit_of_an_unknown_process_changes_nothing(void **state)
@@ -249,7 +224,7 @@ static void an_exit_of_an_unknown_process_changes_nothing(void **state)
 	send_fork(f, 11, 1, "a");
 	send_exit(f, 11, 0);
 	send_exit(f, 11, 9);
-	assert_string_equal(query(f, "select exit_code, signal from process"), "0,-\n");
+	assert_string_equal(rows(f->store, "select exit_code, signal from process"), "0,-\n");
 }
 
 int main(void)
