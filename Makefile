@@ -15,6 +15,9 @@ B       := build/$(KIND)
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.1.0)
 
 .DEFAULT_GOAL := all
+# Short lines; V=1 shows the commands.
+Q   := $(if $(V),,@)
+say  = $(if $(V),,@printf '  %-6s %s\n' $(1) $@)
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
@@ -83,7 +86,8 @@ build/skep: $(B)/skep FORCE
 FORCE:
 
 $(B)/skep: $(MAIN_OBJ) $(LIBPARTS) $(B)/page.o
-	$(CC) $(LDFLAGS_$(KIND)) -o $@ $(MAIN_OBJ) $(LIBPARTS:%=%) $(B)/page.o $(LIBS) -lncursesw -ltinfo
+	$(call say,LD)
+	$(Q)$(CC) $(LDFLAGS_$(KIND)) -o $@ $(MAIN_OBJ) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 define part_rules
 $(B)/$(1).a: $$(patsubst src/%.c,$(B)/src/%.o,$$(filter-out src/cli/main.c,$$(call SRC,$(1))))
@@ -93,15 +97,17 @@ $(foreach p,$(PARTS),$(eval $(call part_rules,$(p))))
 
 $(B)/src/%.o: src/%.c | build/.deps-build $(SKELS)
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 build/bpf/%.bpf.o: src/%.bpf.c | build/.deps-build
 	@mkdir -p $(@D)
-	$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF build/bpf/$*.bpf.d -c -o $@.tmp $<
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF build/bpf/$*.bpf.d -c -o $@.tmp $<
 	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
 
 build/bpf/%.skel.h: build/bpf/%.bpf.o
-	bpftool gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
+	$(Q)bpftool gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
 
 # ---- page --------------------------------------------------------------------------------------
 include tools/page.mk

@@ -7,8 +7,8 @@ build/web/index.html: $(WEB_SRC) | build/.deps-build
 
 build/gen/page.S: build/web/index.html tools/embed
 	@mkdir -p $(@D)
-	tools/embed build/web > $@
+	@tools/embed build/web > $@
 
 $(B)/page.o: build/gen/page.S
 	@mkdir -p $(@D)
-	gcc -c -o $@ $<
+	@gcc -c -o $@ $<

@@ -10,17 +10,20 @@ FUZZ_SECONDS ?= 60
 
 $(B)/tests/%: tests/unit/%.c $(LIBPARTS) $(B)/page.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -Itests/unit $(LDFLAGS_$(KIND)) -MMD -MP -MF $@.d -o $@ $< $(LIBPARTS) $(B)/page.o -lcmocka $(LIBS) -lncursesw -ltinfo
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -Itests/unit $(LDFLAGS_$(KIND)) -MMD -MP -MF $@.d -o $@ $< $(LIBPARTS) $(B)/page.o -lcmocka $(LIBS) -lncursesw -ltinfo
 
 # A fuzz target replays its corpus in the ordinary test run; with KIND=fuzz it is a fuzzer.
 FUZZ_MAIN := $(if $(filter fuzz,$(KIND)),-fsanitize=fuzzer,tests/fuzz/replay.c)
 $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBPARTS) $(B)/page.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(FUZZ_MAIN) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(FUZZ_MAIN) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 .PHONY: unit
 unit: $(UNIT) $(FUZZ) $(BENCH)

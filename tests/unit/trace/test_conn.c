@@ -196,7 +196,7 @@ static void a_scan_tells_direction_by_the_listeners(void **state)
 	conn_scan(f->table, &l);
 	conn_scan_end(f->table);
 	assert_string_equal(
-		rows(f->store, "select direction, origin, pid, remote_pid from connection"),
+		rows(f->store, "select direction, origin, pid, remote_pid from connection order by 1"),
 		"in,scan,200,100\nout,scan,100,200\n");
 }
 
