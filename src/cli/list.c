@@ -120,11 +120,11 @@ static void order(const struct args *a, struct buf *b)
 		name += largest;
 		view_column_get(a->verb->view, name, strlen(name), &c);
 	}
-	buf_fmt(b, " order by %s%s",
+	buf_fmt(b, " order by %s%s%s",
 		c.sort	? c.sort
 		: c.sql ? c.sql
 			: c.key,
-		largest ? " desc" : "");
+		largest ? " desc" : "", name ? "" : ", pid desc");
 }
 
 static int64_t limit(const struct args *a)

@@ -88,8 +88,13 @@ static unsigned sum(const struct table *t, const struct layout *l)
 	return width;
 }
 
-/* Take from the widest flexible column until it fits or all stand at @floor. */
-static void shrink(const struct table *t, struct layout *l, unsigned width, unsigned floor)
+static unsigned floor_of(const struct table_column *c, bool hard)
+{
+	return hard ? 1 : c->floor ? c->floor : FLEX_FLOOR;
+}
+
+/* Take from the widest flexible column until it fits or all stand at their floor; @hard: at 1. */
+static void shrink(const struct table *t, struct layout *l, unsigned width, bool hard)
 {
 	unsigned c, widest, over = sum(t, l);
 
@@ -97,7 +102,8 @@ static void shrink(const struct table *t, struct layout *l, unsigned width, unsi
 	for (; over; over--) {
 		widest = t->n;
 		for (c = 0; c < t->n; c++)
-			if (t->columns[c].flex && !l->gone[c] && l->width[c] > floor &&
+			if (t->columns[c].flex && !l->gone[c] &&
+			    l->width[c] > floor_of(&t->columns[c], hard) &&
 			    (widest == t->n || l->width[c] >= l->width[widest]))
 				widest = c;
 		if (widest == t->n)
@@ -127,24 +133,24 @@ static void fit(const struct table *t, struct layout *l, unsigned width)
 	if (!width)
 		return;
 	whole = *l;
-	shrink(t, l, width, FLEX_FLOOR);
+	shrink(t, l, width, false);
 	while (sum(t, l) > width && leave_out(t, &whole)) {
 		*l = whole;
-		shrink(t, l, width, FLEX_FLOOR);
+		shrink(t, l, width, false);
 	}
-	shrink(t, l, width, 1);
+	shrink(t, l, width, true);
 }
 
 static void cell_print(const struct table_column *column, unsigned width, const char *s, size_t n,
 		       unsigned natural_width, bool last, struct buf *out)
 {
-	unsigned pad = natural_width < width ? width - natural_width : 0;
+	unsigned used;
 
-	if (column->right)
-		buf_fmt(out, "%*s", (int)pad, "");
-	term_add(out, s, n, width);
+	if (column->right && natural_width < width)
+		buf_fmt(out, "%*s", (int)(width - natural_width), "");
+	used = term_add(out, s, n, width);
 	if (!column->right && !last)
-		buf_fmt(out, "%*s", (int)pad, "");
+		buf_fmt(out, "%*s", (int)(width - used), "");
 }
 
 static void head_print(const struct table *t, const struct layout *l, bool colour, unsigned last,

@@ -21,6 +21,7 @@ struct table_column {
 	bool flex;	   /* may be cut */
 	uint8_t drop;	   /* 0: never left out */
 	uint8_t least;	   /* columns it takes at least, so that a live view does not jump */
+	uint8_t floor;	   /* flexible: cut to this before others are left out; 0: 10 */
 };
 
 struct table;

@@ -31,7 +31,7 @@ static const struct view_column process_columns[] = {
 	  "case when signal is not null then 'signal ' || signal when exit_code is not null then "
 	  "'exit ' || exit_code when ended is not null then 'exec' else 'runs' end" },
 	{ "command", "COMMAND", "coalesce(argv || case argv_cut when 1 then ' ...' else '' end, "
-	  "'[' || comm || ']')", .flex = true },
+	  "'[' || comm || ']')", .flex = true, .floor = 24 },
 	{ "container", "CONTAINER", .format = VIEW_ID },
 	{ "exe", "EXE", .flex = true },
 	{ "cwd", "CWD", .flex = true },
@@ -41,7 +41,7 @@ static const struct view_column connection_columns[] = {
 	{ "pid", "PID", .format = VIEW_NUMBER },
 	{ "service", "SERVICE", .flex = true },
 	{ "dir", "", "direction", .format = VIEW_DIRECTION },
-	{ "peer", "PEER", "coalesce(remote_service, remote_name, remote_addr)", .flex = true },
+	{ "peer", "PEER", "coalesce(remote_service, remote_name, remote_addr)", .flex = true, .floor = 16 },
 	{ "port", "PORT", "(case direction when 'in' then local_port else remote_port end) || '/' || proto",
 	  "case direction when 'in' then local_port else remote_port end" },
 	{ "state", "STATE", "coalesce('failed ' || error, state)", .format = VIEW_STATE, .flex = true },
@@ -171,6 +171,7 @@ struct table_column view_table_column(const struct view_column *c, bool numbers)
 		.right = numbers && c->format != VIEW_TIME && c->format != VIEW_USER,
 		.flex = c->flex && !numbers,
 		.drop = c->drop,
+		.floor = c->floor,
 	};
 }
 

@@ -35,7 +35,7 @@ struct view_column {
 	const char *sort; /* NULL: sql */
 	enum view_format format;
 	bool flex;
-	uint8_t drop; /* table.h */
+	uint8_t drop, floor; /* table.h */
 };
 
 struct view_field {
