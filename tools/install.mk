@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: Apache-2.0
+# install: the binary, and what it prints of itself: completions and the manual page.
+TO := $(DESTDIR)$(PREFIX)
+
+install: build/skep
+	install -D -m 755 build/skep $(TO)/bin/skep
+	@install -d $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions \
+		$(TO)/share/fish/vendor_completions.d $(TO)/share/man/man1 $(TO)/share/doc/skep
+	build/skep completion bash > $(TO)/share/bash-completion/completions/skep
+	build/skep completion zsh > $(TO)/share/zsh/site-functions/_skep
+	build/skep completion fish > $(TO)/share/fish/vendor_completions.d/skep.fish
+	build/skep man | gzip -9n > $(TO)/share/man/man1/skep.1.gz
+	install -m 644 $(wildcard LICENSE* README.md docs/*.md) $(TO)/share/doc/skep/
+	@[ ! -f packaging/skep.service ] || { install -d $(TO)/lib/systemd/system && \
+		sed 's|^\(Exec[A-Za-z]*=\)[^ ]*/skep |\1$(PREFIX)/bin/skep |' packaging/skep.service \
+			> $(TO)/lib/systemd/system/skep.service; }
