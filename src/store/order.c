@@ -132,128 +132,125 @@ static uint32_t texts_id(struct texts *m, const struct store_block *b, uint16_t 
 	return *slot - 1;
 }
 
-/* ---- keys: a row's combination of values to its number --------------------------------------- */
+/* ---- terms: a row's values to the number of its group ---------------------------------------- */
 
-struct key {
-	struct store_term term;
+struct term {
+	struct store_term is;
 	enum store_type type;
 	struct numbers values; /* of a column of integers */
 	struct texts texts;    /* of a column of strings */
-	struct numbers pairs;  /* number of the terms before, number of this value */
+	struct numbers pairs;  /* number by the terms before << 32 | number of this value */
 };
 
-static bool key_open(struct key *k, const struct store_table *t, const struct store_term *term)
+static bool term_open(struct term *m, const struct store_table *t, const struct store_term *is)
 {
-	k->term = *term;
-	k->type = t->def->columns[term->column].type;
-	if (k->type == STORE_INT)
+	m->is = *is;
+	m->type = t->def->columns[is->column].type;
+	if (m->type == STORE_INT)
 		return true;
-	k->texts.of_code = sqlite3_malloc64(STORE_CODES * sizeof(uint32_t));
-	return k->texts.of_code;
+	m->texts.of_code = sqlite3_malloc64(STORE_CODES * sizeof(uint32_t));
+	return m->texts.of_code;
 }
 
-static void key_done(struct key *k)
+static void term_done(struct term *m)
 {
-	sqlite3_free(k->values.slots);
-	sqlite3_free(k->pairs.slots);
-	sqlite3_free(k->texts.first);
-	sqlite3_free(k->texts.slots);
-	sqlite3_free(k->texts.of_code);
+	sqlite3_free(m->values.slots);
+	sqlite3_free(m->pairs.slots);
+	sqlite3_free(m->texts.first);
+	sqlite3_free(m->texts.slots);
+	sqlite3_free(m->texts.of_code);
 }
 
-static void key_block(struct key *k, const struct store_block *b)
+static void term_block(struct term *m, const struct store_block *b)
 {
 	uint32_t from = b->arena / STORE_CODE_UNIT;
 
-	if (k->type == STORE_INT)
+	if (m->type == STORE_INT)
 		return;
-	k->texts.of_code[0] = UNKNOWN;
-	memset(k->texts.of_code + from, 0xff, (STORE_CODES - from) * sizeof(uint32_t));
+	m->texts.of_code[0] = UNKNOWN;
+	memset(m->texts.of_code + from, 0xff, (STORE_CODES - from) * sizeof(uint32_t));
 }
 
-static uint32_t key_value(struct key *k, const struct store_scan *s, unsigned lane)
+static uint32_t term_id(struct term *m, const struct store_scan *s, union store_key *key)
 {
 	uint16_t code;
 	uint32_t id;
 
-	if (k->type == STORE_INT)
-		return numbers_id(&k->values,
-				  (uint64_t)store_ints(s->t, s->at.group, k->term.column)[lane]);
-	code = store_codes(s->t, s->at.group, k->term.column)[lane];
-	id = k->texts.of_code[code];
-	return id != UNKNOWN ? id : texts_id(&k->texts, s->at.block, code);
+	if (m->type == STORE_INT) {
+		key->num = store_ints(s->t, s->at.group, m->is.column)[s->at.lane];
+		return numbers_id(&m->values, (uint64_t)key->num);
+	}
+	code = store_codes(s->t, s->at.group, m->is.column)[s->at.lane];
+	id = m->texts.of_code[code];
+	if (id == UNKNOWN)
+		id = texts_id(&m->texts, s->at.block, code);
+	if (id != UNKNOWN)
+		key->str = m->texts.first[id];
+	return id;
 }
 
 /* ---- the walk ------------------------------------------------------------------------------- */
 
 struct build {
 	struct store_scan *scan;
-	struct key *keys;
-	unsigned n_keys;
-	const struct store_block *block; /* that the keys' codes hold for */
-	bool unique;
-	uint32_t *ids;	/* by row met: number of its combination */
-	uint32_t *rows; /* by row met: where it is */
+	struct store_order *order;
+	struct term *terms;
+	unsigned n_terms;
+	const struct store_block *block; /* that the terms' codes hold for */
+	uint32_t cap_groups;
+	uint32_t *groups; /* by row met: its group; NULL where one row of each is wanted */
+	uint32_t *rows;	  /* by row met: place of the block in the ring and row in the block */
 	uint32_t n;
-	uint32_t *firsts; /* by combination: the first row with it */
-	uint32_t n_firsts, cap_firsts;
 };
 
-static bool combination(struct build *b, unsigned lane, uint32_t *id)
+/* The group of the row that the scan stands at; UNKNOWN: out of memory. */
+static uint32_t group_id(struct build *b, union store_key *key)
 {
-	struct key *k;
-	uint32_t value;
+	uint32_t id = 0, value;
+	struct term *m;
 
-	*id = 0;
-	for (k = b->keys; k < b->keys + b->n_keys; k++) {
-		value = key_value(k, b->scan, lane);
+	for (m = b->terms; m < b->terms + b->n_terms; m++) {
+		value = term_id(m, b->scan, key++);
 		if (value == UNKNOWN)
-			return false;
-		*id = k == b->keys ? value : numbers_id(&k->pairs, (uint64_t)*id << 32 | value);
-		if (*id == UNKNOWN)
-			return false;
+			return UNKNOWN;
+		id = m == b->terms ? value : numbers_id(&m->pairs, (uint64_t)id << 32 | value);
+		if (id == UNKNOWN)
+			return UNKNOWN;
 	}
-	return true;
+	return id;
 }
 
 static bool take_row(struct build *b)
 {
 	const struct store_scan *s = b->scan;
-	uint32_t row = (s->index - 1) * STORE_GROUP + s->at.lane;
-	uint32_t ref = (uint32_t)(s->seq % s->t->n_blocks) << STORE_ROW_BITS | row, id;
+	struct store_order *o = b->order;
+	uint32_t id;
 
-	if (!combination(b, s->at.lane, &id))
+	if (o->n_groups == b->cap_groups &&
+	    !grow(&o->keys, &b->cap_groups, b->n_terms * sizeof(*o->keys)))
 		return false;
-	if (id == b->n_firsts) {
-		if (b->n_firsts == b->cap_firsts &&
-		    !grow(&b->firsts, &b->cap_firsts, sizeof(*b->firsts)))
-			return false;
-		b->firsts[b->n_firsts++] = ref;
-	}
-	if (b->unique)
+	/* a new group's key comes to stand where it belongs, another's is written over */
+	id = group_id(b, &o->keys[(size_t)o->n_groups * b->n_terms]);
+	if (id == UNKNOWN)
+		return false;
+	o->n_groups += id == o->n_groups;
+	if (!b->groups)
 		return true;
-	b->ids[b->n] = id;
-	b->rows[b->n++] = ref;
+	b->groups[b->n] = id;
+	b->rows[b->n++] = (uint32_t)(s->seq % s->t->n_blocks) << STORE_ROW_BITS |
+			  ((s->index - 1) * STORE_GROUP + s->at.lane);
 	return true;
 }
 
 static int take_rows(struct build *b)
 {
-	const struct store_table *t = b->scan->t;
-	uint64_t most = t->appended - t->dropped;
-	unsigned i;
+	struct term *m;
 
-	if (!b->unique) {
-		b->ids = sqlite3_malloc64((most + 1) * sizeof(*b->ids));
-		b->rows = sqlite3_malloc64((most + 1) * sizeof(*b->rows));
-		if (!b->ids || !b->rows)
-			return -ENOMEM;
-	}
 	while (store_scan_row(b->scan)) {
 		if (b->block != b->scan->at.block) {
 			b->block = b->scan->at.block;
-			for (i = 0; i < b->n_keys; i++)
-				key_block(&b->keys[i], b->block);
+			for (m = b->terms; m < b->terms + b->n_terms; m++)
+				term_block(m, b->block);
 		}
 		if (!take_row(b))
 			return -ENOMEM;
@@ -263,86 +260,67 @@ static int take_rows(struct build *b)
 
 /* ---- arranging ------------------------------------------------------------------------------ */
 
-static int compare_text(const struct store_table *t, const struct store_place *a,
-			const struct store_place *b, unsigned column)
+static int compare_texts(const struct store_string *a, const struct store_string *b)
 {
-	uint16_t ca = store_codes(t, a->group, column)[a->lane];
-	uint16_t cb = store_codes(t, b->group, column)[b->lane];
-	const struct store_string *sa, *sb;
-
-	if (!ca || !cb)
-		return !!ca - !!cb;
-	sa = store_string_at(a->block, ca);
-	sb = store_string_at(b->block, cb);
-	return store_text_compare(sa->text, sa->len, sb->text, sb->len);
+	if (!a || !b)
+		return !!a - !!b;
+	return store_text_compare(a->text, a->len, b->text, b->len);
 }
 
-static int compare_int(const struct store_table *t, const struct store_place *a,
-		       const struct store_place *b, unsigned column)
-{
-	int64_t va = store_ints(t, a->group, column)[a->lane];
-	int64_t vb = store_ints(t, b->group, column)[b->lane];
-
-	return (va > vb) - (va < vb);
-}
-
-static int compare_combinations(const void *pa, const void *pb, void *arg)
+static int compare_groups(const void *pa, const void *pb, void *arg)
 {
 	const struct build *b = arg;
-	const struct store_table *t = b->scan->t;
-	struct store_place x = store_place_of(t, b->firsts[*(const uint32_t *)pa]);
-	struct store_place y = store_place_of(t, b->firsts[*(const uint32_t *)pb]);
-	const struct key *k;
-	int rc = 0;
+	const union store_key *x = b->order->keys + (size_t) * (const uint32_t *)pa * b->n_terms;
+	const union store_key *y = b->order->keys + (size_t) * (const uint32_t *)pb * b->n_terms;
+	const struct term *m;
+	int rc;
 
-	for (k = b->keys; k < b->keys + b->n_keys && !rc; k++) {
-		rc = k->type == STORE_INT ? compare_int(t, &x, &y, k->term.column)
-					  : compare_text(t, &x, &y, k->term.column);
-		if (k->term.descending)
-			rc = -rc;
+	for (m = b->terms; m < b->terms + b->n_terms; m++, x++, y++) {
+		rc = m->type == STORE_INT ? (x->num > y->num) - (x->num < y->num)
+					  : compare_texts(x->str, y->str);
+		if (rc)
+			return m->is.descending ? -rc : rc;
 	}
-	return rc;
+	return 0;
 }
 
-/* Counting sort: starts[] is by combination, in the order that @sequence gives. */
-static void scatter(const struct build *b, const uint32_t *sequence, uint32_t *starts,
-		    uint32_t *out)
+/* Counting sort. */
+static void scatter(const struct build *b, struct store_order *o)
 {
-	uint32_t i, count, at = 0;
+	uint32_t i, count, at = 0, *ends = o->ends;
 
-	memset(starts, 0, b->n_firsts * sizeof(*starts));
+	memset(ends, 0, o->n_groups * sizeof(*ends));
 	for (i = 0; i < b->n; i++)
-		starts[b->ids[i]]++;
-	for (i = 0; i < b->n_firsts; i++) {
-		count = starts[sequence[i]];
-		starts[sequence[i]] = at;
+		ends[b->groups[i]]++;
+	for (i = 0; i < o->n_groups; i++) {
+		count = ends[o->sequence[i]];
+		ends[o->sequence[i]] = at;
 		at += count;
 	}
 	for (i = 0; i < b->n; i++)
-		out[starts[b->ids[i]]++] = b->rows[i];
+		o->rows[ends[b->groups[i]]++] = b->rows[i];
+	o->n_rows = b->n;
 }
 
-static int arrange(struct build *b, bool sorted, struct store_order *o)
+static int arrange(struct build *b, bool sorted)
 {
-	uint32_t n = b->unique ? b->n_firsts : b->n, i;
-	cleanup(store_sqlite_free) uint32_t *sequence = NULL;
-	cleanup(store_sqlite_free) uint32_t *starts = NULL;
+	struct store_order *o = b->order;
+	uint32_t i;
 
-	sequence = sqlite3_malloc64((b->n_firsts + 1) * sizeof(*sequence));
-	starts = sqlite3_malloc64((b->n_firsts + 1) * sizeof(*starts));
-	o->rows = sqlite3_malloc64((n + 1) * sizeof(*o->rows));
-	if (!sequence || !starts || !o->rows)
+	o->sequence = sqlite3_malloc64((o->n_groups + 1ULL) * sizeof(*o->sequence));
+	if (!o->sequence)
 		return -ENOMEM;
-	for (i = 0; i < b->n_firsts; i++)
-		sequence[i] = i;
+	for (i = 0; i < o->n_groups; i++)
+		o->sequence[i] = i;
 	if (sorted)
-		qsort_r(sequence, b->n_firsts, sizeof(*sequence), compare_combinations, b);
-	if (b->unique)
-		for (i = 0; i < n; i++)
-			o->rows[i] = b->firsts[sequence[i]];
-	else
-		scatter(b, sequence, starts, o->rows);
-	o->n = n;
+		qsort_r(o->sequence, o->n_groups, sizeof(*o->sequence), compare_groups, b);
+	if (!b->groups)
+		return 0;
+	o->ends = sqlite3_malloc64((o->n_groups + 1ULL) * sizeof(*o->ends));
+	o->rows = sqlite3_malloc64((b->n + 1ULL) * sizeof(*o->rows));
+	if (!o->ends || !o->rows)
+		return -ENOMEM;
+	scatter(b, o);
 	return 0;
 }
 
@@ -350,32 +328,45 @@ static void build_done(struct build *b)
 {
 	unsigned i;
 
-	for (i = 0; i < b->n_keys; i++)
-		key_done(&b->keys[i]);
-	sqlite3_free(b->keys);
-	sqlite3_free(b->ids);
+	for (i = 0; i < b->n_terms; i++)
+		term_done(&b->terms[i]);
+	sqlite3_free(b->terms);
+	sqlite3_free(b->groups);
 	sqlite3_free(b->rows);
-	sqlite3_free(b->firsts);
+}
+
+static int build_open(struct build *b, const struct store_term *terms, unsigned n, bool unique)
+{
+	const struct store_table *t = b->scan->t;
+	uint64_t most = t->appended - t->dropped + 1;
+
+	b->terms = sqlite3_malloc64(n * sizeof(*b->terms));
+	if (!b->terms)
+		return -ENOMEM;
+	memset(b->terms, 0, n * sizeof(*b->terms));
+	for (; b->n_terms < n; b->n_terms++) {
+		if (!term_open(&b->terms[b->n_terms], t, &terms[b->n_terms]))
+			return -ENOMEM;
+	}
+	if (unique)
+		return 0;
+	b->groups = sqlite3_malloc64(most * sizeof(*b->groups));
+	b->rows = sqlite3_malloc64(most * sizeof(*b->rows));
+	return b->groups && b->rows ? 0 : -ENOMEM;
 }
 
 int store_order_build(struct store_order *o, struct store_scan *scan,
 		      const struct store_term *terms, unsigned n_terms, bool sorted, bool unique)
 {
-	cleanup(build_done) struct build b = {.scan = scan, .unique = unique};
+	cleanup(build_done) struct build b = {.scan = scan, .order = o};
 	int rc;
 
-	*o = (struct store_order){.t = scan->t};
-	b.keys = sqlite3_malloc64(n_terms * sizeof(*b.keys));
-	if (!b.keys)
-		return -ENOMEM;
-	memset(b.keys, 0, n_terms * sizeof(*b.keys));
-	for (; b.n_keys < n_terms; b.n_keys++) {
-		if (!key_open(&b.keys[b.n_keys], scan->t, &terms[b.n_keys]))
-			return -ENOMEM;
-	}
-	rc = take_rows(&b);
+	*o = (struct store_order){.t = scan->t, .n_terms = n_terms};
+	rc = build_open(&b, terms, n_terms, unique);
 	if (!rc)
-		rc = arrange(&b, sorted, o);
+		rc = take_rows(&b);
+	if (!rc)
+		rc = arrange(&b, sorted);
 	if (rc)
 		store_order_done(o);
 	return rc;
@@ -383,6 +374,83 @@ int store_order_build(struct store_order *o, struct store_scan *scan,
 
 void store_order_done(struct store_order *o)
 {
+	sqlite3_free(o->keys);
+	sqlite3_free(o->sequence);
+	sqlite3_free(o->ends);
 	sqlite3_free(o->rows);
 	*o = (struct store_order){0};
+}
+
+/* ---- giving --------------------------------------------------------------------------------- */
+
+static struct store_place place_of(const struct store_table *t, uint32_t ref)
+{
+	uint32_t row = ref & STORE_ROW_MASK;
+	struct store_place at;
+
+	at.block =
+		(struct store_block *)(t->mem + (size_t)(ref >> STORE_ROW_BITS) * t->block_bytes);
+	at.group = store_group_at(t, at.block, row / STORE_GROUP);
+	at.lane = row % STORE_GROUP;
+	return at;
+}
+
+/*
+ * The rows of a group lie all over the table. Asking for a row's cells some rows ahead, and for the
+ * strings that the cells stand for half as far ahead, hides most of the wait for memory.
+ */
+#define AHEAD 32
+
+static void fetch_cells(const struct store_order *o, uint32_t ref)
+{
+	struct store_place at = place_of(o->t, ref);
+	unsigned i, c;
+
+	for (i = 0; i < o->n_wanted; i++) {
+		c = o->wanted[i];
+		if (o->t->def->columns[c].type == STORE_INT)
+			__builtin_prefetch(&store_ints(o->t, at.group, c)[at.lane]);
+		else
+			__builtin_prefetch(&store_codes(o->t, at.group, c)[at.lane]);
+	}
+}
+
+static void fetch_strings(const struct store_order *o, uint32_t ref)
+{
+	struct store_place at = place_of(o->t, ref);
+	unsigned i, c;
+
+	for (i = 0; i < o->n_wanted; i++) {
+		c = o->wanted[i];
+		if (o->t->def->columns[c].type == STORE_STR)
+			__builtin_prefetch(
+				store_string_at(at.block, store_codes(o->t, at.group, c)[at.lane]));
+	}
+}
+
+static bool next_group(struct store_order *o)
+{
+	if (o->next_group == o->n_groups)
+		return false;
+	o->key = o->keys + (size_t)o->sequence[o->next_group++] * o->n_terms;
+	return true;
+}
+
+bool store_order_row(struct store_order *o)
+{
+	uint32_t i = o->next_row;
+
+	if (!o->rows)
+		return next_group(o);
+	if (i == o->n_rows)
+		return false;
+	if (!i || i == o->ends[o->sequence[o->next_group - 1]])
+		next_group(o);
+	if (i + AHEAD < o->n_rows)
+		fetch_cells(o, o->rows[i + AHEAD]);
+	if (i + AHEAD / 2 < o->n_rows)
+		fetch_strings(o, o->rows[i + AHEAD / 2]);
+	o->at = place_of(o->t, o->rows[i]);
+	o->next_row++;
+	return true;
 }

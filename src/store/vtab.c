@@ -8,6 +8,7 @@
  *	12i			column 12 is in the list that the next argument stands for
  *	12n  12v		column 12 is NULL, is not NULL
  *	12a  12d		rows stand together by column 12, ascending or descending
+ *	12r			column 12 will be read
  *
  * Comparisons of integer columns are exact for any type of argument (number() below follows SQLite's
  * numeric affinity), so SQLite need not check them again. Those of string columns are exact for
@@ -35,6 +36,9 @@ struct cursor {
 	unsigned n_filters;
 	struct store_term terms[STORE_COLS_MAX];
 	unsigned n_terms;
+	int term_of[STORE_COLS_MAX];	 /* by column: its term, or -1 */
+	unsigned wanted[STORE_COLS_MAX]; /* columns to be read that are no terms */
+	unsigned n_wanted;
 	struct store_scan scan;
 	struct store_order order;
 	const struct store_place *at; /* in scan or in order */
@@ -197,6 +201,10 @@ static void plan_order(const struct store_table *t, sqlite3_index_info *info, sq
 	for (i = 0; i < info->nOrderBy; i++)
 		sqlite3_str_appendf(plan, "%d%c", info->aOrderBy[i].iColumn,
 				    info->aOrderBy[i].desc ? 'd' : 'a');
+	for (i = 0; i < (int)t->def->n_columns; i++) {
+		if (info->colUsed >> i & 1)
+			sqlite3_str_appendf(plan, "%dr", i);
+	}
 	info->idxNum = PLAN_ARRANGE;
 	if (distinct == 0 || distinct == 3)
 		info->idxNum |= PLAN_SORTED;
@@ -248,7 +256,8 @@ static void cursor_clear(struct cursor *c)
 		sqlite3_free(f->numbers);
 		sqlite3_free(f->codes);
 	}
-	c->n_filters = c->n_terms = 0;
+	c->n_filters = c->n_terms = c->n_wanted = 0;
+	memset(c->term_of, 0xff, sizeof(c->term_of));
 	store_order_done(&c->order);
 	c->end = false;
 }
@@ -441,6 +450,12 @@ static int filter_read(struct cursor *c, unsigned column, char op, sqlite3_value
 	return op == 'i' ? filter_texts(c, f, v) : filter_text(c, f, op, v);
 }
 
+static void term_read(struct cursor *c, unsigned column, char op)
+{
+	c->term_of[column] = (int)c->n_terms;
+	c->terms[c->n_terms++] = (struct store_term){column, op == 'd'};
+}
+
 static int plan_read(struct cursor *c, const char *plan, sqlite3_value **argv)
 {
 	unsigned column;
@@ -452,8 +467,10 @@ static int plan_read(struct cursor *c, const char *plan, sqlite3_value **argv)
 		op = *end;
 		plan = end + 1;
 		if (op == 'a' || op == 'd')
-			c->terms[c->n_terms++] = (struct store_term){column, op == 'd'};
-		else
+			term_read(c, column, op);
+		else if (op == 'r' && c->term_of[column] < 0)
+			c->wanted[c->n_wanted++] = column;
+		else if (op != 'r')
 			rc = filter_read(c, column, op, *argv++);
 	}
 	return rc;
@@ -490,6 +507,8 @@ static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan,
 				       flags & PLAN_SORTED, flags & PLAN_UNIQUE);
 		if (rc)
 			return rc == -ETIME ? SQLITE_INTERRUPT : SQLITE_NOMEM;
+		c->order.wanted = c->wanted;
+		c->order.n_wanted = c->n_wanted;
 		c->at = &c->order.at;
 	}
 	return cursor_next(base);
@@ -500,24 +519,37 @@ static int cursor_eof(sqlite3_vtab_cursor *base)
 	return container_of(base, struct cursor, base)->end;
 }
 
+static void give_int(sqlite3_context *ctx, int64_t v)
+{
+	if (v != STORE_NULL)
+		sqlite3_result_int64(ctx, v);
+}
+
+static void give_text(sqlite3_context *ctx, const struct store_string *str)
+{
+	if (str)
+		sqlite3_result_text(ctx, str->text, str->len, SQLITE_STATIC);
+}
+
 static int cursor_column(sqlite3_vtab_cursor *base, sqlite3_context *ctx, int column)
 {
 	const struct cursor *c = container_of(base, struct cursor, base);
+	enum store_type type = c->t->def->columns[column].type;
 	const struct store_place *at = c->at;
-	const struct store_string *str;
+	const union store_key *key;
 	uint16_t code;
-	int64_t v;
 
-	if (c->t->def->columns[column].type == STORE_INT) {
-		v = store_ints(c->t, at->group, (unsigned)column)[at->lane];
-		if (v != STORE_NULL)
-			sqlite3_result_int64(ctx, v);
-		return SQLITE_OK;
-	}
-	code = store_codes(c->t, at->group, (unsigned)column)[at->lane];
-	if (code) {
-		str = store_string_at(at->block, code);
-		sqlite3_result_text(ctx, str->text, str->len, SQLITE_STATIC);
+	if (c->term_of[column] >= 0) {
+		key = &c->order.key[c->term_of[column]];
+		if (type == STORE_INT)
+			give_int(ctx, key->num);
+		else
+			give_text(ctx, key->str);
+	} else if (type == STORE_INT) {
+		give_int(ctx, store_ints(c->t, at->group, (unsigned)column)[at->lane]);
+	} else {
+		code = store_codes(c->t, at->group, (unsigned)column)[at->lane];
+		give_text(ctx, code ? store_string_at(at->block, code) : NULL);
 	}
 	return SQLITE_OK;
 }
