@@ -48,7 +48,7 @@ static void poll_arm(struct agent *a)
 	event_add(a->poll, &(struct timeval){.tv_usec = a->poll_ms * 1000});
 }
 
-static void on_poll(unused evutil_socket_t fd, unused short what, void *arg)
+static void on_poll(maybe_unused evutil_socket_t fd, maybe_unused short what, void *arg)
 {
 	struct agent *a = arg;
 
@@ -56,7 +56,7 @@ static void on_poll(unused evutil_socket_t fd, unused short what, void *arg)
 	poll_arm(a);
 }
 
-static void on_ready(unused evutil_socket_t fd, unused short what, void *arg)
+static void on_ready(maybe_unused evutil_socket_t fd, maybe_unused short what, void *arg)
 {
 	const struct agent_cap *c = arg;
 
@@ -65,7 +65,7 @@ static void on_ready(unused evutil_socket_t fd, unused short what, void *arg)
 	poll_arm(c->agent);
 }
 
-static void on_tick(unused evutil_socket_t fd, unused short what, void *arg)
+static void on_tick(maybe_unused evutil_socket_t fd, maybe_unused short what, void *arg)
 {
 	uint64_t now = host_boot_now();
 	struct agent *a = arg;
@@ -79,7 +79,7 @@ static void on_tick(unused evutil_socket_t fd, unused short what, void *arg)
 	http_tick(a->http);
 }
 
-static void on_end(evutil_socket_t sig, unused short what, void *arg)
+static void on_end(evutil_socket_t sig, maybe_unused short what, void *arg)
 {
 	struct agent *a = arg;
 
@@ -104,7 +104,7 @@ static void reload_cap(struct agent *a, struct agent_config *c, unsigned i)
 }
 
 /* The whole file again; what needs privileges that are gone waits for a restart, and is told. */
-static void on_reload(unused evutil_socket_t sig, unused short what, void *arg)
+static void on_reload(maybe_unused evutil_socket_t sig, maybe_unused short what, void *arg)
 {
 	struct agent_config *c = NULL;
 	struct skep_err err = {0};

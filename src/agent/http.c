@@ -425,7 +425,7 @@ static void on_write(struct bufferevent *bev, void *arg)
 	}
 }
 
-static void on_event(unused struct bufferevent *bev, short what, void *arg)
+static void on_event(maybe_unused struct bufferevent *bev, short what, void *arg)
 {
 	struct http_conn *c = arg;
 
@@ -477,8 +477,8 @@ int http_take(struct http *h, struct bufferevent *bev, bool local)
 	return 0;
 }
 
-static void on_accept(unused struct evconnlistener *lev, evutil_socket_t fd,
-		      unused struct sockaddr *sa, unused int len, void *arg)
+static void on_accept(maybe_unused struct evconnlistener *lev, evutil_socket_t fd,
+		      maybe_unused struct sockaddr *sa, maybe_unused int len, void *arg)
 {
 	struct listener *l = arg;
 	struct bufferevent *bev = bufferevent_socket_new(l->http->base, fd, BEV_OPT_CLOSE_ON_FREE);

@@ -104,12 +104,12 @@ static int end_add(struct map *m, const struct store_value *id, const struct sto
 	return 0;
 }
 
-static int no_columns(unused void *arg, unused unsigned n, unused const char *const *names)
+static int no_columns(maybe_unused void *arg, maybe_unused unsigned n, maybe_unused const char *const *names)
 {
 	return 0;
 }
 
-static int edge_row(void *arg, unused unsigned n, const struct store_value *v)
+static int edge_row(void *arg, maybe_unused unsigned n, const struct store_value *v)
 {
 	static const char *const keys[] = {
 		[CONNECTIONS] = "connections", [OPEN] = "open",
@@ -137,7 +137,7 @@ static int edge_row(void *arg, unused unsigned n, const struct store_value *v)
 	return query_out_more(m->out);
 }
 
-static int process_row(void *arg, unused unsigned n, const struct store_value *v)
+static int process_row(void *arg, maybe_unused unsigned n, const struct store_value *v)
 {
 	struct node *node = node_get(arg, &v[0]);
 

@@ -200,7 +200,7 @@ static void past_done(struct past *p)
 	free(p->events);
 }
 
-static int past_columns(void *arg, unused unsigned n, const char *const *names)
+static int past_columns(void *arg, maybe_unused unsigned n, const char *const *names)
 {
 	((struct past *)arg)->names = names;
 	return 0;

@@ -220,7 +220,7 @@ static size_t status_take(struct query *x, const char *p, size_t n)
 	return part;
 }
 
-static void on_readable(evutil_socket_t fd, unused short what, void *arg)
+static void on_readable(evutil_socket_t fd, maybe_unused short what, void *arg)
 {
 	static char bytes[FLUSH_BYTES];
 	struct query *x = arg;
@@ -263,7 +263,7 @@ static void on_gone(void *arg)
 	}
 }
 
-static void on_late(unused evutil_socket_t fd, unused short what, void *arg)
+static void on_late(maybe_unused evutil_socket_t fd, maybe_unused short what, void *arg)
 {
 	query_kill(arg);
 }

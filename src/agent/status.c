@@ -78,8 +78,8 @@ static void report_add(void *arg, const struct cap_report *r)
 	l->comma = ",";
 }
 
-static void counter_add(void *arg, const char *name, unused enum cap_metric_type type,
-			unused const char *help, const char *labels, double value)
+static void counter_add(void *arg, const char *name, maybe_unused enum cap_metric_type type,
+			maybe_unused const char *help, const char *labels, double value)
 {
 	struct listing *l = arg;
 	char full[256];

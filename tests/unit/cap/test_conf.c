@@ -82,7 +82,7 @@ static void refused(const char *text, const char *want)
 	assert_int_equal(out.log, 77);
 }
 
-static void a_full_resource_is_read(unused void **state)
+static void a_full_resource_is_read(maybe_unused void **state)
 {
 	struct skep_err err;
 	struct spec out;
@@ -97,7 +97,7 @@ static void a_full_resource_is_read(unused void **state)
 	assert_true(out.ring.wake);
 }
 
-static void what_is_left_out_has_its_preset(unused void **state)
+static void what_is_left_out_has_its_preset(maybe_unused void **state)
 {
 	struct skep_err err;
 	struct spec out;
@@ -109,7 +109,7 @@ static void what_is_left_out_has_its_preset(unused void **state)
 	assert_false(out.ring.wake);
 }
 
-static void json_is_read(unused void **state)
+static void json_is_read(maybe_unused void **state)
 {
 	struct skep_err err;
 	struct spec out;
@@ -122,7 +122,7 @@ static void json_is_read(unused void **state)
 	assert_int_equal(out.ring.size, 65);
 }
 
-static void a_mistake_in_a_value_names_its_place_and_what_was_expected(unused void **state)
+static void a_mistake_in_a_value_names_its_place_and_what_was_expected(maybe_unused void **state)
 {
 	refused(HEAD "spec:\n  ring:\n    size: 63",
 		"f:5:11: spec.ring.size: expected 64..1048576, found '63'");
@@ -151,7 +151,7 @@ static void a_mistake_in_a_value_names_its_place_and_what_was_expected(unused vo
 		"'0123456789012345678901234567890123456789...'");
 }
 
-static void an_unknown_key_suggests_the_nearest(unused void **state)
+static void an_unknown_key_suggests_the_nearest(maybe_unused void **state)
 {
 	refused(HEAD "spec:\n  lisen: x",
 		"f:4:3: spec: unknown key 'lisen', did you mean 'listen'?");
@@ -163,7 +163,7 @@ static void an_unknown_key_suggests_the_nearest(unused void **state)
 		"f:1:1: unknown key 'apiversion', did you mean 'apiVersion'?");
 }
 
-static void the_frame_of_a_resource_is_checked(unused void **state)
+static void the_frame_of_a_resource_is_checked(maybe_unused void **state)
 {
 	refused("", "f:1:1: expected a resource, found an empty file");
 	refused("[]", "f:1:1: expected a mapping with apiVersion, kind and spec");
@@ -175,7 +175,7 @@ static void the_frame_of_a_resource_is_checked(unused void **state)
 	refused(HEAD "? {a: b}\n: c", "f:3:3: expected a key, found a mapping");
 }
 
-static void what_could_multiply_is_refused(unused void **state)
+static void what_could_multiply_is_refused(maybe_unused void **state)
 {
 	refused(HEAD "spec: &a {log: text}",
 		"f:3:10: spec: anchors and aliases (& and *) are not supported");
@@ -184,7 +184,7 @@ static void what_could_multiply_is_refused(unused void **state)
 		"f:3:27: spec.ring.size: tags (!) are not supported");
 }
 
-static void text_that_is_no_yaml_names_its_place(unused void **state)
+static void text_that_is_no_yaml_names_its_place(maybe_unused void **state)
 {
 	refused(HEAD "spec: {log: text", "f:4:1: missing comma in flow mapping");
 	refused(HEAD "spec:\n\tlog: text", "f:4:1: tab character may not be used as indentation");
@@ -192,7 +192,7 @@ static void text_that_is_no_yaml_names_its_place(unused void **state)
 	refused("\x01", "f:1:1: expected UTF-8 text, found byte 0x01");
 }
 
-static void a_field_without_preset_must_be_given(unused void **state)
+static void a_field_without_preset_must_be_given(maybe_unused void **state)
 {
 	const struct conf_field part[] = {
 		{.key = "part", .type = CONF_PART, .sub = strict_fields, .n_sub = 1},
@@ -210,7 +210,7 @@ static void a_field_without_preset_must_be_given(unused void **state)
 	assert_string_equal(err.text, "f:3:7: spec: 'must' is missing, expected 0..9");
 }
 
-static void a_file_too_long_or_too_deep_is_refused_quickly(unused void **state)
+static void a_file_too_long_or_too_deep_is_refused_quickly(maybe_unused void **state)
 {
 	static char text[CONF_INPUT_MAX + 1];
 	struct skep_err err;
@@ -226,7 +226,7 @@ static void a_file_too_long_or_too_deep_is_refused_quickly(unused void **state)
 			 -EINVAL);
 }
 
-static void the_printed_reference_reads_back_as_the_presets(unused void **state)
+static void the_printed_reference_reads_back_as_the_presets(maybe_unused void **state)
 {
 	cleanup(buf_done) struct buf b = {0};
 	struct spec printed, presets = {0};
