@@ -47,6 +47,8 @@ static void guard_close(void *cap)
 
 	if (!g)
 		return;
+	if (g->ring)
+		who_source(g->env.who, NULL, NULL);
 	ring_buffer__free(g->ring);
 	process_bpf__destroy(g->bpf);
 	process_free(g->processes);
@@ -130,6 +132,19 @@ static int scan(struct guard *g, struct skep_err *err)
 	return 0;
 }
 
+static unsigned guard_poll(void *cap)
+{
+	struct guard *g = cap;
+	int n = g->ring ? ring_buffer__consume(g->ring) : 0;
+
+	return n > 0 ? (unsigned)n : 0;
+}
+
+static void news(void *arg)
+{
+	guard_poll(arg);
+}
+
 static int guard_apply(void *cap, const void *spec, struct skep_err *err)
 {
 	struct guard *g = cap;
@@ -160,15 +175,8 @@ static int guard_apply(void *cap, const void *spec, struct skep_err *err)
 	g->bpf = bpf;
 	g->ring = ring;
 	g->spec = *want;
+	who_source(g->env.who, news, g);
 	return scan(g, err); /* G1 */
-}
-
-static unsigned guard_poll(void *cap)
-{
-	struct guard *g = cap;
-	int n = g->ring ? ring_buffer__consume(g->ring) : 0;
-
-	return n > 0 ? (unsigned)n : 0;
 }
 
 static int guard_fd(void *cap)

@@ -208,7 +208,7 @@ static const struct who_process *process_of(struct conn_table *t, const struct c
 {
 	struct who_id id = {.pid = c->owner.pid, .start = c->owner.start};
 
-	return c->owner.pid ? who_process_find(t->env.who, id) : NULL;
+	return c->owner.pid ? who_process_ask(t->env.who, id) : NULL;
 }
 
 static const char *comm_of(const struct conn *c, char out[WHO_COMM_MAX])

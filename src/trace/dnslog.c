@@ -95,7 +95,7 @@ static void fill_owner(struct dnslog *l, struct store_cell *c, const struct trac
 		       char *comm)
 {
 	struct who_id id = {.pid = e->owner.pid, .start = e->owner.start};
-	const struct who_process *p = who_process_find(l->env.who, id);
+	const struct who_process *p = who_process_ask(l->env.who, id);
 
 	if (!e->owner.pid)
 		return;

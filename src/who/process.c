@@ -32,6 +32,8 @@ struct who {
 	uint32_t free;
 	uint32_t first_ended, last_ended;
 	uint64_t living, ended, refused;
+	void (*news)(void *arg);
+	void *news_arg;
 };
 
 int who_open(struct who **out, unsigned max_processes, struct skep_err *err)
@@ -198,6 +200,22 @@ struct who_process *who_process_find(struct who *w, struct who_id id)
 			return p;
 	}
 	return NULL;
+}
+
+void who_source(struct who *w, void (*news)(void *arg), void *arg)
+{
+	w->news = news;
+	w->news_arg = arg;
+}
+
+struct who_process *who_process_ask(struct who *w, struct who_id id)
+{
+	struct who_process *p = who_process_find(w, id);
+
+	if (p || !w->news)
+		return p;
+	w->news(w->news_arg);
+	return who_process_find(w, id);
 }
 
 struct who_process *who_process_alive(struct who *w, uint32_t pid)

@@ -73,6 +73,13 @@ void who_free(struct who *w);
  */
 struct who_process *who_process_add(struct who *w, struct who_id id);
 struct who_process *who_process_find(struct who *w, struct who_id id);
+/**
+ * who_source() - who tells of processes: @news takes what waits in its ring (guard's, at guard_apply).
+ * who_process_ask() - as who_process_find(), but a process not known yet may still wait in the source's
+ * ring, for two rings have no common order: it is emptied first. Not for the source itself.
+ */
+void who_source(struct who *w, void (*news)(void *arg), void *arg);
+struct who_process *who_process_ask(struct who *w, struct who_id id);
 /** who_process_alive() - the living process of that pid, or NULL. */
 struct who_process *who_process_alive(struct who *w, uint32_t pid);
 void who_process_end(struct who *w, struct who_process *p, uint64_t boot_ns);
