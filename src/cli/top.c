@@ -287,7 +287,7 @@ static int screen_begin(SCREEN **out, struct skep_err *err)
 static int top(const struct args *a, struct skep_err *err)
 {
 	int64_t seconds = a->set[OPTION_INTERVAL] ? a->num[OPTION_INTERVAL] : 1;
-	struct top t = {.client = cli_client(a), .interval_ms = max(seconds, 1) * 1000};
+	struct top t = {.client = cli_client(a), .interval_ms = min(seconds, 86400) * 1000};
 	SCREEN *screen = NULL;
 	int rc;
 
