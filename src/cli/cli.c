@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/cli.h"
 
+#include "agent/agent.h"
 #include "cli/term.h"
 #include "cli/verb.h"
 

@@ -6,8 +6,8 @@
 
 #include "cli/human.h"
 
-#define KIND_WIDTH    16
-#define SERVICE_WIDTH 16
+#define KIND_WIDTH    5 /* fork, exec, exit, open, close, dns, lost */
+#define SERVICE_WIDTH 14
 
 void event_parser_done(struct event_parser *p)
 {
@@ -79,17 +79,17 @@ static void connection_detail(const json_t *e, const char *kind, struct buf *b)
 {
 	bool in = !strcmp(text(e, "direction"), "in");
 	const char *addr = text(e, "remote_addr"), *peer = text(e, "remote_service");
+	bool named = *peer && strcmp(peer, addr);
 	struct human h;
 
-	buf_fmt(b, strchr(addr, ':') ? "%s [%s]:%" PRId64 : "%s %s:%" PRId64, in ? "←" : "→", addr,
+	if (has(e, "error"))
+		buf_fmt(b, "%s ", text(e, "error"));
+	buf_fmt(b, "%s %s%s", in ? "←" : "→", named ? peer : "", named ? " (" : "");
+	buf_fmt(b, strchr(addr, ':') ? "[%s]:%" PRId64 : "%s:%" PRId64, addr,
 		number(e, "remote_port"));
-	if (*peer && strcmp(peer, addr))
-		buf_fmt(b, " (%s)", peer);
-	buf_fmt(b, " %s", text(e, "proto"));
+	buf_fmt(b, "%s %s", named ? ")" : "", text(e, "proto"));
 	if (in)
 		buf_fmt(b, " at port %" PRId64, number(e, "local_port"));
-	if (has(e, "error"))
-		buf_fmt(b, " failed: %s", text(e, "error"));
 	if (strcmp(kind, "connection.close"))
 		return;
 	buf_fmt(b, ", sent %s", human_bytes(&h, number(e, "bytes_sent")));
@@ -143,7 +143,7 @@ static unsigned padded(struct buf *b, const char *s, unsigned width)
 void event_print(const json_t *event, const struct term *term, struct buf *b)
 {
 	cleanup(buf_done) struct buf words = {0};
-	const char *kind = text(event, "event");
+	const char *kind = text(event, "event"), *dot = strchr(kind, '.');
 	int64_t at = number(event, "at");
 	unsigned used;
 	struct human h;
@@ -151,7 +151,7 @@ void event_print(const json_t *event, const struct term *term, struct buf *b)
 
 	used = padded(b, term->tty ? human_clock(&h, at) : human_time(&h, at), term->tty ? 12 : 23);
 	term_paint(b, term->colour, style_of(event, kind));
-	used += padded(b, kind, KIND_WIDTH);
+	used += padded(b, dot ? dot + 1 : kind, KIND_WIDTH);
 	term_paint(b, term->colour, TERM_PLAIN);
 	snprintf(pid, sizeof(pid), has(event, "pid") ? "%7" PRId64 : "      -",
 		 number(event, "pid"));

@@ -123,8 +123,8 @@ static int check_number(const struct option_def *def, const char *value, int64_t
 
 	errno = 0;
 	*out = strtoll(value, &end, 10);
-	if (errno || *end || end == value || *out < 0)
-		return skep_fail(err, -EINVAL, "--%s '%s': expected a number of 0 or more",
+	if (errno || *end || end == value || *out < 1)
+		return skep_fail(err, -EINVAL, "--%s '%s': expected a number of 1 or more",
 				 def->name, value);
 	return 0;
 }

@@ -21,7 +21,7 @@ enum option_id {
 
 enum option_type {
 	OPTION_TYPE_FLAG,
-	OPTION_TYPE_INT, /* 0 or more, one argument like all below */
+	OPTION_TYPE_INT, /* 1 or more, one argument like all below */
 	OPTION_TYPE_TEXT,
 	OPTION_TYPE_FILE,
 	OPTION_TYPE_DIR,

@@ -13,7 +13,7 @@
 
 #include <jansson.h>
 
-#define ROWS_MAX 1000000 /* what a view asks for at most */
+#define ROWS_MAX 100000 /* what a view asks for at most; the agent gives no more */
 
 struct rows {
 	json_t *root;

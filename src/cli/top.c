@@ -2,6 +2,7 @@
 /* top.c: the verb top: the model of top_model.c on a full screen, looked at again and again. */
 #include <curses.h>
 #include <poll.h>
+#include <signal.h>
 
 #include "cli/cli.h"
 #include "cli/human.h"
@@ -22,6 +23,14 @@ struct top {
 	bool typing; /* the filter */
 	bool quit;
 };
+
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
 
 /* ---- samples ------------------------------------------------------------------------------ */
 
@@ -236,7 +245,7 @@ static void loop(struct top *t)
 {
 	int64_t next = human_now();
 
-	while (!t->quit) {
+	while (!t->quit && !interrupted) {
 		if (human_now() >= next) {
 			t->trouble.text[0] = '\0';
 			sample(t, &t->trouble);
@@ -254,6 +263,8 @@ static int screen_begin(SCREEN **out, struct skep_err *err)
 	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
 		return skep_fail(err, -ENOTTY,
 				 "top needs a terminal; `skep ps` and `skep conns` do not");
+	signal(SIGINT, on_interrupt);
+	signal(SIGTERM, on_interrupt);
 	*out = newterm(name, stdout, stdin);
 	if (!*out || !tigetstr("cup")) {
 		if (*out)
@@ -276,7 +287,7 @@ static int screen_begin(SCREEN **out, struct skep_err *err)
 static int top(const struct args *a, struct skep_err *err)
 {
 	int64_t seconds = a->set[OPTION_INTERVAL] ? a->num[OPTION_INTERVAL] : 1;
-	struct top t = {.client = cli_client(a), .interval_ms = max(seconds, 1) * 1000};
+	struct top t = {.client = cli_client(a), .interval_ms = min(seconds, 86400) * 1000};
 	SCREEN *screen = NULL;
 	int rc;
 

@@ -19,7 +19,12 @@ static int up(const struct args *a, struct skep_err *err)
 		.log_json = log ? !strcmp(log, "json") : -1,
 	};
 
-	return agent_run(&options, err);
+	int rc = agent_run(&options, err);
+
+	/* What is not there is the kernel's BTF, unless it is the file we were told to read. */
+	if (rc == -ENOENT && (!options.config || !access(options.config, F_OK)))
+		rc = -ENOSYS;
+	return rc;
 }
 
 static int url(const struct args *a, struct skep_err *err)

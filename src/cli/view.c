@@ -59,7 +59,7 @@ static const struct view_column connection_columns[] = {
 };
 
 static const struct view_column dns_columns[] = {
-	{ "when", "TIME", "time", .format = VIEW_TIME },
+	{ "age", "AGE", "time", "-time", .format = VIEW_AGE },
 	{ "pid", "PID", .format = VIEW_NUMBER },
 	{ "service", "SERVICE", .flex = true, .drop = 2 },
 	{ "type", "TYPE" },
@@ -96,9 +96,9 @@ const struct view view_connection = {
 
 const struct view view_dns = {
 	.table = "dns",
-	.usual = "when,pid,service,type,name,answer,took",
-	.ended = "when,pid,service,type,name,answer,took",
-	.wide = "when,pid,comm,service,container,type,name,rcode,answers,ttl,took,server",
+	.usual = "age,pid,service,type,name,answer,took",
+	.ended = "age,pid,service,type,name,answer,took",
+	.wide = "time,pid,comm,service,container,type,name,rcode,answers,ttl,took,server",
 	.columns = dns_columns,
 	.n_columns = array_size(dns_columns),
 	.fields = dns_fields,

@@ -241,9 +241,7 @@ static void the_man_page_has_its_sections_and_no_warnings(void **state)
 		snprintf(head, sizeof(head), ".SH %s\n", sections[i]);
 		assert_non_null(strstr(b.data, head));
 	}
-	output_of("man", NULL,
-		  "MANROFFSEQ= MANPAGER=true man --warnings -E UTF-8 -l -Tutf8 -Z >/dev/null",
-		  &warnings);
+	output_of("man", NULL, "sh -c 'man --warnings -l \"$1\" 2>&1 >/dev/null' x", &warnings);
 	buf_done(&b);
 	assert_int_equal(warnings.len, 0);
 	buf_done(&warnings);
