@@ -8,7 +8,6 @@
  */
 #include "who/cgroup.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 
@@ -18,7 +17,8 @@
 #define MAX_ENTRIES   65536U
 #define SWEEP_LEAST   1024U
 #define PATH_CAP      4097
-#define HANDLE_KERNFS 0xfe /* FILEID_KERNFS: the handle is the 8 byte id */
+#define PROC_MAX      16384 /* of /proc/<pid>/cgroup */
+#define HANDLE_KERNFS 0xfe  /* FILEID_KERNFS: the handle is the 8 byte id */
 #define SECOND	      1000000000ULL
 
 /* When names are looked for again, after the first tick that sees the cgroup. */
@@ -224,13 +224,12 @@ struct proc_paths {
 };
 
 /* @line is "n:controllers:path"; only cgroup2's is numbered 0 and has no controllers. */
-static void read_proc_line(char *line, struct proc_paths *out, int *best)
+static void read_proc_line(const char *line, struct proc_paths *out, int *best)
 {
-	char *controllers = strchr(line, ':');
-	char *path = controllers ? strchr(controllers + 1, ':') : NULL;
+	const char *controllers = strchr(line, ':');
+	const char *path = controllers ? strchr(controllers + 1, ':') : NULL;
 	int rank;
 
-	line[strcspn(line, "\n")] = '\0';
 	if (!path)
 		return;
 	path++;
@@ -245,27 +244,30 @@ static void read_proc_line(char *line, struct proc_paths *out, int *best)
 	}
 }
 
+/* Whole lines only: one that does not fit is left out, and those behind it. */
 static bool read_proc(uint32_t pid, struct proc_paths *out)
 {
-	char name[64];
-	cleanup(file_close) FILE *f = NULL;
-	cleanup(mem_free) char *line = NULL;
-	size_t cap = 0;
+	char text[PROC_MAX + 1], *line, *end;
+	cleanup(fd_close) int fd = -1;
+	size_t len = 0;
+	ssize_t n;
 	int best = 0;
-	bool any = false;
 
-	out->v1[0] = out->v2[0] = '\0';
-	snprintf(name, sizeof(name), "/proc/%u/cgroup", pid);
-	f = fopen(name, "re");
-	if (!f)
+	snprintf(text, sizeof(text), "/proc/%u/cgroup", pid);
+	fd = open(text, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
 		return false;
-	while (getline(&line, &cap, f) > 0) {
+	while ((n = read(fd, text + len, PROC_MAX - len)) > 0)
+		len += (size_t)n;
+	text[len] = '\0';
+	out->v1[0] = out->v2[0] = '\0';
+	for (line = text; (end = strchr(line, '\n')); line = end + 1) {
+		*end = '\0';
 		read_proc_line(line, out, &best);
-		any = true;
 	}
 	if (out->v2[0] && best <= telling(out->v2))
 		out->v1[0] = '\0';
-	return any;
+	return len > 0;
 }
 
 /* ---- strings ------------------------------------------------------------------------------- */
@@ -423,6 +425,8 @@ const struct who_cgroup *cgroups_get(struct cgroups *c, uint64_t id, uint32_t pi
 
 	if (!id)
 		return &c->unknown;
+	paths.v1[0] = paths.v2[0] = '\0';
+	have = c->v1 && pid && read_proc(pid, &paths);
 	if (c->v1 && pid && !have && guess)
 		return guess;
 	e = entry_find(c, id, paths.v1);
