@@ -68,7 +68,7 @@ static uint64_t rnd(void)
 	return seed;
 }
 
-/* Few values are frequent, most are rare. */
+/* Small values are frequent, large ones rare. */
 static unsigned skewed(unsigned n)
 {
 	double x = (double)(rnd() >> 11) / (double)(1ULL << 53);
@@ -91,7 +91,7 @@ static void make_row(unsigned i, struct store_cell *c, struct text *t)
 {
 	static const char *const states[] = {"established", "closed", "failed", "open"};
 	static const unsigned ports[] = {443, 80, 5432, 6379, 53, 8080};
-	unsigned comm = skewed(COMMS), host = skewed(NAMES);
+	unsigned comm = skewed(COMMS), host = (comm * 37 + skewed(20)) % NAMES;
 	int64_t time = T0 + i * STEP_NS;
 
 	c[0] = STORE_NUM(time);

@@ -192,6 +192,10 @@ static bool enough_unique(const sqlite3_index_info *info, int distinct)
 	return distinct >= 2 && !(info->colUsed & ~terms) && !(terms >> 63);
 }
 
+/*
+ * A GROUP BY would do without a true order, but SQLite 3.40 drops an ORDER BY of the same columns in
+ * its belief that the groups come sorted. So they do.
+ */
 static void plan_order(const struct store_table *t, sqlite3_index_info *info, sqlite3_str *plan)
 {
 	int distinct = sqlite3_vtab_distinct(info), i;
@@ -206,7 +210,7 @@ static void plan_order(const struct store_table *t, sqlite3_index_info *info, sq
 			sqlite3_str_appendf(plan, "%dr", i);
 	}
 	info->idxNum = PLAN_ARRANGE;
-	if (distinct == 0 || distinct == 3)
+	if (distinct != 2)
 		info->idxNum |= PLAN_SORTED;
 	if (enough_unique(info, distinct))
 		info->idxNum |= PLAN_UNIQUE;
