@@ -145,9 +145,18 @@ static struct who_process *meet(struct process_table *t, const struct guard_task
 	p->parent = id_of(task->ppid, task->parent_start);
 	p->netns = task->ns[GUARD_NS_NET];
 	p->flags = t->generation;
-	p->cgroup = who_cgroup_get(t->env.who, task->cgroup, task->pid);
 	text_escape(p->comm, sizeof(p->comm), task->comm, strnlen(task->comm, GUARD_COMM));
 	return p;
+}
+
+/* A fork stays where its parent is; only an exec or a scan looks again. */
+static void stay(struct process_table *t, struct who_process *p, const struct guard_task *task,
+		 const struct who_process *parent)
+{
+	if (parent && parent->cgroup->id == task->cgroup)
+		p->cgroup = parent->cgroup;
+	else
+		p->cgroup = who_cgroup_get(t->env.who, task->cgroup, task->pid);
 }
 
 static void row_end(struct process_table *t, struct who_process *p, uint64_t boot_ns)
@@ -162,9 +171,10 @@ static void on_fork(struct process_table *t, const struct guard_fork *e)
 
 	if (!p || p->row)
 		return; /* the scan has it already */
+	parent = who_process_find(t->env.who, p->parent);
+	stay(t, p, &e->task, parent);
 	fill_task(cells, &e->task);
 	fill_cgroup(cells, p);
-	parent = who_process_find(t->env.who, p->parent);
 	if (parent)
 		fill_inherited(t, cells, parent);
 	cells[PROCESS_TIME] = STORE_NUM(host_wall(e->head.time));
@@ -228,6 +238,7 @@ static void on_exec(struct process_table *t, const struct guard_exec *e)
 
 	if (!p)
 		return;
+	p->cgroup = who_cgroup_get(t->env.who, e->task.cgroup, e->task.pid);
 	fill_task(cells, &e->task);
 	fill_cgroup(cells, p);
 	fill_exec(t, cells, e);
@@ -345,6 +356,7 @@ void process_scan_task(struct process_table *t, const struct guard_task *task)
 
 	if (!p || p->row || p->ended)
 		return;
+	p->cgroup = who_cgroup_get(t->env.who, task->cgroup, task->pid);
 	fill_task(cells, task);
 	fill_cgroup(cells, p);
 	fill_proc(t, cells, task->pid);

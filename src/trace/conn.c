@@ -45,7 +45,7 @@ struct conn {
 	uint32_t packets_sent, packets_received, rtt_us, retransmits;
 	uint32_t generation;
 	uint8_t state, missed;
-	bool in, established;
+	bool in, established, indexed;
 	UT_hash_handle hh, by_tuple;
 };
 
@@ -186,13 +186,32 @@ static struct conn *conn_new(struct conn_table *t, const struct trace_flow_key *
 	return c;
 }
 
+static void leave_index(struct conn_table *t, struct conn *c)
+{
+	if (c->indexed)
+		HASH_DELETE(by_tuple, t->by_tuple, c);
+	c->indexed = false;
+}
+
+/* The newest of a tuple is found: ports are used again while the last user still lingers (C3). */
+static void enter_index(struct conn_table *t, struct conn *c)
+{
+	struct conn *older;
+
+	HASH_FIND(by_tuple, t->by_tuple, &c->tuple, sizeof(c->tuple), older);
+	if (older)
+		leave_index(t, older);
+	HASH_ADD(by_tuple, t->by_tuple, tuple, sizeof(c->tuple), c);
+	c->indexed = true;
+}
+
 static void forget(struct conn_table *t, struct conn *c)
 {
 	if (c->peer)
 		c->peer->peer = NULL;
 	store_close(t->rows, &c->row);
 	HASH_DELETE(hh, t->by_key, c);
-	HASH_DELETE(by_tuple, t->by_tuple, c);
+	leave_index(t, c);
 	c->next_free = t->free;
 	t->free = c;
 }
@@ -345,7 +364,7 @@ static void begin_row(struct conn_table *t, struct conn *c, const struct trace_e
 		cells[CONN_RETRANSMITS] = STORE_NUM(0);
 	store_append(t->rows, cells, &c->row);
 	write_owner(t, c);
-	HASH_ADD(by_tuple, t->by_tuple, tuple, sizeof(c->tuple), c);
+	enter_index(t, c);
 	meet(t, c);
 }
 

@@ -22,7 +22,7 @@ struct rows {
 	int rc;
 };
 
-static int rows_columns(void *arg unused, unsigned n unused, const char *const *names unused)
+static int rows_columns(void *arg maybe_unused, unsigned n maybe_unused, const char *const *names maybe_unused)
 {
 	return 0;
 }

@@ -409,7 +409,7 @@ static unsigned number_from_env(const char *name, unsigned otherwise)
 	return s ? (unsigned)strtoul(s, NULL, 10) : otherwise;
 }
 
-static void any_query_gives_what_a_plain_table_gives(void **state unused)
+static void any_query_gives_what_a_plain_table_gives(void **state maybe_unused)
 {
 	unsigned queries = number_from_env("SKEP_QUERIES", 1500), k;
 	uint64_t *handles = calloc(ROWS, sizeof(*handles));

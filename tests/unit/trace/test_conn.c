@@ -149,6 +149,23 @@ static void loopback_of_another_namespace_is_another_address(void **state)
 	assert_string_equal(rows(f->store, "select remote_pid from connection"), "-\n-\n");
 }
 
+static void ports_that_are_used_again_at_once_meet_their_new_peers(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t i;
+
+	for (i = 0; i < 3; i++) {
+		struct trace_tcp a = tcp(2 * i + 1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
+		struct trace_tcp b = tcp(2 * i + 2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
+
+		tell(f, &a, TRACE_OPEN);
+		tell(f, &b, TRACE_OPEN);
+		tell(f, &b, TRACE_CLOSE);
+		tell(f, &a, TRACE_CLOSE);
+	}
+	assert_string_equal(rows(f->store, "select count(*), count(remote_pid) from connection"), "6,6\n");
+}
+
 static void a_failed_connect_is_one_row_with_its_errno(void **state)
 {
 	struct fixture *f = *state;
@@ -283,6 +300,7 @@ int main(void)
 		T(a_new_owner_is_told_to_the_other_end),
 		T(an_ipv6_socket_meets_its_ipv4_peer),
 		T(loopback_of_another_namespace_is_another_address),
+		T(ports_that_are_used_again_at_once_meet_their_new_peers),
 		T(a_failed_connect_is_one_row_with_its_errno),
 		T(the_name_that_was_looked_up_stands_beside_the_address),
 		T(a_scan_tells_direction_by_the_listeners),
