@@ -74,24 +74,28 @@ static __always_inline void submit(void *e, __u64 now)
 
 static __always_inline void own(struct trace_owner *o, struct task_struct *task)
 {
-	o->start = BPF_CORE_READ(task, group_leader, start_boottime);
-	o->pid = BPF_CORE_READ(task, tgid);
+	struct task_struct *leader = task->group_leader;
+
+	o->start = leader->start_boottime;
+	o->pid = task->tgid;
 	o->pad = 0;
-	BPF_CORE_READ_STR_INTO(&o->comm, task, group_leader, comm);
+	BPF_CORE_READ_STR_INTO(&o->comm, leader, comm);
 }
 
-static __always_inline void read_ends(struct trace_ends *e, struct sock *sk)
+/* Loads through BTF pointers, not through helpers: a pointer that is NULL or gone reads as 0. */
+static __always_inline void read_ends(struct trace_ends *e, struct sock *sk, struct tcp_sock *tp)
 {
 	struct sock_common *c = &sk->__sk_common;
 
 	__builtin_memset(e, 0, sizeof(*e));
-	e->family = BPF_CORE_READ(c, skc_family);
-	e->local_port = __builtin_bswap16(BPF_CORE_READ((struct inet_sock *)sk, inet_sport));
-	e->remote_port = __builtin_bswap16(BPF_CORE_READ(c, skc_dport));
-	e->netns = BPF_CORE_READ(c, skc_net.net, ns.inum);
+	e->family = c->skc_family;
+	/* not skc_num: a close gives the port back before it is told */
+	e->local_port = __builtin_bswap16(((struct inet_sock *)tp)->inet_sport);
+	e->remote_port = __builtin_bswap16(c->skc_dport);
+	e->netns = c->skc_net.net->ns.inum;
 	if (e->family == AF_INET) {
-		BPF_CORE_READ_INTO((__u32 *)e->local, c, skc_rcv_saddr);
-		BPF_CORE_READ_INTO((__u32 *)e->remote, c, skc_daddr);
+		*(__u32 *)e->local = c->skc_rcv_saddr;
+		*(__u32 *)e->remote = c->skc_daddr;
 	} else {
 		BPF_CORE_READ_INTO(&e->local, c, skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO(&e->remote, c, skc_v6_daddr);
@@ -99,22 +103,25 @@ static __always_inline void read_ends(struct trace_ends *e, struct sock *sk)
 }
 
 /* A FIN stands in bytes_received as one byte; a SYN stands nowhere. */
-static __always_inline void read_tcp(struct trace_tcp *t, struct sock *sk)
+static __always_inline int read_tcp(struct trace_tcp *t, struct sock *sk)
 {
-	struct tcp_sock *tp = (void *)sk;
-	__u64 fin = BPF_CORE_READ(sk, __sk_common.skc_flags) >> SOCK_DONE & 1;
-	__u64 received = BPF_CORE_READ(tp, bytes_received);
+	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+	__u64 received;
 
-	read_ends(&t->ends, sk);
-	t->cookie = BPF_CORE_READ(sk, __sk_common.skc_cookie.counter);
-	t->bytes_sent = BPF_CORE_READ(tp, bytes_sent) - BPF_CORE_READ(tp, bytes_retrans);
-	t->bytes_received = received ? received - fin : 0;
-	t->packets_sent = BPF_CORE_READ(tp, segs_out);
-	t->packets_received = BPF_CORE_READ(tp, segs_in);
-	t->rtt_us = BPF_CORE_READ(tp, srtt_us) >> 3;
-	t->retransmits = BPF_CORE_READ(tp, total_retrans);
-	t->error = BPF_CORE_READ(sk, sk_err);
+	if (!tp)
+		return -1;
+	received = tp->bytes_received;
+	read_ends(&t->ends, sk, tp);
+	t->cookie = sk->__sk_common.skc_cookie.counter;
+	t->bytes_sent = tp->bytes_sent - tp->bytes_retrans;
+	t->bytes_received = received ? received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1) : 0;
+	t->packets_sent = tp->segs_out;
+	t->packets_received = tp->segs_in;
+	t->rtt_us = tp->srtt_us >> 3;
+	t->retransmits = tp->total_retrans;
+	t->error = sk->sk_err;
 	__builtin_memset(t->pad, 0, sizeof(t->pad));
+	return 0;
 }
 
 #endif

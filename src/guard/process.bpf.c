@@ -66,46 +66,46 @@ static __always_inline void send(enum guard_kind kind, void *event, __u64 size, 
 		c->lost[kind]++;
 }
 
+/* Loads through BTF pointers, not through helpers: a pointer that is NULL or gone reads as 0. */
 static __always_inline __u64 caps_effective(const struct cred *cred)
 {
-	struct cred___old *old = (void *)cred;
+	const struct cred___old *old = (const void *)cred;
 
 	if (bpf_core_field_exists(struct kernel_cap_struct___old, cap))
-		return BPF_CORE_READ(old, cap_effective.cap[0]) |
-		       (__u64)BPF_CORE_READ(old, cap_effective.cap[1]) << 32;
-	return BPF_CORE_READ(cred, cap_effective.val);
+		return old->cap_effective.cap[0] | (__u64)old->cap_effective.cap[1] << 32;
+	return cred->cap_effective.val;
 }
 
 static __always_inline void fill_ns(struct guard_task *t, struct task_struct *task,
 				    const struct cred *cred)
 {
-	struct nsproxy *ns = BPF_CORE_READ(task, nsproxy);
+	struct nsproxy *ns = task->nsproxy;
 
-	t->ns[GUARD_NS_USER] = BPF_CORE_READ(cred, user_ns, ns.inum);
-	t->ns[GUARD_NS_MNT] = BPF_CORE_READ(ns, mnt_ns, ns.inum);
-	t->ns[GUARD_NS_NET] = BPF_CORE_READ(ns, net_ns, ns.inum);
-	t->ns[GUARD_NS_PID] = BPF_CORE_READ(ns, pid_ns_for_children, ns.inum);
-	t->ns[GUARD_NS_UTS] = BPF_CORE_READ(ns, uts_ns, ns.inum);
-	t->ns[GUARD_NS_IPC] = BPF_CORE_READ(ns, ipc_ns, ns.inum);
-	t->ns[GUARD_NS_CGROUP] = BPF_CORE_READ(ns, cgroup_ns, ns.inum);
+	t->ns[GUARD_NS_USER] = cred->user_ns->ns.inum;
+	t->ns[GUARD_NS_MNT] = ns->mnt_ns->ns.inum;
+	t->ns[GUARD_NS_NET] = ns->net_ns->ns.inum;
+	t->ns[GUARD_NS_PID] = ns->pid_ns_for_children->ns.inum;
+	t->ns[GUARD_NS_UTS] = ns->uts_ns->ns.inum;
+	t->ns[GUARD_NS_IPC] = ns->ipc_ns->ns.inum;
+	t->ns[GUARD_NS_CGROUP] = ns->cgroup_ns->ns.inum;
 }
 
 static __always_inline void fill_task(struct guard_task *t, struct task_struct *task)
 {
-	const struct cred *cred = BPF_CORE_READ(task, cred);
-	struct task_struct *parent = BPF_CORE_READ(task, real_parent, group_leader);
+	const struct cred *cred = task->cred;
+	struct task_struct *parent = task->real_parent->group_leader;
 
-	t->start = BPF_CORE_READ(task, group_leader, start_boottime);
-	t->pid = BPF_CORE_READ(task, tgid);
-	t->parent_start = BPF_CORE_READ(parent, start_boottime);
-	t->ppid = BPF_CORE_READ(parent, tgid);
-	t->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
-	t->uid = BPF_CORE_READ(cred, uid.val);
-	t->gid = BPF_CORE_READ(cred, gid.val);
-	t->euid = BPF_CORE_READ(cred, euid.val);
+	t->start = task->group_leader->start_boottime;
+	t->pid = task->tgid;
+	t->parent_start = parent->start_boottime;
+	t->ppid = parent->tgid;
+	t->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	t->uid = cred->uid.val;
+	t->gid = cred->gid.val;
+	t->euid = cred->euid.val;
 	t->loginuid = ~0U;
 	if (bpf_core_field_exists(task->loginuid))
-		t->loginuid = BPF_CORE_READ(task, loginuid.val);
+		t->loginuid = task->loginuid.val;
 	t->caps = caps_effective(cred);
 	t->pad = 0;
 	fill_ns(t, task, cred);
@@ -114,7 +114,7 @@ static __always_inline void fill_task(struct guard_task *t, struct task_struct *
 
 static __always_inline int ours(struct task_struct *task)
 {
-	return (__u32)BPF_CORE_READ(task, real_parent, tgid) == agent_pid;
+	return (__u32)task->real_parent->tgid == agent_pid;
 }
 
 SEC("tp_btf/sched_process_fork")
@@ -228,9 +228,9 @@ SEC("tp_btf/sched_process_exit")
 int BPF_PROG(on_exit, struct task_struct *task)
 {
 	struct guard_exit e = {};
-	struct signal_struct *sig = BPF_CORE_READ(task, signal);
+	struct signal_struct *sig = task->signal;
 
-	if (BPF_CORE_READ(sig, live.counter) || ours(task)) /* P1, P3 */
+	if (sig->live.counter || ours(task)) /* P1, P3 */
 		return 0;
 	e.head.time = bpf_ktime_get_boot_ns();
 	e.head.kind = GUARD_EXIT;
@@ -249,8 +249,7 @@ int scan(struct bpf_iter__task *ctx)
 	struct task_struct *task = ctx->task;
 	struct guard_task t = {};
 
-	if (!task || task->pid != task->tgid || !BPF_CORE_READ(task, signal, live.counter) ||
-	    ours(task))
+	if (!task || task->pid != task->tgid || !task->signal->live.counter || ours(task))
 		return 0;
 	fill_task(&t, task);
 	bpf_seq_write(ctx->meta->seq, &t, sizeof(t));

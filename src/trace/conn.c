@@ -18,6 +18,9 @@
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <xxhash.h>
+
+#define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)XXH3_64bits(key, len))
 #include <uthash.h>
 
 #include "base/text.h"
@@ -45,7 +48,7 @@ struct conn {
 	uint32_t packets_sent, packets_received, rtt_us, retransmits;
 	uint32_t generation;
 	uint8_t state, missed;
-	bool in, established, indexed;
+	bool in, established, indexed, told;
 	UT_hash_handle hh, by_tuple;
 };
 
@@ -382,6 +385,13 @@ static void emit(struct conn_table *t, const char *event, struct conn *c)
 		t->env.emit(t->env.emit_arg, event, t->rows, &c->row);
 }
 
+static void tell_open(struct conn_table *t, struct conn *c)
+{
+	if (!c->told)
+		emit(t, "connection.open", c);
+	c->told = true;
+}
+
 static void end(struct conn_table *t, struct conn *c, const char *state, uint64_t boot_ns)
 {
 	c->ended = boot_ns;
@@ -461,7 +471,7 @@ void conn_event(struct conn_table *t, const struct trace_tcp *e)
 		return;
 	update_tcp(t, c, e);
 	if (e->head.kind == TRACE_OPEN)
-		emit(t, "connection.open", c);
+		tell_open(t, c);
 	else if (e->head.kind == TRACE_CLOSE)
 		tcp_close(t, c, e);
 }
@@ -547,8 +557,11 @@ void conn_sample(struct conn_table *t, const struct trace_tcp *e)
 	if (e->state == TCP_CLOSE || e->mark.opened > t->now)
 		return; /* not connected yet, or its events are still in the ring */
 	c = tcp_of(t, e);
-	if (c && !c->ended)
-		update_tcp(t, c, e);
+	if (!c || c->ended)
+		return;
+	update_tcp(t, c, e);
+	if (c->state == TCP_ESTABLISHED)
+		tell_open(t, c);
 }
 
 void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const struct trace_flow *f,
@@ -557,7 +570,6 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 	struct trace_owner owner = f->owner;
 	struct conn *c = conn_find(t, key);
 	struct trace_ends ends = key->ends;
-	bool fresh = !c;
 
 	if (!c) {
 		c = conn_new(t, key);
@@ -576,8 +588,7 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 	c->generation = t->generation;
 	c->missed = 0;
 	write_owners(t, c, &owner);
-	if (fresh)
-		emit(t, "connection.open", c);
+	tell_open(t, c);
 	if (ended && !c->ended)
 		end(t, c, "closed", f->last);
 }

@@ -28,7 +28,7 @@ int conn_open(struct conn_table **out, const struct cap_env *env, struct names *
 	      unsigned most, struct skep_err *err);
 void conn_free(struct conn_table *t);
 
-/** conn_event() - an open, close or owner event of a TCP socket. */
+/** conn_event() - an open or close event of a TCP socket; an open may come again, with another owner. */
 void conn_event(struct conn_table *t, const struct trace_tcp *e);
 
 /**

@@ -3,8 +3,8 @@
  * tcp.bpf.c: every TCP connection of the host, from connect or accept to close, and the owner of
  * each socket.
  *
- *	inet_sock_set_state ----> mark beside the socket --> ring (open, close)
- *	sock_{send,recv}_length -> owner of the mark -------> ring (owner), first use only
+ *	inet_sock_set_state ----> mark beside the socket --> ring (open of a connect, close)
+ *	sock_{send,recv}_length -> owner of the mark -------> ring (open of an accept), first use only
  *	iter/bpf_sk_storage_map -> read(2), once a second: all marked sockets with their counters
  *
  * maps in: none. maps out: ring, count, marks (socket.h).
@@ -23,13 +23,15 @@ LICENSE;
 
 #define IPPROTO_TCP 6
 
+const volatile __u32 first_use; /* a hook that sees the first use of a socket is attached */
+
 static __always_inline int is_inet(struct sock *sk)
 {
 	return sk->__sk_common.skc_family == AF_INET || sk->__sk_common.skc_family == AF_INET6;
 }
 
 static __always_inline void report(enum trace_kind kind, struct sock *sk, struct trace_mark *mark,
-				   int state, __u64 now)
+				   int state, int error, __u64 now)
 {
 	struct trace_tcp *e = reserve(kind, sizeof(*e));
 
@@ -40,7 +42,10 @@ static __always_inline void report(enum trace_kind kind, struct sock *sk, struct
 	e->head.pad = 0;
 	e->mark = *mark;
 	e->state = state;
-	read_tcp(e, sk);
+	if (read_tcp(e, sk))
+		e->cookie = 0; /* cannot be: it is a TCP socket; the agent refuses it */
+	if (error)
+		e->error = error;
 	submit(e, now);
 }
 
@@ -64,7 +69,8 @@ static __always_inline void begin(struct sock *sk, __u32 flags, __u64 now)
 	mark_owner(m, 0);
 }
 
-static __always_inline void established(struct sock *sk, int old, __u64 now)
+/* Of an accepted socket the open is told when its owner is known: at its first use. */
+static __always_inline void established(struct sock *sk, __u64 now)
 {
 	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 
@@ -76,41 +82,46 @@ static __always_inline void established(struct sock *sk, int old, __u64 now)
 		bpf_get_socket_cookie(sk);
 	}
 	m->flags |= TRACE_ESTABLISHED;
-	report(TRACE_OPEN, sk, m, TCP_ESTABLISHED, now);
+	if (m->flags & TRACE_OUT || !first_use)
+		report(TRACE_OPEN, sk, m, TCP_ESTABLISHED, 0, now);
 }
 
+/* The mark goes with the socket; a socket that connects again gets a fresh one. */
 static __always_inline void closed(struct sock *sk, int old, __u64 now)
 {
 	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), none = {.flags = TRACE_OLD};
 
-	if (m && m->flags & TRACE_LISTEN)
-		return;
-	report(TRACE_CLOSE, sk, m ? m : &none, old, now);
-	if (m)
-		bpf_sk_storage_delete(&marks, sk);
+	if (!m || !(m->flags & TRACE_LISTEN))
+		report(TRACE_CLOSE, sk, m ? m : &none, old, 0, now);
 }
 
 SEC("tp_btf/inet_sock_set_state")
 int BPF_PROG(on_state, struct sock *sk, int old, int state)
 {
 	struct trace_mark *m;
-	__u64 now;
 
 	if (sk->sk_protocol != IPPROTO_TCP)
 		return 0;
-	now = bpf_ktime_get_boot_ns();
-	if (state == TCP_SYN_SENT) {
-		begin(sk, TRACE_OUT | TRACE_OWNED, now);
-	} else if (state == TCP_LISTEN) {
-		begin(sk, TRACE_LISTEN, now);
-	} else if (state == TCP_ESTABLISHED) {
-		established(sk, old, now);
-	} else if (state == TCP_CLOSE && old != TCP_LISTEN) {
-		closed(sk, old, now);
-	} else if (state == TCP_FIN_WAIT1 || state == TCP_LAST_ACK) {
+	switch (state) {
+	case TCP_SYN_SENT:
+		begin(sk, TRACE_OUT | TRACE_OWNED, bpf_ktime_get_boot_ns());
+		break;
+	case TCP_LISTEN:
+		begin(sk, TRACE_LISTEN, bpf_ktime_get_boot_ns());
+		break;
+	case TCP_ESTABLISHED:
+		established(sk, bpf_ktime_get_boot_ns());
+		break;
+	case TCP_FIN_WAIT1:
+	case TCP_LAST_ACK:
 		m = bpf_sk_storage_get(&marks, sk, 0, 0);
 		if (m && !(m->flags & TRACE_OWNED))
 			mark_owner(m, TRACE_OWNED);
+		break;
+	case TCP_CLOSE:
+		if (old != TCP_LISTEN)
+			closed(sk, old, bpf_ktime_get_boot_ns());
+		break;
 	}
 	return 0;
 }
@@ -119,17 +130,15 @@ int BPF_PROG(on_state, struct sock *sk, int old, int state)
 static __always_inline int used(struct sock *sk)
 {
 	struct trace_mark *m;
-	__u32 before;
 
 	if (!is_inet(sk))
 		return 0;
 	m = bpf_sk_storage_get(&marks, sk, 0, 0);
 	if (!m || m->flags & (TRACE_OWNED | TRACE_LISTEN))
 		return 0;
-	before = m->owner.pid;
 	mark_owner(m, TRACE_OWNED);
-	if (m->owner.pid != before && sk->sk_protocol == IPPROTO_TCP)
-		report(TRACE_OWNER, sk, m, sk->__sk_common.skc_state, bpf_ktime_get_boot_ns());
+	if (sk->sk_protocol == IPPROTO_TCP)
+		report(TRACE_OPEN, sk, m, sk->__sk_common.skc_state, 0, bpf_ktime_get_boot_ns());
 	return 0;
 }
 
@@ -159,26 +168,13 @@ int BPF_PROG(on_accept, struct sock *listener, int flags, int *err, int kern, st
 static __always_inline int refused(struct sock *sk, int ret)
 {
 	struct trace_mark m = {.flags = TRACE_OUT};
-	struct trace_tcp *e;
-	__u64 now;
 
 	if (ret >= 0)
 		return 0;
-	now = bpf_ktime_get_boot_ns();
+	m.opened = bpf_ktime_get_boot_ns();
 	mark_owner(&m, TRACE_OWNED);
-	m.opened = now;
 	bpf_get_socket_cookie(sk);
-	e = reserve(TRACE_CLOSE, sizeof(*e));
-	if (!e)
-		return 0;
-	e->head.time = now;
-	e->head.kind = TRACE_CLOSE;
-	e->head.pad = 0;
-	e->mark = m;
-	e->state = TCP_SYN_SENT;
-	read_tcp(e, sk);
-	e->error = -ret;
-	submit(e, now);
+	report(TRACE_CLOSE, sk, &m, TCP_SYN_SENT, -ret, m.opened);
 	return 0;
 }
 
@@ -205,8 +201,8 @@ int sample(struct bpf_iter__bpf_sk_storage_map *ctx)
 		return 0;
 	t.mark = *m;
 	t.state = sk->__sk_common.skc_state;
-	read_tcp(&t, sk);
-	bpf_seq_write(ctx->meta->seq, &t, sizeof(t));
+	if (t.state != TCP_CLOSE && !read_tcp(&t, sk))
+		bpf_seq_write(ctx->meta->seq, &t, sizeof(t));
 	return 0;
 }
 
@@ -243,7 +239,7 @@ int scan(struct bpf_iter__task_file *ctx)
 	m->flags |= t.state == TCP_LISTEN ? TRACE_LISTEN : TRACE_OWNED;
 	bpf_get_socket_cookie(sk);
 	t.mark = *m;
-	read_tcp(&t, sk);
-	bpf_seq_write(ctx->meta->seq, &t, sizeof(t));
+	if (!read_tcp(&t, sk))
+		bpf_seq_write(ctx->meta->seq, &t, sizeof(t));
 	return 0;
 }

@@ -137,6 +137,7 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 	bpf_program__set_autoload(b->progs.on_connect6,
 				  fexit && host_btf_func(t->env.host, "tcp_v6_connect"));
 	bpf_program__set_autoattach(b->progs.sample, false);
+	b->rodata->first_use = lengths || fexit;
 }
 
 static int attach_sample(struct trace *t, struct tcp_bpf *b)

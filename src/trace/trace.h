@@ -11,9 +11,8 @@
 #define TRACE_DNS_BYTES 512 /* of a DNS message that an event carries */
 
 enum trace_kind {
-	TRACE_OPEN,  /* a TCP connection is established */
+	TRACE_OPEN,  /* a TCP connection was connected, or accepted and first used */
 	TRACE_CLOSE, /* it ended, or never came to be */
-	TRACE_OWNER, /* an accepted connection is first used, by another process than listened */
 	TRACE_DNS,
 	TRACE_KINDS
 };

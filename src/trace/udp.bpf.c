@@ -64,7 +64,7 @@ int on_create(struct bpf_sock *ctx)
 	own(&m->owner, bpf_get_current_task_btf());
 	m->opened = bpf_ktime_get_boot_ns();
 	m->flags = TRACE_CREATED;
-	m->netns = BPF_CORE_READ(bpf_get_current_task_btf(), nsproxy, net_ns, ns.inum);
+	m->netns = bpf_get_current_task_btf()->nsproxy->net_ns->ns.inum;
 	return 1;
 }
 

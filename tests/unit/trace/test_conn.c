@@ -119,7 +119,7 @@ static void a_new_owner_is_told_to_the_other_end(void **state)
 	tell(f, &a, TRACE_OPEN);
 	tell(f, &b, TRACE_OPEN);
 	b.mark.owner.pid = 201;
-	tell(f, &b, TRACE_OWNER);
+	tell(f, &b, TRACE_OPEN);
 	assert_string_equal(rows(f->store, "select pid, remote_pid from connection"),
 			    "100,201\n201,100\n");
 }
@@ -155,15 +155,18 @@ static void ports_that_are_used_again_at_once_meet_their_new_peers(void **state)
 	uint64_t i;
 
 	for (i = 0; i < 3; i++) {
-		struct trace_tcp a = tcp(2 * i + 1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
-		struct trace_tcp b = tcp(2 * i + 2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
+		struct trace_tcp a =
+			tcp(2 * i + 1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
+		struct trace_tcp b =
+			tcp(2 * i + 2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
 
 		tell(f, &a, TRACE_OPEN);
 		tell(f, &b, TRACE_OPEN);
 		tell(f, &b, TRACE_CLOSE);
 		tell(f, &a, TRACE_CLOSE);
 	}
-	assert_string_equal(rows(f->store, "select count(*), count(remote_pid) from connection"), "6,6\n");
+	assert_string_equal(rows(f->store, "select count(*), count(remote_pid) from connection"),
+			    "6,6\n");
 }
 
 static void a_failed_connect_is_one_row_with_its_errno(void **state)
@@ -213,7 +216,8 @@ static void a_scan_tells_direction_by_the_listeners(void **state)
 	conn_scan(f->table, &l);
 	conn_scan_end(f->table);
 	assert_string_equal(
-		rows(f->store, "select direction, origin, pid, remote_pid from connection order by 1"),
+		rows(f->store,
+		     "select direction, origin, pid, remote_pid from connection order by 1"),
 		"in,scan,200,100\nout,scan,100,200\n");
 }
 
