@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+// The service map: cytoscape, loaded when first shown, given places by layout.ts.
+import type { Core, EdgeSingular, ElementDefinition, NodeSingular, StylesheetJson } from "cytoscape";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { useCell } from "../cell";
+import { text } from "../format";
+import { type Place, place } from "../layout";
+import { color, shownTheme } from "../prefs";
+import type { MapEdge, ServiceMap } from "../types";
+
+export type Selection = { node: string } | { edge: string } | undefined;
+
+export const edgeKey = (e: MapEdge): string => JSON.stringify([e.from, e.to, e.proto, e.port]);
+export const edgeBytes = (e: MapEdge): number => e.bytes_sent + e.bytes_received;
+
+let places = new Map<string, Place>(); // outlives the view
+
+const short = (name: string) => (name.length > 28 ? `${name.slice(0, 27)}…` : name);
+const log = (n: number) => Math.log10(Math.max(1, n));
+const edgeId = (e: MapEdge) => `e${edgeKey(e)}`;
+
+export function nodeBytes(map: ServiceMap): Map<string, number> {
+	const total = new Map<string, number>();
+	const add = (id: string, n: number) => total.set(id, (total.get(id) ?? 0) + n);
+	for (const e of map.edges) {
+		add(e.from, edgeBytes(e));
+		if (e.to !== e.from) add(e.to, edgeBytes(e));
+	}
+	return total;
+}
+
+function elements(map: ServiceMap): ElementDefinition[] {
+	const total = nodeBytes(map);
+	const nodes = map.nodes.map((n) => ({
+		group: "nodes" as const,
+		data: {
+			id: `n${n.id}`,
+			name: n.id,
+			label: short(text(n.id)),
+			kind: n.kind,
+			size: 22 + Math.min(30, 4 * log(total.get(n.id) ?? 0)),
+		},
+	}));
+	const edges = map.edges.map((e) => ({
+		group: "edges" as const,
+		data: {
+			id: edgeId(e),
+			key: edgeKey(e),
+			source: `n${e.from}`,
+			target: `n${e.to}`,
+			label: `${e.proto === "udp" ? "udp " : ""}${e.port}${e.failed > 0 ? ` · ${e.failed} failed` : ""}`,
+			width: 1 + Math.min(6, 0.75 * Math.max(0, log(edgeBytes(e)) - 1)),
+			trouble: e.failed === 0 ? "none" : e.failed >= e.connections ? "all" : "some",
+			quiet: e.open === 0 ? 1 : 0,
+		},
+	}));
+	return [...nodes, ...edges];
+}
+
+function style(): StylesheetJson {
+	const font = color("font");
+	return [
+		{
+			selector: "node",
+			style: {
+				width: "data(size)",
+				height: "data(size)",
+				"background-color": color("node"),
+				"border-width": 2,
+				"border-color": color("accent"),
+				label: "data(label)",
+				color: color("text"),
+				"font-family": font,
+				"font-size": 12,
+				"font-weight": 600,
+				"text-valign": "bottom",
+				"text-margin-y": 5,
+				"text-background-color": color("panel"),
+				"text-background-opacity": 0.85,
+				"text-background-padding": "2px",
+				"text-background-shape": "roundrectangle",
+				"overlay-opacity": 0,
+			},
+		},
+		{
+			selector: "node[kind = 'remote']",
+			style: {
+				"background-color": color("panel"),
+				"border-color": color("muted"),
+				"border-style": "dashed",
+				"font-weight": 400,
+			},
+		},
+		{
+			selector: "edge",
+			style: {
+				width: "data(width)",
+				"curve-style": "bezier",
+				"control-point-step-size": 46,
+				"line-color": color("edge"),
+				"target-arrow-color": color("edge"),
+				"target-arrow-shape": "triangle",
+				"arrow-scale": 0.9,
+				"target-distance-from-node": 3,
+				label: "data(label)",
+				color: color("muted"),
+				"font-family": font,
+				"font-size": 10.5,
+				"text-background-color": color("panel"),
+				"text-background-opacity": 0.9,
+				"text-background-padding": "2px",
+				"text-background-shape": "roundrectangle",
+				"overlay-opacity": 0,
+				"loop-direction": "-45deg",
+				"loop-sweep": "40deg",
+			},
+		},
+		{ selector: "edge[quiet = 1]", style: { "line-opacity": 0.55 } },
+		{
+			selector: "edge[trouble != 'none']",
+			style: { "line-color": color("bad"), "target-arrow-color": color("bad"), color: color("bad") },
+		},
+		{ selector: "edge[trouble = 'all']", style: { "line-style": "dashed" } },
+		{
+			selector: "node.chosen",
+			style: { "background-color": color("accent"), "border-width": 4, "border-color": color("accent"), "border-style": "solid" },
+		},
+		{
+			selector: "edge.chosen",
+			style: { "line-color": color("accent"), "target-arrow-color": color("accent"), "line-opacity": 1, color: color("text") },
+		},
+		{ selector: ".away", style: { opacity: 0.25 } },
+	];
+}
+
+function bring(cy: Core, map: ServiceMap): boolean {
+	const wanted = elements(map);
+	const ids = new Set(wanted.map((e) => e.data.id!));
+	places = place(map.nodes.map((n) => n.id), map.edges, places);
+	let grown = false;
+	cy.batch(() => {
+		cy.elements().forEach((e) => {
+			if (!ids.has(e.id())) e.remove();
+		});
+		for (const e of wanted) {
+			const old = cy.getElementById(e.data.id!);
+			if (old.nonempty()) old.data(e.data);
+			else {
+				const at = places.get(e.data["name"] as string);
+				cy.add(at ? { ...e, position: { ...at } } : e);
+				grown = true;
+			}
+		}
+	});
+	return grown;
+}
+
+function fit(cy: Core): void {
+	if (cy.elements().empty() || cy.width() === 0) return;
+	cy.fit(undefined, 34);
+	if (cy.zoom() > 1.25) {
+		cy.zoom(1.25);
+		cy.center();
+	}
+}
+
+function mark(cy: Core, chosen: Selection): void {
+	cy.batch(() => {
+		cy.elements().removeClass("chosen away");
+		if (!chosen) return;
+		const target = "node" in chosen ? cy.getElementById(`n${chosen.node}`) : cy.getElementById(`e${chosen.edge}`);
+		if (target.empty()) return;
+		target.addClass("chosen");
+		const around = "node" in chosen ? target.closedNeighborhood() : target.union(target.connectedNodes());
+		cy.elements().difference(around).addClass("away");
+	});
+}
+
+interface Props {
+	map: ServiceMap;
+	chosen: Selection;
+	onChoose(s: Selection): void;
+}
+
+/** Build the map in `box`; `moved` is called when a person took over its view. */
+async function build(box: HTMLElement, choose: (s: Selection) => void, moved: () => void): Promise<Core> {
+	const { default: cytoscape } = await import("cytoscape");
+	const cy = cytoscape({ container: box, style: style(), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3 });
+	cy.on("tap", "node", (e) => choose({ node: (e.target as NodeSingular).data("name") as string }));
+	cy.on("tap", "edge", (e) => choose({ edge: (e.target as EdgeSingular).data("key") as string }));
+	cy.on("tap", (e) => {
+		if (e.target === cy) choose(undefined);
+	});
+	cy.on("dragfree", "node", (e) => {
+		const node = e.target as NodeSingular;
+		places.set(node.data("name") as string, { ...node.position() });
+		moved();
+	});
+	cy.on("scrollzoom dragpan pinchzoom", moved);
+	cy.on("mouseover", "node, edge", () => (box.style.cursor = "pointer"));
+	cy.on("mouseout", "node, edge", () => (box.style.cursor = ""));
+	return cy;
+}
+
+export function ServiceMapBox({ map, chosen, onChoose }: Props) {
+	const box = useRef<HTMLDivElement>(null);
+	const choose = useRef(onChoose);
+	choose.current = onChoose;
+	const touched = useRef(false);
+	const [cy, setCy] = useState<Core>();
+	const theme = useCell(shownTheme);
+	useEffect(() => {
+		let over = false;
+		let made: Core | undefined;
+		const watch = new ResizeObserver(() => {
+			made?.resize();
+			if (made && !touched.current) fit(made);
+		});
+		void build(box.current!, (s) => choose.current(s), () => (touched.current = true)).then((core) => {
+			if (over) return core.destroy();
+			made = core;
+			watch.observe(box.current!);
+			setCy(core);
+		});
+		return () => {
+			over = true;
+			watch.disconnect();
+			made?.destroy();
+		};
+	}, []);
+	useEffect(() => {
+		if (cy && bring(cy, map) && !touched.current) fit(cy);
+		if (cy) mark(cy, chosen);
+	}, [cy, map, chosen]);
+	useEffect(() => {
+		cy?.style(style());
+	}, [cy, theme]);
+	const again = (forget: boolean) => {
+		touched.current = false;
+		if (!cy) return;
+		if (forget) {
+			places = new Map();
+			cy.elements().remove();
+			bring(cy, map);
+			mark(cy, chosen);
+		}
+		fit(cy);
+	};
+	return (
+		<>
+			<div
+				class="map"
+				ref={box}
+				role="img"
+				aria-label={`Service map: ${map.nodes.length} services and addresses, ${map.edges.length} links. The list beside it holds the same.`}
+			/>
+			<div class="map-tools">
+				<button type="button" onClick={() => again(false)}>
+					Fit
+				</button>
+				<button type="button" onClick={() => again(true)}>
+					Arrange
+				</button>
+			</div>
+		</>
+	);
+}
