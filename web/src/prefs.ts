@@ -27,7 +27,10 @@ export type Theme = "auto" | "light" | "dark";
 
 export const theme = remembered<Theme>("theme", "auto");
 export const history = remembered<string[]>("sql.history", []);
-export const draft = remembered<string>("sql.draft", "");
+export const draft = remembered<string>(
+	"sql.draft",
+	"select service, count(*) as processes from process\nwhere ended is null group by 1 order by 2 desc",
+);
 export const mapSeconds = remembered<number>("map.seconds", 300);
 
 const dark = matchMedia("(prefers-color-scheme: dark)");

@@ -2,7 +2,7 @@
 // A result as a chart: lines over a first column that is a time, bars over one that is a text.
 import uPlot from "uplot";
 import { useMemo } from "preact/hooks";
-import { bytes, count, text } from "../format";
+import { bytes, clock, count, microseconds, moment, text } from "../format";
 import { color } from "../prefs";
 import type { Result, Value } from "../types";
 import { Plot } from "./plot";
@@ -36,7 +36,20 @@ export function chartKind(r: Result): Kind | undefined {
 }
 
 const amount = (name: string) => (n: number) =>
-	/bytes|resident|memory/.test(name) ? bytes(n) : Number.isInteger(n) ? count(n) : n.toFixed(2);
+	/bytes|resident|memory/.test(name)
+		? bytes(n)
+		: name.endsWith("_us")
+			? microseconds(Math.round(n))
+			: Number.isInteger(n)
+				? count(n)
+				: n.toFixed(2);
+
+function times(_u: uPlot, ticks: number[], _axis: number, _space: number, step: number): string[] {
+	return ticks.map((t) => {
+		const day = moment(t * 1e9).slice(5, 10);
+		return step >= 86_400 ? day : step >= 60 ? clock(t * 1e9).slice(0, 5) : clock(t * 1e9);
+	});
+}
 
 function axis(): uPlot.Axis {
 	return {
@@ -58,14 +71,15 @@ function Lines({ result }: { result: Result }) {
 	const options = () => ({
 		legend: { live: true },
 		cursor: { drag: { x: false, y: false } },
-		axes: [axis(), { ...axis(), size: 76, values: (_u: uPlot, ticks: number[]) => ticks.map(format) }],
+		axes: [{ ...axis(), space: 84, values: times }, { ...axis(), size: 76, values: (_u: uPlot, ticks: number[]) => ticks.map(format) }],
 		scales: { y: { range: (_u: uPlot, min: number, max: number): [number, number] => [Math.min(0, min), max || 1] } },
 		series: [
-			{ value: "{YYYY}-{MM}-{DD} {HH}:{mm}:{ss}" },
+			{ value: (_u: uPlot, t: number | null) => (t === null ? "–" : moment(t * 1e9)) },
 			...shown.map((column, i) => ({
 				label: text(result.columns[column]),
 				stroke: color(COLORS[i]!),
 				width: 1.5,
+				spanGaps: true,
 				value: (_u: uPlot, v: number | null) => (v === null ? "–" : amount(result.columns[column] ?? "")(v)),
 			})),
 		],

@@ -16,6 +16,8 @@ export interface Column<R> {
 	grow?: boolean;
 	end?: boolean;
 	mono?: boolean;
+	/** Left out where the window is too narrow for all: the highest first. */
+	spare?: number;
 	hint?: string;
 	cell(row: R): ComponentChildren;
 	/** What it sorts by; undefined sorts last. Without it the column does not sort. */
@@ -92,18 +94,33 @@ function Head<R>({ column, sort, onSort }: { column: Column<R>; sort?: Sort | un
 	);
 }
 
-/** The scroller's place and height, as state. */
+const total = <R,>(columns: Column<R>[]): number => columns.reduce((sum, c) => sum + c.width, 0);
+
+function fitting<R>(columns: Column<R>[], width: number): Column<R>[] {
+	const spare = columns.filter((c) => c.spare).sort((a, b) => a.spare! - b.spare!);
+	while (total(columns) > width && spare.length > 0) {
+		const out = spare.pop()!;
+		columns = columns.filter((c) => c !== out);
+	}
+	return columns;
+}
+
+/** The scroller's place and size, as state. */
 function useWindow() {
 	const box = useRef<HTMLDivElement>(null);
 	const [top, setTop] = useState(0);
 	const [height, setHeight] = useState(600);
+	const [width, setWidth] = useState(Infinity);
 	useLayoutEffect(() => {
 		const element = box.current!;
-		const watch = new ResizeObserver(() => setHeight(element.clientHeight));
+		const watch = new ResizeObserver(() => {
+			setHeight(element.clientHeight);
+			setWidth(element.clientWidth);
+		});
 		watch.observe(element);
 		return () => watch.disconnect();
 	}, []);
-	return { box, top, height, onScroll: () => setTop(box.current!.scrollTop) };
+	return { box, top, height, width, onScroll: () => setTop(box.current!.scrollTop) };
 }
 
 function Gap({ rows }: { rows: number }) {
@@ -118,8 +135,9 @@ function Gap({ rows }: { rows: number }) {
 let serial = 0;
 
 export function Grid<R>(props: Props<R>) {
-	const { columns, rows, rowKey, levels } = props;
-	const { box, top, height, onScroll } = useWindow();
+	const { rows, rowKey, levels } = props;
+	const { box, top, height, width, onScroll } = useWindow();
+	const columns = fitting(props.columns, width);
 	const [id] = useState(() => `grid${++serial}`);
 	const [active, setActive] = useState<string | undefined>(props.selected);
 	useEffect(() => {
@@ -197,7 +215,7 @@ export function Grid<R>(props: Props<R>) {
 				aria-activedescendant={found >= first && found < last ? `${id}-${found}` : undefined}
 				tabIndex={0}
 				onKeyDown={onKeyDown}
-				style={{ minWidth: `${columns.reduce((sum, c) => sum + c.width, 0)}px` }}
+				style={{ minWidth: `${total(columns)}px`, width: columns.some((c) => c.grow) ? "100%" : `${total(columns)}px` }}
 			>
 				<colgroup>
 					{columns.map((c) => (

@@ -16,7 +16,12 @@ export const edgeBytes = (e: MapEdge): number => e.bytes_sent + e.bytes_received
 let places = new Map<string, Place>(); // outlives the view
 
 const short = (name: string) => (name.length > 28 ? `${name.slice(0, 27)}…` : name);
-const log = (n: number) => Math.log10(Math.max(1, n));
+
+/** 0 to 1: where `n` stands between a thousandth of the most and the most, by its logarithm. */
+function weigh(n: number, most: number): number {
+	const part = n / Math.max(most, 1);
+	return part <= 0.001 ? 0 : 1 + Math.log10(part) / 3;
+}
 const edgeId = (e: MapEdge) => `e${edgeKey(e)}`;
 
 export function nodeBytes(map: ServiceMap): Map<string, number> {
@@ -31,6 +36,8 @@ export function nodeBytes(map: ServiceMap): Map<string, number> {
 
 function elements(map: ServiceMap): ElementDefinition[] {
 	const total = nodeBytes(map);
+	const most = Math.max(0, ...total.values());
+	const widest = Math.max(0, ...map.edges.map(edgeBytes));
 	const nodes = map.nodes.map((n) => ({
 		group: "nodes" as const,
 		data: {
@@ -38,7 +45,7 @@ function elements(map: ServiceMap): ElementDefinition[] {
 			name: n.id,
 			label: short(text(n.id)),
 			kind: n.kind,
-			size: 22 + Math.min(30, 4 * log(total.get(n.id) ?? 0)),
+			size: 22 + 34 * weigh(total.get(n.id) ?? 0, most),
 		},
 	}));
 	const edges = map.edges.map((e) => ({
@@ -49,7 +56,7 @@ function elements(map: ServiceMap): ElementDefinition[] {
 			source: `n${e.from}`,
 			target: `n${e.to}`,
 			label: `${e.proto === "udp" ? "udp " : ""}${e.port}${e.failed > 0 ? ` · ${e.failed} failed` : ""}`,
-			width: 1 + Math.min(6, 0.75 * Math.max(0, log(edgeBytes(e)) - 1)),
+			width: 1.2 + 6 * weigh(edgeBytes(e), widest),
 			trouble: e.failed === 0 ? "none" : e.failed >= e.connections ? "all" : "some",
 			quiet: e.open === 0 ? 1 : 0,
 		},

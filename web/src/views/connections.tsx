@@ -17,7 +17,7 @@ const age = (c: Connection): number => ((c.ended ?? Date.now() * 1e6) - c.time) 
 
 function State({ c }: { c: Connection }) {
 	const mood = c.error !== undefined || c.state === "failed" ? "bad" : c.ended !== undefined ? "" : "good";
-	return <span class={`badge ${mood}`}>{text(c.state)}</span>;
+	return <span class={`badge ${mood}`}>{text(c.state).toLowerCase()}</span>;
 }
 
 function Remote({ c }: { c: Connection }) {
@@ -45,23 +45,23 @@ function Owner({ c }: { c: Connection }) {
 }
 
 const COLUMNS: Column<Connection>[] = [
-	{ key: "state", title: "State", width: 104, cell: (c) => <State c={c} />, sort: (c) => c.state },
+	{ key: "state", title: "State", width: 112, cell: (c) => <State c={c} />, sort: (c) => c.state },
 	{
 		key: "direction", title: "Dir", width: 48, hint: "out: this end asked; in: this end was asked",
 		cell: (c) => text(c.direction), sort: (c) => c.direction,
 	},
-	{ key: "proto", title: "Proto", width: 56, cell: (c) => text(c.proto), sort: (c) => c.proto },
+	{ key: "proto", title: "Proto", width: 56, spare: 3, cell: (c) => text(c.proto), sort: (c) => c.proto },
 	{ key: "service", title: "Service", width: 170, grow: true, cell: (c) => <Owner c={c} />, sort: (c) => c.service ?? c.comm },
 	{
-		key: "local_addr", title: "Local", width: 150, mono: true,
+		key: "local_addr", title: "Local", width: 150, spare: 4, mono: true,
 		cell: (c) => <span title={endpoint(c.local_addr, c.local_port)}>{endpoint(c.local_addr, c.local_port)}</span>,
 		sort: (c) => endpoint(c.local_addr, c.local_port),
 	},
 	{ key: "remote", title: "Remote", width: 230, grow: true, cell: (c) => <Remote c={c} />, sort: (c) => c.remote_service ?? c.remote_addr },
 	{ key: "bytes_sent", title: "Sent", width: 84, end: true, mono: true, cell: (c) => bytes(c.bytes_sent), sort: (c) => c.bytes_sent },
 	{ key: "bytes_received", title: "Received", width: 84, end: true, mono: true, cell: (c) => bytes(c.bytes_received), sort: (c) => c.bytes_received },
-	{ key: "rtt_us", title: "RTT", width: 72, end: true, mono: true, hint: "smoothed round-trip time", cell: (c) => microseconds(c.rtt_us), sort: (c) => c.rtt_us },
-	{ key: "retransmits", title: "Retr.", width: 54, end: true, mono: true, hint: "segments sent again", cell: (c) => (c.retransmits ? count(c.retransmits) : ""), sort: (c) => c.retransmits },
+	{ key: "rtt_us", title: "RTT", width: 72, spare: 1, end: true, mono: true, hint: "smoothed round-trip time", cell: (c) => microseconds(c.rtt_us), sort: (c) => c.rtt_us },
+	{ key: "retransmits", title: "Retr.", width: 54, spare: 2, end: true, mono: true, hint: "segments sent again", cell: (c) => (c.retransmits ? count(c.retransmits) : ""), sort: (c) => c.retransmits },
 	{ key: "duration", title: "Duration", width: 86, end: true, mono: true, cell: (c) => span(age(c)), sort: age },
 	{ key: "error", title: "Error", width: 118, cell: (c) => <span class="error-text">{text(c.error)}</span>, sort: (c) => c.error },
 ];

@@ -32,15 +32,15 @@ const word = (name: string, title: string, width: number, extra: Partial<Column<
 const COLUMNS: Column<Question>[] = [
 	word("time", "Time", 108, { mono: true, cell: (row) => clock(row.time, true) }),
 	word("service", "Service", 150, { grow: true }),
-	word("comm", "Process", 120),
-	word("pid", "PID", 72, { end: true, mono: true }),
+	word("comm", "Process", 130, { spare: 4 }),
+	word("pid", "PID", 72, { spare: 2, end: true, mono: true }),
 	word("type", "Type", 64),
 	word("name", "Name", 220, { grow: true, mono: true }),
 	word("rcode", "Result", 104, { cell: (row) => <Code row={row} /> }),
 	word("answers", "Answers", 240, { grow: true, mono: true }),
-	word("ttl", "TTL", 70, { end: true, mono: true, cell: (row) => (row["ttl"] === undefined ? "" : `${count(Number(row["ttl"]))} s`) }),
+	word("ttl", "TTL", 70, { spare: 1, end: true, mono: true, cell: (row) => (row["ttl"] === undefined ? "" : `${count(Number(row["ttl"]))} s`) }),
 	word("latency_us", "Latency", 84, { end: true, mono: true, cell: (row) => microseconds(row["latency_us"] as number | undefined) }),
-	word("server", "Server", 130, { mono: true }),
+	word("server", "Server", 130, { spare: 3, mono: true }),
 ];
 
 function Detail({ row, close }: { row: Question; close: () => void }) {

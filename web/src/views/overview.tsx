@@ -93,11 +93,15 @@ function says(e: SkepEvent): string {
 const mood = (e: SkepEvent): string =>
 	e["error"] || e["signal"] || (typeof e["exit_code"] === "number" && e["exit_code"] > 0) ? "failed" : "";
 
+/** A connection inside the host happens at two ends; the feed tells it once. */
+const telling = (e: SkepEvent): boolean =>
+	e.event !== "process.fork" && !(e["direction"] === "in" && e["remote_pid"] !== undefined);
+
 function Feed() {
 	const all = useCell(feed);
 	const match = matcher(useCell(filter));
 	const events = useMemo(() => {
-		const shown = all.filter((e) => e.event !== "process.fork" && (!match || match(e)));
+		const shown = all.filter((e) => telling(e) && (!match || match(e)));
 		return shown.slice(-60).reverse();
 	}, [all, match]);
 	return (

@@ -33,7 +33,9 @@ function Name({ row, toggle }: { row: TreeRow; toggle: (row: TreeRow) => void })
 			)}
 			<span class="cut" title={text(row.process.comm)}>{text(row.process.comm)}</span>
 			{!row.open && row.children > 0 && <small class="badge">{row.children}</small>}
-			{row.process.ended !== undefined && <small class="badge warn">{fate(row.process)}</small>}
+			{row.process.ended !== undefined && (
+				<small class={`badge ${row.process.signal || row.process.exit_code ? "warn" : ""}`}>{fate(row.process)}</small>
+			)}
 		</span>
 	);
 }
@@ -50,12 +52,13 @@ function columns(toggle: (row: TreeRow) => void, now: number): Column<TreeRow>[]
 	return [
 		plain("comm", "Process", 230, { cell: (row) => <Name row={row} toggle={toggle} /> }),
 		plain("pid", "PID", 72, { end: true, mono: true }),
-		plain("uid", "User", 58, { end: true, mono: true, hint: "user id" }),
+		plain("uid", "User", 58, { spare: 1, end: true, mono: true, hint: "user id" }),
 		plain("service", "Service", 130),
 		plain("argv", "Command", 220, { grow: true, mono: true }),
-		plain("exe", "Binary", 150, { mono: true }),
-		plain("cwd", "Directory", 120, { mono: true }),
+		plain("exe", "Binary", 150, { spare: 3, mono: true }),
+		plain("cwd", "Directory", 120, { spare: 4, mono: true }),
 		plain("container", "Container", 110, {
+			spare: 2,
 			mono: true,
 			cell: ({ process: p }) => (
 				<span title={text(p.container)}>{text(p.container_name ?? p.container?.slice(0, 12))}</span>
@@ -63,7 +66,7 @@ function columns(toggle: (row: TreeRow) => void, now: number): Column<TreeRow>[]
 		}),
 		plain("started", "Age", 82, {
 			end: true,
-			cell: ({ process: p }) => (p.time === undefined ? "" : since(p.time, now)),
+			cell: ({ process: p }) => (p.time === undefined ? "" : since(p.time, p.ended === undefined ? now : p.ended / 1e6)),
 			sort: ({ process: p }) => (p.time === undefined ? undefined : -p.time),
 		}),
 	];
@@ -124,18 +127,18 @@ export function Processes() {
 		() => (known ? flatten(known.map, shut, matcher(box), orderBy(sort, list)) : []),
 		[known, shut, box, sort],
 	);
-	const matching = box && rows.filter((r) => !r.dim).length;
+	const running = useMemo(() => {
+		let n = 0;
+		for (const p of known?.map.values() ?? []) if (p.ended === undefined) n++;
+		return n;
+	}, [known]);
+	const shown = box ? rows.filter((r) => !r.dim && r.process.ended === undefined).length : running;
 	const collapse = () => closed.set(new Set([...(known?.map.values() ?? [])].map(keyOf)));
 	return (
 		<div class="split">
 			<section class="card fill" aria-label="Process tree">
 				<div class="card-head">
-					<Tally
-						shown={matching === "" ? (known?.map.size ?? 0) : matching}
-						total={known?.map.size ?? 0}
-						what="processes"
-						truncated={known?.truncated ?? false}
-					/>
+					<Tally shown={shown} total={running} what="processes" truncated={known?.truncated ?? false} />
 					<button type="button" class="quiet" onClick={() => closed.set(new Set())}>Expand all</button>
 					<button type="button" class="quiet" onClick={collapse}>Collapse all</button>
 				</div>

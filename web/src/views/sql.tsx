@@ -38,11 +38,12 @@ function Browser({ insert }: { insert: (word: string) => void }) {
 		<section class="card schema" aria-label="Tables and columns">
 			<h2>Tables</h2>
 			{error && <p class="error" role="alert">{text(error)}</p>}
-			{known?.tables.map((t, i) => (
-				<details key={t.name} open={i < 2}>
-					<summary title={t.doc}>
+			{known?.tables.map((t) => (
+				<details key={t.name}>
+					<summary>
 						<b>{t.name}</b> <small>{t.columns.length}</small>
 						<button type="button" class="quiet" onClick={(e) => (e.preventDefault(), insert(t.name))} aria-label={`Insert ${t.name}`}>insert</button>
+						{t.doc && <p class="muted">{text(t.doc)}</p>}
 					</summary>
 					<ul>
 						{t.columns.map((c) => (
@@ -93,12 +94,7 @@ function columnsOf(result: Result): Column<Line>[] {
 
 function ResultTable({ result }: { result: Result }) {
 	const [sort, setSort] = useState<Sort>();
-	const columns = useMemo(() => {
-		const list = columnsOf(result);
-		const last = list.at(-1);
-		// The last column takes what is left, so that the table is as wide as its card.
-		return last ? [...list.slice(0, -1), { ...last, grow: true }] : list;
-	}, [result]);
+	const columns = useMemo(() => columnsOf(result), [result]);
 	const rows = useMemo(
 		() => sortRows(result.rows.map((cells, index) => ({ index, cells })), columns, sort),
 		[result, sort, columns],
@@ -203,38 +199,38 @@ export function Sql() {
 	return (
 		<>
 			<Browser insert={insert} />
-			<section class="card editor" aria-label="Query">
-				<label class="unseen" for="sql">SQL</label>
-				<textarea
-					id="sql"
-					ref={area}
-					value={sql}
-					rows={6}
-					spellcheck={false}
-					placeholder="select comm, count(*) from process group by 1 order by 2 desc"
-					onInput={(e) => draft.set(e.currentTarget.value)}
-					onKeyDown={onKeyDown}
-				/>
-				<div class="card-head">
-					<button type="button" class="main" disabled={busy} onClick={() => void run(sql)}>{busy ? "Running…" : "Run"}</button>
-					<small class="muted">Ctrl + Enter</small>
-					<span class="spring" />
-					<Menu title="Examples" items={EXAMPLES} pick={pick} />
-					<Menu title="History" items={past.map((q) => [q.replace(/\s+/g, " ").slice(0, 90), q])} pick={pick} />
-				</div>
-			</section>
-			<div class="outcome">
+			<div class="bench">
+				<section class="card editor" aria-label="Query">
+					<label class="unseen" for="sql">SQL</label>
+					<textarea
+						id="sql"
+						ref={area}
+						value={sql}
+						rows={6}
+						spellcheck={false}
+						placeholder="select comm, count(*) from process group by 1 order by 2 desc"
+						onInput={(e) => draft.set(e.currentTarget.value)}
+						onKeyDown={onKeyDown}
+					/>
+					<div class="card-head">
+						<button type="button" class="main" disabled={busy} onClick={() => void run(sql)}>{busy ? "Running…" : "Run"}</button>
+						<small class="muted">Ctrl + Enter</small>
+						<span class="spring" />
+						<Menu title="Examples" items={EXAMPLES} pick={pick} />
+						<Menu title="History" items={past.map((q) => [q.replace(/\s+/g, " ").slice(0, 90), q])} pick={pick} />
+					</div>
+				</section>
 				{outcome.error && <p class="error" role="alert" data-test="sql-error">{text(outcome.error)}</p>}
+				{outcome.result ? (
+					<Results key={outcome.serial} result={outcome.result} />
+				) : (
+					!outcome.error && (
+						<section class="card fill results">
+							<p class="empty">Only SELECT; times are nanoseconds since 1970. Pick an example, or click a column to insert it.</p>
+						</section>
+					)
+				)}
 			</div>
-			{outcome.result ? (
-				<Results key={outcome.serial} result={outcome.result} />
-			) : (
-				!outcome.error && (
-					<section class="card fill results">
-						<p class="empty">Only SELECT; times are nanoseconds since 1970. Pick an example, or click a column to insert it.</p>
-					</section>
-				)
-			)}
 		</>
 	);
 }
