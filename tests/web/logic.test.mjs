@@ -102,3 +102,23 @@ test("traffic counts a connection inside the host once and none of the past", ()
 	t.open([c(1, { bytes_sent: 305 })]); // the poll was under way when it closed
 	assert.equal(t.take(), 0);
 });
+
+const { fold } = await load("fold.ts");
+
+test("many addresses of one service become one node, few do not, and no byte is lost", () => {
+	const remote = (n, prefix) => Array.from({ length: n }, (_, i) => `${prefix}${i}`);
+	const edge = (from, to, port) => ({ from, to, proto: "tcp", port, connections: 1, open: 0, failed: 0, bytes_sent: 10, bytes_received: 5 });
+	const far = remote(9, "a");
+	const few = remote(3, "b");
+	const map = {
+		nodes: [{ id: "web", kind: "service" }, { id: "db", kind: "service" }, ...[...far, ...few, "shared"].map((id) => ({ id, kind: "remote" }))],
+		edges: [...far.map((to, i) => edge("web", to, i % 2 ? 80 : 443)), ...few.map((to) => edge("db", to, 80)), edge("web", "shared", 80), edge("db", "shared", 80), edge("web", "db", 5432)],
+	};
+	const { map: small, groups, inside } = fold(map);
+	assert.equal(groups.size, 1);
+	assert.deepEqual([...groups.values()][0].members, far);
+	assert.deepEqual(small.nodes.map((n) => n.id).filter((id) => !groups.has(id)), ["web", "db", ...few, "shared"]);
+	assert.equal(inside.get("a3"), [...groups.keys()][0]);
+	const total = (m) => m.edges.reduce((n, e) => n + e.bytes_sent + e.connections, 0);
+	assert.equal(total(small), total(map));
+});

@@ -72,6 +72,14 @@ class Parser {
 			const high = this.value();
 			return (row) => left(row) >= low(row) && left(row) <= high(row);
 		}
+		if (this.take("in")) {
+			this.need("(");
+			const values = [];
+			do values.push(this.value()());
+			while (this.take(","));
+			this.need(")");
+			return (row) => values.includes(left(row));
+		}
 		const op = this.word();
 		const right = this.value();
 		return (row) => (op === "=" ? left(row) === right(row) : op === ">" ? left(row) > right(row) : left(row) < right(row));

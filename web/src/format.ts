@@ -43,6 +43,7 @@ export function microseconds(us: number | undefined): string {
 /** A span of seconds in its two largest units. */
 export function span(seconds: number): string {
 	if (seconds < 0) seconds = 0;
+	if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
 	if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
 	if (seconds < 10) return `${seconds.toFixed(1)} s`;
 	const s = Math.floor(seconds);

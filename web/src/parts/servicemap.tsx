@@ -3,6 +3,7 @@
 import type { Core, EdgeSingular, ElementDefinition, NodeSingular, StylesheetJson } from "cytoscape";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useCell } from "../cell";
+import { type Folded, groupName } from "../fold";
 import { text } from "../format";
 import { type Place, place } from "../layout";
 import { color, shownTheme } from "../prefs";
@@ -34,7 +35,7 @@ export function nodeBytes(map: ServiceMap): Map<string, number> {
 	return total;
 }
 
-function elements(map: ServiceMap): ElementDefinition[] {
+function elements({ map, groups }: Folded): ElementDefinition[] {
 	const total = nodeBytes(map);
 	const most = Math.max(0, ...total.values());
 	const widest = Math.max(0, ...map.edges.map(edgeBytes));
@@ -43,8 +44,8 @@ function elements(map: ServiceMap): ElementDefinition[] {
 		data: {
 			id: `n${n.id}`,
 			name: n.id,
-			label: short(text(n.id)),
-			kind: n.kind,
+			label: groups.has(n.id) ? groupName(groups.get(n.id)!) : short(text(n.id)),
+			kind: groups.has(n.id) ? "group" : n.kind,
 			size: 22 + 34 * weigh(total.get(n.id) ?? 0, most),
 		},
 	}));
@@ -80,6 +81,7 @@ function style(): StylesheetJson {
 				"font-family": font,
 				"font-size": 12,
 				"font-weight": 600,
+				"min-zoomed-font-size": 5,
 				"text-valign": "bottom",
 				"text-margin-y": 5,
 				"text-background-color": color("panel"),
@@ -99,6 +101,16 @@ function style(): StylesheetJson {
 			},
 		},
 		{
+			selector: "node[kind = 'group']",
+			style: {
+				"background-color": color("panel"),
+				"border-color": color("muted"),
+				"border-style": "double",
+				"border-width": 5,
+				"font-weight": 400,
+			},
+		},
+		{
 			selector: "edge",
 			style: {
 				width: "data(width)",
@@ -113,6 +125,7 @@ function style(): StylesheetJson {
 				color: color("muted"),
 				"font-family": font,
 				"font-size": 10.5,
+				"min-zoomed-font-size": 5,
 				"text-background-color": color("panel"),
 				"text-background-opacity": 0.9,
 				"text-background-padding": "2px",
@@ -134,16 +147,16 @@ function style(): StylesheetJson {
 		},
 		{
 			selector: "edge.chosen",
-			style: { "line-color": color("accent"), "target-arrow-color": color("accent"), "line-opacity": 1, color: color("text") },
+			style: { "underlay-color": color("accent"), "underlay-opacity": 0.3, "underlay-padding": 5, "line-opacity": 1, color: color("text") },
 		},
 		{ selector: ".away", style: { opacity: 0.25 } },
 	];
 }
 
-function bring(cy: Core, map: ServiceMap): boolean {
-	const wanted = elements(map);
+function bring(cy: Core, folded: Folded): boolean {
+	const wanted = elements(folded);
 	const ids = new Set(wanted.map((e) => e.data.id!));
-	places = place(map.nodes.map((n) => n.id), map.edges, places);
+	places = place(folded.map.nodes.map((n) => n.id), folded.map.edges, places);
 	let grown = false;
 	cy.batch(() => {
 		cy.elements().forEach((e) => {
@@ -171,20 +184,29 @@ function fit(cy: Core): void {
 	}
 }
 
-function mark(cy: Core, chosen: Selection): void {
+/** The element that shows what is chosen: itself, or the group it is folded into. */
+function shown(cy: Core, chosen: NonNullable<Selection>, { inside }: Folded) {
+	if ("node" in chosen) return cy.getElementById(`n${inside.get(chosen.node) ?? chosen.node}`);
+	const itself = cy.getElementById(`e${chosen.edge}`);
+	if (itself.nonempty()) return itself;
+	const [from = "", to = ""] = JSON.parse(chosen.edge) as string[];
+	return cy.getElementById(`n${inside.get(from) ?? inside.get(to) ?? ""}`);
+}
+
+function mark(cy: Core, chosen: Selection, folded: Folded): void {
 	cy.batch(() => {
 		cy.elements().removeClass("chosen away");
 		if (!chosen) return;
-		const target = "node" in chosen ? cy.getElementById(`n${chosen.node}`) : cy.getElementById(`e${chosen.edge}`);
+		const target = shown(cy, chosen, folded);
 		if (target.empty()) return;
 		target.addClass("chosen");
-		const around = "node" in chosen ? target.closedNeighborhood() : target.union(target.connectedNodes());
+		const around = target.group() === "nodes" ? target.closedNeighborhood() : target.union(target.connectedNodes());
 		cy.elements().difference(around).addClass("away");
 	});
 }
 
 interface Props {
-	map: ServiceMap;
+	folded: Folded;
 	chosen: Selection;
 	onChoose(s: Selection): void;
 }
@@ -209,7 +231,8 @@ async function build(box: HTMLElement, choose: (s: Selection) => void, moved: ()
 	return cy;
 }
 
-export function ServiceMapBox({ map, chosen, onChoose }: Props) {
+export function ServiceMapBox({ folded, chosen, onChoose }: Props) {
+	const { map } = folded;
 	const box = useRef<HTMLDivElement>(null);
 	const choose = useRef(onChoose);
 	choose.current = onChoose;
@@ -236,9 +259,9 @@ export function ServiceMapBox({ map, chosen, onChoose }: Props) {
 		};
 	}, []);
 	useEffect(() => {
-		if (cy && bring(cy, map) && !touched.current) fit(cy);
-		if (cy) mark(cy, chosen);
-	}, [cy, map, chosen]);
+		if (cy && bring(cy, folded) && !touched.current) fit(cy);
+		if (cy) mark(cy, chosen, folded);
+	}, [cy, folded, chosen]);
 	useEffect(() => {
 		cy?.style(style());
 	}, [cy, theme]);
@@ -248,8 +271,8 @@ export function ServiceMapBox({ map, chosen, onChoose }: Props) {
 		if (forget) {
 			places = new Map();
 			cy.elements().remove();
-			bring(cy, map);
-			mark(cy, chosen);
+			bring(cy, folded);
+			mark(cy, chosen, folded);
 		}
 		fit(cy);
 	};

@@ -63,7 +63,7 @@ const COLUMNS: Column<Connection>[] = [
 	{ key: "rtt_us", title: "RTT", width: 72, spare: 1, end: true, mono: true, hint: "smoothed round-trip time", cell: (c) => microseconds(c.rtt_us), sort: (c) => c.rtt_us },
 	{ key: "retransmits", title: "Retr.", width: 54, spare: 2, end: true, mono: true, hint: "segments sent again", cell: (c) => (c.retransmits ? count(c.retransmits) : ""), sort: (c) => c.retransmits },
 	{ key: "duration", title: "Duration", width: 86, end: true, mono: true, cell: (c) => span(age(c)), sort: age },
-	{ key: "error", title: "Error", width: 118, cell: (c) => <span class="error-text">{text(c.error)}</span>, sort: (c) => c.error },
+	{ key: "error", title: "Error", width: 118, mono: true, cell: (c) => <span class="error-text">{text(c.error)}</span>, sort: (c) => c.error },
 ];
 
 function ProcessLink({ title, pid, started }: { title: string; pid: number | undefined; started: number | undefined }) {

@@ -5,6 +5,7 @@ import { literal } from "../api";
 import { type Cell, useCell } from "../cell";
 import { bytes, clock, count, endpoint, microseconds, rate, text } from "../format";
 import { matcher } from "../filter";
+import { fold, type Folded, type Group, groupName } from "../fold";
 import {
 	byteRate, execRate, feed, filter, polls, processes, type Series, serviceMap, status,
 } from "../model";
@@ -173,6 +174,22 @@ function NodePanel({ node, map, choose }: { node: MapNode; map: ServiceMap; choo
 	);
 }
 
+function GroupPanel({ group, map, choose }: { group: Group; map: ServiceMap; choose: (s: Selection) => void }) {
+	const members = new Set(group.members);
+	const edges = map.edges.filter((e) => members.has(e.from) || members.has(e.to));
+	const names = group.members.map(literal).join(", ");
+	return (
+		<Panel title={`${groupName(group)} of ${text(group.service)}`} kind="outside this host" onClose={() => choose(undefined)}>
+			<Totals edges={edges} />
+			<section>
+				<h3>Links<small>{edges.length}</small></h3>
+				<ul class="links">{edges.map((e) => <LinkRow key={edgeKey(e)} e={e} choose={choose} />)}</ul>
+			</section>
+			<ConnectionList where={`service = ${literal(group.service)} and remote_service in (${names})`} />
+		</Panel>
+	);
+}
+
 function EdgePanel({ edge, choose }: { edge: MapEdge; choose: (s: Selection) => void }) {
 	const from = literal(edge.from);
 	const to = literal(edge.to);
@@ -199,6 +216,7 @@ function Services({ map, choose }: { map: ServiceMap; choose: (s: Selection) => 
 	return (
 		<section class="card services" aria-label="Services">
 			<h2>Services and peers<small>{nodes.length}</small></h2>
+			{nodes.length === 0 && <p class="empty">None in this time.</p>}
 			<ul class="links">
 				{nodes.map((n) => (
 					<li key={n.id}>
@@ -235,7 +253,8 @@ function Legend() {
 	);
 }
 
-function MapCard({ map, chosen, choose }: { map: ServiceMap | undefined; chosen: Selection; choose: (s: Selection) => void }) {
+function MapCard({ folded, chosen, choose }: { folded: Folded | undefined; chosen: Selection; choose: (s: Selection) => void }) {
+	const map = folded?.map;
 	const seconds = useCell(mapSeconds);
 	const error = useCell(polls.map.error);
 	return (
@@ -250,7 +269,7 @@ function MapCard({ map, chosen, choose }: { map: ServiceMap | undefined; chosen:
 				</label>
 			</div>
 			{error && <p class="error" role="alert">{text(error)}</p>}
-			{map && map.nodes.length > 0 && <ServiceMapBox map={map} chosen={chosen} onChoose={choose} />}
+			{folded && folded.map.nodes.length > 0 && <ServiceMapBox folded={folded} chosen={chosen} onChoose={choose} />}
 			{map && map.nodes.length === 0 && (
 				<p class="empty">Nobody talked to anybody in this time. Open a connection and it shows here.</p>
 			)}
@@ -265,16 +284,23 @@ export function Overview() {
 	const box = useCell(filter);
 	const [chosen, choose] = useState<Selection>(undefined);
 	const map = useMemo(() => whole && narrow(whole, box), [whole, box]);
+	const folded = useMemo(() => map && fold(map), [map]);
+	const group = chosen && "node" in chosen ? folded?.groups.get(chosen.node) : undefined;
 	const node = chosen && "node" in chosen ? map?.nodes.find((n) => n.id === chosen.node) : undefined;
-	const edge = chosen && "edge" in chosen ? map?.edges.find((e) => edgeKey(e) === chosen.edge) : undefined;
+	const sameEdge = (e: MapEdge) => chosen !== undefined && "edge" in chosen && edgeKey(e) === chosen.edge;
+	const plain = map?.edges.find(sameEdge);
+	const foldedEdge = plain ? undefined : folded?.map.edges.find(sameEdge);
+	const within = foldedEdge && (folded!.groups.get(foldedEdge.from) ?? folded!.groups.get(foldedEdge.to));
+	const many = group ?? within;
 	return (
 		<>
 			<Strip />
-			<MapCard map={map} chosen={chosen} choose={choose} />
+			<MapCard folded={folded} chosen={chosen} choose={choose} />
 			<div class="side">
 				{map && node ? <NodePanel key={node.id} node={node} map={map} choose={choose} /> : null}
-				{edge && <EdgePanel key={edgeKey(edge)} edge={edge} choose={choose} />}
-				{!node && !edge && <Services map={map ?? { nodes: [], edges: [] }} choose={choose} />}
+				{plain && <EdgePanel key={edgeKey(plain)} edge={plain} choose={choose} />}
+				{map && many && <GroupPanel key={many.id} group={many} map={map} choose={choose} />}
+				{!node && !plain && !many && <Services map={map ?? { nodes: [], edges: [] }} choose={choose} />}
 				<Feed />
 			</div>
 		</>

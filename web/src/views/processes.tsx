@@ -76,7 +76,7 @@ function Detail({ id, close }: { id: string; close: () => void }) {
 	const known = useCell(processes)?.map.get(id);
 	const [pid = 0, started = 0] = id.split(".").map(Number);
 	// Beyond 2^53 ns of uptime the browser rounds `started`, hence the range.
-	const where = `pid = ${pid} and started between ${started - 1024} and ${started + 1024}`;
+	const where = `pid = ${pid} and started between ${Math.max(0, started - 1024)} and ${started + 1024}`;
 	const past = useQuery(known ? undefined : `select * from process where ${where} order by time desc limit 1`, 1);
 	const row: Row | undefined = known ?? past.rows?.[0];
 	const parent = row && processKey(Number(row["ppid"] ?? 0), Number(row["parent_started"] ?? 0));

@@ -179,7 +179,7 @@ export function Sql() {
 	const insert = (word: string) => {
 		const { selectionStart: from, selectionEnd: to, value } = area.current!;
 		const before = value.slice(0, from);
-		const gap = before === "" || /[\s(,.]$/.test(before) ? "" : " ";
+		const gap = before === "" || /[\s(.]$/.test(before) ? "" : " ";
 		draft.set(before + gap + word + value.slice(to));
 		const caret = from + gap.length + word.length;
 		requestAnimationFrame(() => {
