@@ -262,6 +262,33 @@ test("the agent goes and comes back: the page says so and recovers by itself", a
 	}
 });
 
+test("an agent that goes before the map's code came: the page says so and draws the map later", () =>
+	withMock(
+		{},
+		async (page) => {
+			await page.route("**/cytoscape*", (route) => route.abort());
+			await page.reload();
+			await page.getByRole("alert").getByText("The map did not load").waitFor();
+			await page.unroute("**/cytoscape*");
+			assert.ok((await onMap(page, (cy) => cy.nodes().length)) > 5);
+			await page.getByRole("alert").waitFor({ state: "detached" });
+		},
+		{ allow: NETWORK },
+	));
+
+test("an answer of another shape breaks its view and no other", () =>
+	withMock(
+		{},
+		async (page, mock) => {
+			mock.host.map = () => ({ nodes: null });
+			await page.reload();
+			await page.getByRole("alert").getByText("This view broke").waitFor();
+			await page.getByRole("link", { name: "Processes" }).click();
+			await rows(page).first().waitFor();
+		},
+		{ allow: /TypeError/ },
+	));
+
 test("without the token the page tells how to get in; with it, it opens", () =>
 	withMock(
 		{ token: "s3cret" },

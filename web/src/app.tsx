@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The frame: toolbar, banner, and the view the address names.
-import { useEffect } from "preact/hooks";
+import type { ComponentChildren } from "preact";
+import { useEffect, useErrorBoundary } from "preact/hooks";
 import { useCell } from "./cell";
 import { clock, text } from "./format";
 import { filter, lastAnswer, link, paused, status } from "./model";
@@ -60,6 +61,17 @@ function Title({ view }: { view: ViewName }) {
 	return <h1 class="unseen">{name}</h1>;
 }
 
+/** A view that breaks takes nothing but itself down. */
+function Guard({ children }: { children: ComponentChildren }) {
+	const [error] = useErrorBoundary((e) => console.error(e));
+	if (!error) return <>{children}</>;
+	return (
+		<p class="error" role="alert">
+			This view broke: {text(String(error))}. The other views still work; please report it.
+		</p>
+	);
+}
+
 export function App() {
 	const { view } = useCell(route);
 	const state = useCell(link);
@@ -84,7 +96,9 @@ export function App() {
 			<Banner />
 			<main id="main" tabIndex={-1} class={`view view-${view || "overview"}`}>
 				<Title view={view} />
-				<Page key={view} />
+				<Guard key={view}>
+					<Page />
+				</Guard>
 			</main>
 		</div>
 	);

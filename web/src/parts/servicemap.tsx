@@ -14,6 +14,8 @@ export type Selection = { node: string } | { edge: string } | undefined;
 export const edgeKey = (e: MapEdge): string => JSON.stringify([e.from, e.to, e.proto, e.port]);
 export const edgeBytes = (e: MapEdge): number => e.bytes_sent + e.bytes_received;
 
+const RETRY_MS = 3000;
+
 let places = new Map<string, Place>(); // outlives the view
 
 const short = (name: string) => (name.length > 28 ? `${name.slice(0, 27)}…` : name);
@@ -238,22 +240,35 @@ export function ServiceMapBox({ folded, chosen, onChoose }: Props) {
 	choose.current = onChoose;
 	const touched = useRef(false);
 	const [cy, setCy] = useState<Core>();
+	const [failed, setFailed] = useState(false);
 	const theme = useCell(shownTheme);
 	useEffect(() => {
 		let over = false;
+		let timer = 0;
 		let made: Core | undefined;
 		const watch = new ResizeObserver(() => {
 			made?.resize();
 			if (made && !touched.current) fit(made);
 		});
-		void build(box.current!, (s) => choose.current(s), () => (touched.current = true)).then((core) => {
-			if (over) return core.destroy();
-			made = core;
-			watch.observe(box.current!);
-			setCy(core);
-		});
+		const begin = async () => {
+			try {
+				const core = await build(box.current!, (s) => choose.current(s), () => (touched.current = true));
+				if (over) return core.destroy();
+				made = core;
+				watch.observe(box.current!);
+				setFailed(false);
+				setCy(core);
+			} catch {
+				// The chunk did not load: the agent is gone, or was replaced by another version.
+				if (over) return;
+				setFailed(true);
+				timer = window.setTimeout(() => void begin(), RETRY_MS);
+			}
+		};
+		void begin();
 		return () => {
 			over = true;
+			clearTimeout(timer);
 			watch.disconnect();
 			made?.destroy();
 		};
@@ -284,6 +299,7 @@ export function ServiceMapBox({ folded, chosen, onChoose }: Props) {
 				role="img"
 				aria-label={`Service map: ${map.nodes.length} services and addresses, ${map.edges.length} links. The list beside it holds the same.`}
 			/>
+			{failed && <p class="error map-failed" role="alert">The map did not load; trying again. If the agent was replaced, reload this page.</p>}
 			<div class="map-tools">
 				<button type="button" onClick={() => again(false)}>
 					Fit
