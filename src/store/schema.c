@@ -76,11 +76,18 @@ static void table_json(struct buf *b, const struct store_def *def)
 	buf_str(b, "]}");
 }
 
+/* SQLite knows the type of a view's column where it is one of a table, and writes it large. */
+static const char *view_type(const char *declared)
+{
+	if (declared && !sqlite3_stricmp(declared, "integer"))
+		return "integer";
+	return declared && !sqlite3_stricmp(declared, "text") ? "text" : "any";
+}
+
 static void view_json(struct store *s, struct buf *b, const char *name)
 {
 	cleanup(store_sqlite_free) char *sql = sqlite3_mprintf("select * from \"%w\"", name);
 	sqlite3_stmt *st = NULL;
-	const char *type;
 	int i;
 
 	member(b, "{", "name", name);
@@ -88,9 +95,8 @@ static void view_json(struct store *s, struct buf *b, const char *name)
 	if (!sql || sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) != SQLITE_OK)
 		b->failed = true;
 	for (i = 0; i < sqlite3_column_count(st); i++) {
-		type = sqlite3_column_decltype(st, i);
 		member(b, i ? ",{" : "{", "name", sqlite3_column_name(st, i) ?: "");
-		member(b, ",", "type", type ?: "any");
+		member(b, ",", "type", view_type(sqlite3_column_decltype(st, i)));
 		buf_chr(b, '}');
 	}
 	buf_str(b, "]}");

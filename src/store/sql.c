@@ -301,11 +301,6 @@ static void query_end(struct query *q)
 static int query_fail(struct query *q, int rc, struct skep_err *err)
 {
 	switch (rc) {
-	case SQLITE_AUTH:
-		if (q->s->refused)
-			return skep_fail(err, -EINVAL, "only SELECT is allowed: not %s",
-					 q->s->refused);
-		return sql_fail(q->s, -EINVAL, err);
 	case SQLITE_INTERRUPT:
 		return skep_fail(err, -ETIME, "the query took longer than %u ms",
 				 q->limits->millisec);
@@ -313,6 +308,9 @@ static int query_fail(struct query *q, int rc, struct skep_err *err)
 		return skep_fail(err, -ENOMEM, "the query needs more than %lld MiB of memory",
 				 SQL_HEAP_MAX >> 20);
 	default:
+		if (q->s->refused)
+			return skep_fail(err, -EINVAL, "only SELECT is allowed: not %s",
+					 q->s->refused);
 		return sql_fail(q->s, -EINVAL, err);
 	}
 }

@@ -9,7 +9,8 @@
  * A row is open while it may still change. The owner of an open row keeps a handle (the row's
  * number) and the store keeps the address of that handle: when a block goes, its open rows move to
  * the newest block and the handles are rewritten, so what still lives is never forgotten. Should
- * open rows alone overfill a table, the oldest of them are dropped and their handles become 0.
+ * more than half a block be open rows, the oldest of that block are dropped and their handles
+ * become 0.
  *
  * Threads: none; one thread owns a store. Long queries run in a forked child (agent/query.c), which
  * sees the tables as they were at the fork, without a copy and without a lock.
@@ -22,8 +23,9 @@
 #include "base/err.h"
 
 enum store_type {
-	STORE_INT, /* signed 64 bit */
-	STORE_STR, /* UTF-8, at most STORE_STR_MAX bytes; longer is cut at a character */
+	STORE_INT, /* signed 64 bit; INT64_MIN is stored as NULL */
+	STORE_STR, /* UTF-8, at most STORE_STR_MAX bytes, all of a row at most not quite half a block
+		      (128 KiB to 512 KiB by the table's size); longer is cut at a character */
 };
 
 #define STORE_STR_MAX  32768
@@ -145,7 +147,10 @@ struct store_sql_limits {
  * Read only: everything but SELECT is refused by SQLite's authorizer. Time range, equality and IN on any
  * column are pushed down to the blocks.
  *
- * Return: 0; -EINVAL with SQLite's message for bad SQL; -ETIME; what the sink returned.
+ * ts(time) gives ISO 8601 text, ago(seconds) a time before the query began.
+ *
+ * Return: 0; -EINVAL with SQLite's message for bad SQL; -ETIME; -ENOMEM where it needs more than
+ * 256 MiB to sort and group; what the sink returned.
  */
 int store_sql(struct store *s, const char *sql, const char *const *params, unsigned n_params,
 	      const struct store_sql_limits *limits, const struct store_sink *sink, bool *truncated,
