@@ -494,8 +494,8 @@ static int cursor_next(sqlite3_vtab_cursor *base)
 	return c->scan.expired ? SQLITE_INTERRUPT : SQLITE_OK;
 }
 
-static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan, int argc maybe_unused,
-			 sqlite3_value **argv)
+static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan,
+			 int argc maybe_unused, sqlite3_value **argv)
 {
 	struct cursor *c = container_of(base, struct cursor, base);
 	int rc;

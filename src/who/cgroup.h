@@ -48,7 +48,7 @@ const char *cgroups_root(const struct cgroups *c);
 struct cgroup_facts {
 	char runtime[16];
 	char container[128]; /* innermost; 64 hex digits, or the name of an LXC or nspawn machine */
-	char pod_uid[64]; /* with dashes */
+	char pod_uid[64];    /* with dashes */
 	char unit[256];
 	char leaf[256]; /* last component where it is no systemd slice, scope or service */
 };

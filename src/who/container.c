@@ -120,7 +120,8 @@ static void learn_kubelet(struct cgroup_names *out, const json_t *labels)
 }
 
 /* Docker's config.v2.json. */
-static void learn_docker(const char *root maybe_unused, const json_t *file, struct cgroup_names *out)
+static void learn_docker(const char *root maybe_unused, const json_t *file,
+			 struct cgroup_names *out)
 {
 	const json_t *config = json_object_get(file, "Config");
 	json_t *labels = json_object_get(config, "Labels");

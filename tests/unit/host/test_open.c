@@ -101,7 +101,8 @@ static void test_without_btf_the_kernel_option_is_named(void **state maybe_unuse
 	assert_null(strchr(err.text, '\n'));
 }
 
-static void test_btf_that_is_no_btf_makes_features_not_ready_with_a_reason(void **state maybe_unused)
+static void
+test_btf_that_is_no_btf_makes_features_not_ready_with_a_reason(void **state maybe_unused)
 {
 	const struct host_feature *f;
 	struct host *h = NULL;

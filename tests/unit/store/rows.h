@@ -22,7 +22,8 @@ struct rows {
 	int rc;
 };
 
-static int rows_columns(void *arg maybe_unused, unsigned n maybe_unused, const char *const *names maybe_unused)
+static int rows_columns(void *arg maybe_unused, unsigned n maybe_unused,
+			const char *const *names maybe_unused)
 {
 	return 0;
 }

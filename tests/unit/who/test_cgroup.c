@@ -257,7 +257,8 @@ static void in_a_hybrid_layout_the_v1_path_tells_the_container(void **state mayb
 	assert_int_equal(cgroups_count(cache), 2);
 }
 
-static void in_a_hybrid_layout_a_process_that_is_gone_is_where_its_parent_is(void **state maybe_unused)
+static void
+in_a_hybrid_layout_a_process_that_is_gone_is_where_its_parent_is(void **state maybe_unused)
 {
 	uint64_t id = enter_v1();
 	struct who *w = NULL;

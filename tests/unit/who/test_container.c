@@ -177,7 +177,8 @@ static void strings_of_strangers_are_escaped_and_bounded(void **state maybe_unus
 	assert_in_range(strlen(names.labels), 500, 512);
 }
 
-static void files_that_are_no_json_or_too_long_or_no_files_are_passed_over(void **state maybe_unused)
+static void
+files_that_are_no_json_or_too_long_or_no_files_are_passed_over(void **state maybe_unused)
 {
 	static const char *const bad[] = {
 		"", "{", "[]", "7", "\"x\"", "{\"Name\":7,\"Config\":[]}", "{\"Name\":\"/\"}"};

@@ -47,7 +47,8 @@ static void a_process_is_found_by_its_id_and_by_its_pid(void **state maybe_unuse
 	who_free(w);
 }
 
-static void an_ended_process_is_remembered_for_its_grace_and_then_forgotten(void **state maybe_unused)
+static void
+an_ended_process_is_remembered_for_its_grace_and_then_forgotten(void **state maybe_unused)
 {
 	struct who *w = table(8);
 	struct who_process *p = who_process_add(w, id(7, 100));
