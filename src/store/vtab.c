@@ -10,7 +10,7 @@
  *	12a  12d		rows stand together by column 12, ascending or descending
  *	12r			column 12 will be read
  *
- * Comparisons of integer columns are exact for any type of argument (number() below follows SQLite's
+ * Comparisons of integer columns are exact for any type of argument (bounds_of() follows SQLite's
  * numeric affinity), so SQLite need not check them again. Those of string columns are exact for
  * text only; other arguments pass every row and SQLite checks.
  */
