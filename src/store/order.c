@@ -220,9 +220,14 @@ static uint32_t group_id(struct build *b, union store_key *key)
 	return id;
 }
 
+static uint32_t row_ref(const struct store_scan *s)
+{
+	return (uint32_t)(s->seq % s->t->n_blocks) << STORE_ROW_BITS |
+	       ((s->index - 1) * STORE_GROUP + s->at.lane);
+}
+
 static bool take_row(struct build *b)
 {
-	const struct store_scan *s = b->scan;
 	struct store_order *o = b->order;
 	uint32_t id;
 
@@ -237,8 +242,7 @@ static bool take_row(struct build *b)
 	if (!b->groups)
 		return true;
 	b->groups[b->n] = id;
-	b->rows[b->n++] = (uint32_t)(s->seq % s->t->n_blocks) << STORE_ROW_BITS |
-			  ((s->index - 1) * STORE_GROUP + s->at.lane);
+	b->rows[b->n++] = row_ref(b->scan);
 	return true;
 }
 
@@ -372,6 +376,51 @@ int store_order_build(struct store_order *o, struct store_scan *scan,
 	return rc;
 }
 
+/* ---- one column of integers ------------------------------------------------------------------ */
+
+struct numbered {
+	int64_t number;
+	uint32_t row;
+};
+
+static int ascending(const void *pa, const void *pb)
+{
+	const struct numbered *a = pa, *b = pb;
+
+	return (a->number > b->number) - (a->number < b->number);
+}
+
+static int descending(const void *pa, const void *pb)
+{
+	return ascending(pb, pa);
+}
+
+int store_order_sort(struct store_order *o, struct store_scan *scan, const struct store_term *term)
+{
+	const struct store_table *t = scan->t;
+	uint64_t most = t->appended - t->dropped + 1;
+	cleanup(store_sqlite_free) struct numbered *all = sqlite3_malloc64(most * sizeof(*all));
+	uint32_t n = 0, i;
+
+	*o = (struct store_order){.t = t};
+	if (!all)
+		return -ENOMEM;
+	while (store_scan_row(scan)) {
+		all[n].row = row_ref(scan);
+		all[n++].number = store_ints(t, scan->at.group, term->column)[scan->at.lane];
+	}
+	if (scan->expired)
+		return -ETIME;
+	qsort(all, n, sizeof(*all), term->descending ? descending : ascending);
+	o->rows = sqlite3_malloc64((n + 1ULL) * sizeof(*o->rows));
+	if (!o->rows)
+		return -ENOMEM;
+	for (i = 0; i < n; i++)
+		o->rows[i] = all[i].row;
+	o->n_rows = n;
+	return 0;
+}
+
 void store_order_done(struct store_order *o)
 {
 	sqlite3_free(o->keys);
@@ -444,7 +493,7 @@ bool store_order_row(struct store_order *o)
 		return next_group(o);
 	if (i == o->n_rows)
 		return false;
-	if (!i || i == o->ends[o->sequence[o->next_group - 1]])
+	if (o->ends && (!i || i == o->ends[o->sequence[o->next_group - 1]]))
 		next_group(o);
 	if (i + AHEAD < o->n_rows)
 		fetch_cells(o, o->rows[i + AHEAD]);

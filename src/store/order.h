@@ -28,7 +28,7 @@ struct store_order {
 	unsigned n_terms;
 	union store_key *keys; /* n_terms of each group, by group number */
 	uint32_t *sequence;    /* group numbers, in the order they are given */
-	uint32_t *ends;	       /* by group number: behind its last row in rows[] */
+	uint32_t *ends;	       /* by group number: behind its last row in rows[]; NULL: no groups */
 	uint32_t *rows;	       /* NULL where one row of each group is wanted */
 	uint32_t n_groups, n_rows;
 	uint32_t next_group, next_row;
@@ -48,6 +48,13 @@ struct store_order {
  */
 int store_order_build(struct store_order *o, struct store_scan *scan,
 		      const struct store_term *terms, unsigned n_terms, bool sorted, bool unique);
+/**
+ * store_order_sort() - run @scan to its end and sort what it gives by one column of integers.
+ *
+ * For columns where most values differ, such as times: there are no groups, keys are not set.
+ * Return: 0, -ENOMEM, -ETIME.
+ */
+int store_order_sort(struct store_order *o, struct store_scan *scan, const struct store_term *term);
 void store_order_done(struct store_order *o);
 
 /** store_order_row() - go to the next row. Return: false at the end. */

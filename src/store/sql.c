@@ -68,13 +68,23 @@ static bool function_allowed(const char *name)
 	return sqlite3_stricmp(name, "load_extension") && sqlite3_stricmp(name, "fts3_tokenizer");
 }
 
-static int authorize(void *arg, int action, const char *a maybe_unused, const char *b,
-		     const char *c maybe_unused, const char *d maybe_unused)
+/*
+ * To connect a table-valued function such as json_each() SQLite asks whether it may update
+ * sqlite_master, and then does not. Statements that would are refused by query_prepare().
+ */
+static bool connects_function(int action, const char *table)
+{
+	return action == SQLITE_UPDATE && !sqlite3_stricmp(table, "sqlite_master");
+}
+
+static int authorize(void *arg, int action, const char *a, const char *b, const char *c maybe_unused,
+		     const char *d maybe_unused)
 {
 	struct store *s = arg;
 
 	if (s->building || action == SQLITE_SELECT || action == SQLITE_READ ||
-	    action == SQLITE_RECURSIVE || (action == SQLITE_FUNCTION && function_allowed(b)))
+	    action == SQLITE_RECURSIVE || (action == SQLITE_FUNCTION && function_allowed(b)) ||
+	    connects_function(action, a))
 		return SQLITE_OK;
 	s->refused = action_name(action);
 	return SQLITE_DENY;
@@ -329,6 +339,8 @@ static int query_prepare(struct query *q, const char *sql, struct skep_err *err)
 		return skep_fail(err, -EINVAL, "only SELECT is allowed");
 	rc = sqlite3_prepare_v2(q->s->db, tail, -1, &second, NULL);
 	sqlite3_finalize(second);
+	if (rc == SQLITE_NOMEM)
+		return query_fail(q, rc, err);
 	if (second || rc != SQLITE_OK)
 		return skep_fail(err, -EINVAL, "only one statement is allowed");
 	return 0;

@@ -71,7 +71,8 @@ void store_free(struct store *s);
 /**
  * store_table_add() - make a table.
  * @def:   static; borrowed
- * @bytes: memory for its blocks, at least 1 MiB (smaller is raised); taken now
+ * @bytes: memory for its blocks, 1 MiB to 32 GiB (raised or lowered to that); taken now,
+ *         though a page becomes resident only when first written to
  *
  * Return: 0, -EEXIST for a second table of the name, -ENOMEM.
  */

@@ -77,37 +77,42 @@ static void block_reset(const struct store_table *t, struct store_block *b)
 	memset(buckets(t, b), 0, t->n_buckets * sizeof(uint16_t));
 }
 
+void store_table_free(struct store_table *t)
+{
+	if (!t)
+		return;
+	if (t->mem)
+		munmap(t->mem, t->bytes);
+	free(t);
+}
+
+static void table_done(struct store_table **t)
+{
+	store_table_free(*t);
+}
+
 int store_table_make(struct store_table **out, const struct store_def *def, size_t bytes,
 		     struct skep_err *err)
 {
-	struct store_table *t = calloc(1, sizeof(*t));
+	cleanup(table_done) struct store_table *t = calloc(1, sizeof(*t));
 	void *mem;
 
 	assert(def->n_columns && def->n_columns <= STORE_COLS_MAX);
 	if (!t)
 		return skep_fail(err, -ENOMEM, "table %s: out of memory", def->name);
 	t->def = def;
-	layout(t, max(bytes, (size_t)4 * STORE_BLOCK_MIN));
+	bytes = max(bytes, (size_t)4 * STORE_BLOCK_MIN);
+	layout(t, min(bytes, STORE_TABLE_MAX));
 	mem = mmap(NULL, t->bytes, PROT_READ | PROT_WRITE,
 		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (mem == MAP_FAILED) {
-		free(t);
+	if (mem == MAP_FAILED)
 		return skep_fail(err, -ENOMEM, "table %s: no memory for %zu MiB", def->name,
-				 bytes >> 20);
-	}
+				 t->bytes >> 20);
 	t->mem = mem;
 	t->first = t->head = 1;
 	block_reset(t, store_block_at(t, t->head));
-	*out = t;
+	*out = take(t);
 	return 0;
-}
-
-void store_table_free(struct store_table *t)
-{
-	if (!t)
-		return;
-	munmap(t->mem, t->bytes);
-	free(t);
 }
 
 void store_table_count(const struct store_table *t, struct store_stat *out)

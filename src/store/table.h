@@ -38,6 +38,7 @@
 #define STORE_ROW_BITS	17 /* a block of one string column holds about 100,000 rows */
 #define STORE_ROW_MASK	((1U << STORE_ROW_BITS) - 1)
 #define STORE_NULL	INT64_MIN
+#define STORE_TABLE_MAX ((size_t)STORE_BLOCK_MAX << (32 - STORE_ROW_BITS)) /* 32 GiB */
 
 struct store_string {
 	uint32_t hash;

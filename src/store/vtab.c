@@ -10,7 +10,7 @@
  *	12a  12d		rows stand together by column 12, ascending or descending
  *	12r			column 12 will be read
  *
- * Comparisons of integer columns are exact for any type of argument (number() below follows SQLite's
+ * Comparisons of integer columns are exact for any type of argument (bounds_of() follows SQLite's
  * numeric affinity), so SQLite need not check them again. Those of string columns are exact for
  * text only; other arguments pass every row and SQLite checks.
  */
@@ -19,10 +19,13 @@
 #include "store/order.h"
 #include "store/sql.h"
 
-#define FILTERS_MAX  32
-#define PLAN_SORTED  1
-#define PLAN_UNIQUE  2
-#define PLAN_ARRANGE 4
+#define FILTERS_MAX 32
+
+/* idxNum */
+#define PLAN_GROUP  1 /* bring rows with equal terms together */
+#define PLAN_SORTED 2 /* and the groups in order */
+#define PLAN_UNIQUE 4 /* and give one row of each */
+#define PLAN_SORT   8 /* sort rows by the one term, a column of integers */
 
 struct vtab {
 	sqlite3_vtab base;
@@ -161,21 +164,23 @@ static double plan_filters(const struct store_table *t, sqlite3_index_info *info
 }
 
 /*
- * Whether to arrange the rows for the query. SQLite sorts better than we do where most values
- * differ, which we expect of integers when a true order is asked for.
+ * Whether to arrange the rows for the query, and how. Where a true order by numbers first is asked
+ * for, most values are taken to differ: groups would not help, and but one column is sorted by.
  */
-static bool arrangeable(const struct store_table *t, sqlite3_index_info *info, int distinct)
+static int arrangement(const struct store_table *t, const sqlite3_index_info *info, int distinct)
 {
 	int i;
 
 	for (i = 0; i < info->nOrderBy; i++) {
 		if (info->aOrderBy[i].iColumn < 0)
-			return false;
+			return 0;
 	}
 	if (!info->nOrderBy || info->nOrderBy > STORE_COLS_MAX)
-		return false;
-	return distinct == 1 || distinct == 2 ||
-	       t->def->columns[info->aOrderBy[0].iColumn].type == STORE_STR;
+		return 0;
+	if (distinct == 1 || distinct == 2 ||
+	    t->def->columns[info->aOrderBy[0].iColumn].type == STORE_STR)
+		return PLAN_GROUP;
+	return info->nOrderBy == 1 ? PLAN_SORT : 0;
 }
 
 /*
@@ -200,7 +205,8 @@ static void plan_order(const struct store_table *t, sqlite3_index_info *info, sq
 {
 	int distinct = sqlite3_vtab_distinct(info), i;
 
-	if (!arrangeable(t, info, distinct))
+	info->idxNum = arrangement(t, info, distinct);
+	if (!info->idxNum)
 		return;
 	for (i = 0; i < info->nOrderBy; i++)
 		sqlite3_str_appendf(plan, "%d%c", info->aOrderBy[i].iColumn,
@@ -209,10 +215,9 @@ static void plan_order(const struct store_table *t, sqlite3_index_info *info, sq
 		if (info->colUsed >> i & 1)
 			sqlite3_str_appendf(plan, "%dr", i);
 	}
-	info->idxNum = PLAN_ARRANGE;
 	if (distinct != 2)
 		info->idxNum |= PLAN_SORTED;
-	if (enough_unique(info, distinct))
+	if (info->idxNum & PLAN_GROUP && enough_unique(info, distinct))
 		info->idxNum |= PLAN_UNIQUE;
 	info->orderByConsumed = 1;
 }
@@ -494,8 +499,27 @@ static int cursor_next(sqlite3_vtab_cursor *base)
 	return c->scan.expired ? SQLITE_INTERRUPT : SQLITE_OK;
 }
 
-static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan,
-			 int argc maybe_unused, sqlite3_value **argv)
+static int cursor_arrange(struct cursor *c, int flags)
+{
+	int rc;
+
+	if (flags & PLAN_SORT) {
+		c->term_of[c->terms[0].column] = -1;
+		rc = store_order_sort(&c->order, &c->scan, c->terms);
+	} else {
+		rc = store_order_build(&c->order, &c->scan, c->terms, c->n_terms,
+				       flags & PLAN_SORTED, flags & PLAN_UNIQUE);
+	}
+	if (rc)
+		return rc == -ETIME ? SQLITE_INTERRUPT : SQLITE_NOMEM;
+	c->order.wanted = c->wanted;
+	c->order.n_wanted = c->n_wanted;
+	c->at = &c->order.at;
+	return SQLITE_OK;
+}
+
+static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan, int argc maybe_unused,
+			 sqlite3_value **argv)
 {
 	struct cursor *c = container_of(base, struct cursor, base);
 	int rc;
@@ -506,14 +530,10 @@ static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan,
 		return rc;
 	store_scan_start(&c->scan, c->t, c->filters, c->n_filters);
 	c->at = &c->scan.at;
-	if (flags & PLAN_ARRANGE) {
-		rc = store_order_build(&c->order, &c->scan, c->terms, c->n_terms,
-				       flags & PLAN_SORTED, flags & PLAN_UNIQUE);
+	if (flags) {
+		rc = cursor_arrange(c, flags);
 		if (rc)
-			return rc == -ETIME ? SQLITE_INTERRUPT : SQLITE_NOMEM;
-		c->order.wanted = c->wanted;
-		c->order.n_wanted = c->n_wanted;
-		c->at = &c->order.at;
+			return rc;
 	}
 	return cursor_next(base);
 }
