@@ -4,11 +4,19 @@ import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 import { startMock } from "./mock.mjs";
 
-const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))("playwright-core");
+const { chromium } = createRequire(new URL("../../web/package.json", import.meta.url))(
+	"playwright-core",
+);
 
 const ARGS = [
-	"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-	"--disable-background-networking", "--disable-component-update", "--disable-sync",
+	"--headless",
+	"--no-sandbox",
+	"--disable-gpu",
+	"--disable-quic",
+	"--no-first-run",
+	"--disable-background-networking",
+	"--disable-component-update",
+	"--disable-sync",
 ];
 
 export const launch = () =>
@@ -16,7 +24,8 @@ export const launch = () =>
 
 /** The agent under test: SKEP_URL where it is set, else a mock. */
 export async function agent(options) {
-	if (process.env.SKEP_URL) return { url: process.env.SKEP_URL, real: true, close: async () => {} };
+	if (process.env.SKEP_URL)
+		return { url: process.env.SKEP_URL, real: true, close: async () => {} };
 	return startMock(options);
 }
 
@@ -25,12 +34,16 @@ export async function agent(options) {
  * @param allow what may stand in the console, where the test provokes it
  */
 export async function visit(browser, url, body, { allow, ...options } = {}) {
-	const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
+	const context = await browser.newContext({
+		viewport: { width: 1440, height: 900 },
+		...options,
+	});
 	const wrong = [];
 	const page = await context.newPage();
 	page.setDefaultTimeout(10_000);
 	page.on("console", (m) => {
-		if (["error", "warning"].includes(m.type()) && !allow?.test(m.text())) wrong.push(`console: ${m.text()}`);
+		if (["error", "warning"].includes(m.type()) && !allow?.test(m.text()))
+			wrong.push(`console: ${m.text()}`);
 	});
 	page.on("pageerror", (e) => wrong.push(`exception: ${e.stack}`));
 	page.on("dialog", (d) => {
@@ -39,7 +52,8 @@ export async function visit(browser, url, body, { allow, ...options } = {}) {
 	});
 	context.on("request", (r) => {
 		const asked = new URL(r.url());
-		if (asked.protocol !== "blob:" && asked.host !== new URL(url).host) wrong.push(`request to ${r.url()}`);
+		if (asked.protocol !== "blob:" && asked.host !== new URL(url).host)
+			wrong.push(`request to ${r.url()}`);
 	});
 	try {
 		await page.goto(url);
@@ -56,7 +70,11 @@ export const go = (page, hash) => page.evaluate((h) => (location.hash = h), hash
 export const onMap = async (page, question, argument) => {
 	await page.waitForFunction(() => document.querySelector(".map")?._cyreg?.cy.nodes().length > 0);
 	return page.evaluate(
-		([source, arg]) => new Function("cy", "arg", `return (${source})(cy, arg)`)(document.querySelector(".map")._cyreg.cy, arg),
+		([source, arg]) =>
+			new Function("cy", "arg", `return (${source})(cy, arg)`)(
+				document.querySelector(".map")._cyreg.cy,
+				arg,
+			),
 		[question.toString(), argument],
 	);
 };

@@ -31,11 +31,22 @@ test("the map shows the shop: who asks stands left of who answers, failures are 
 	withMock({}, async (page) => {
 		const seen = await onMap(page, (cy) => ({
 			x: Object.fromEntries(cy.nodes().map((n) => [n.data("name"), n.position().x])),
-			trouble: cy.edges().filter((e) => e.data("trouble") === "all").map((e) => e.data("label")),
-			red: cy.edges().filter((e) => e.data("trouble") === "all").map((e) => e.style("line-color")),
+			trouble: cy
+				.edges()
+				.filter((e) => e.data("trouble") === "all")
+				.map((e) => e.data("label")),
+			red: cy
+				.edges()
+				.filter((e) => e.data("trouble") === "all")
+				.map((e) => e.style("line-color")),
 			wide: cy.edges().map((e) => [e.data("label"), e.data("width")]),
 		}));
-		assert.ok(seen.x["shop-client"] < seen.x.front && seen.x.front < seen.x.catalog && seen.x.catalog < seen.x.redis, JSON.stringify(seen.x));
+		assert.ok(
+			seen.x["shop-client"] < seen.x.front &&
+				seen.x.front < seen.x.catalog &&
+				seen.x.catalog < seen.x.redis,
+			JSON.stringify(seen.x),
+		);
 		assert.match(seen.trouble[0], /^443 · \d+ failed$/);
 		assert.equal(seen.red[0], "rgb(179,38,30)");
 		const width = (port) => seen.wide.find(([label]) => label === port)[1];
@@ -44,10 +55,24 @@ test("the map shows the shop: who asks stands left of who answers, failures are 
 
 test("nodes keep their places while the map lives, and a new one joins its neighbours", () =>
 	withMock({}, async (page, mock) => {
-		const places = () => onMap(page, (cy) => Object.fromEntries(cy.nodes().map((n) => [n.data("name"), [n.position().x, n.position().y]])));
+		const places = () =>
+			onMap(page, (cy) =>
+				Object.fromEntries(
+					cy.nodes().map((n) => [n.data("name"), [n.position().x, n.position().y]]),
+				),
+			);
 		const before = await places();
-		const template = mock.host.connections.find((c) => c.service === "front" && c.direction === "out");
-		mock.host.connections.push({ ...template, remote_service: "newcomer", remote_port: 9999, remote_pid: undefined, time: mock.host.now(), ended: undefined });
+		const template = mock.host.connections.find(
+			(c) => c.service === "front" && c.direction === "out",
+		);
+		mock.host.connections.push({
+			...template,
+			remote_service: "newcomer",
+			remote_port: 9999,
+			remote_pid: undefined,
+			time: mock.host.now(),
+			ended: undefined,
+		});
 		const after = await until(async () => {
 			const now = await places();
 			return now.newcomer && now;
@@ -61,12 +86,33 @@ test("a click on a node opens its processes and connections, a click on an edge 
 	withMock({}, async (page) => {
 		const box = await page.locator(".map").boundingBox();
 		const click = async (at) => page.mouse.click(box.x + at.x, box.y + at.y);
-		await click(await onMap(page, (cy) => cy.nodes().filter((n) => n.data("name") === "front").renderedPosition()));
+		await click(
+			await onMap(page, (cy) =>
+				cy
+					.nodes()
+					.filter((n) => n.data("name") === "front")
+					.renderedPosition(),
+			),
+		);
 		const panel = page.locator("[data-test=panel]");
 		await panel.getByRole("heading", { name: "front", level: 2 }).waitFor();
-		await until(() => panel.locator(".lines li").count().then((n) => n > 5), "its lists");
+		await until(
+			() =>
+				panel
+					.locator(".lines li")
+					.count()
+					.then((n) => n > 5),
+			"its lists",
+		);
 		assert.match(await panel.textContent(), /nginx: worker process/);
-		await click(await onMap(page, (cy) => cy.edges().filter((e) => e.data("label") === "80")[0].renderedMidpoint()));
+		await click(
+			await onMap(page, (cy) =>
+				cy
+					.edges()
+					.filter((e) => e.data("label") === "80")[0]
+					.renderedMidpoint(),
+			),
+		);
 		await panel.getByRole("heading", { name: "shop-client → front" }).waitFor();
 		await panel.locator(".lines li").first().waitFor();
 		await page.keyboard.press("Escape");
@@ -85,8 +131,17 @@ test("the filter narrows the map to a service and its peers", () =>
 	withMock({}, async (page) => {
 		await onMap(page, (cy) => cy.nodes().length);
 		await page.locator("#filter").fill("redis");
-		const names = () => onMap(page, (cy) => cy.nodes().map((n) => n.data("name")).sort());
-		await until(async () => (await names()).join() === "cart,catalog,orders,redis", "redis and who asks it");
+		const names = () =>
+			onMap(page, (cy) =>
+				cy
+					.nodes()
+					.map((n) => n.data("name"))
+					.sort(),
+			);
+		await until(
+			async () => (await names()).join() === "cart,catalog,orders,redis",
+			"redis and who asks it",
+		);
 	}));
 
 test("hostile names are shown as text, in every view", () =>
@@ -95,11 +150,18 @@ test("hostile names are shown as text, in every view", () =>
 		await page.locator("td:first-child", { hasText: ESCAPED }).waitFor();
 		await page.locator("td:first-child", { hasText: MARKUP }).click();
 		await page.locator("[data-test=panel] h2", { hasText: MARKUP }).waitFor();
-		await page.locator("[data-test=panel] dd", { hasText: "<script>alert(2)</script>" }).waitFor();
+		await page
+			.locator("[data-test=panel] dd", { hasText: "<script>alert(2)</script>" })
+			.waitFor();
 		await go(page, "#/dns");
-		await page.locator("td", { hasText: `${MARKUP}.example` }).first().waitFor();
+		await page
+			.locator("td", { hasText: `${MARKUP}.example` })
+			.first()
+			.waitFor();
 		await go(page, "#/sql");
-		await page.locator("#sql").fill(`select '${MARKUP}' as x, service, count(*) as n from process group by 2`);
+		await page
+			.locator("#sql")
+			.fill(`select '${MARKUP}' as x, service, count(*) as n from process group by 2`);
 		await page.locator("#sql").press("Control+Enter");
 		await page.locator("td", { hasText: MARKUP }).first().waitFor();
 		await page.getByRole("button", { name: "Chart" }).click();
@@ -126,7 +188,13 @@ test("processes come and go with the stream, with their fate", () =>
 		await page.locator("#filter").fill("comm:newborn");
 		await row.waitFor();
 		mock.host.processes.delete(`${p.pid}.${p.started}`);
-		mock.tell({ ...p, ended: mock.host.now(), signal: 9, event: "process.exit", at: mock.host.now() });
+		mock.tell({
+			...p,
+			ended: mock.host.now(),
+			signal: 9,
+			event: "process.exit",
+			at: mock.host.now(),
+		});
 		await row.getByText("signal 9").waitFor();
 		await row.waitFor({ state: "detached" });
 	}));
@@ -176,12 +244,22 @@ test("paused stands still, resumed goes on", () =>
 test("ten thousand processes: few rows exist, the keyboard reaches the last, a filter answers at once", () =>
 	withMock({ processes: 10_000 }, async (page) => {
 		await go(page, "#/processes");
-		await until(() => page.locator(".tally").textContent().then((t) => Number(t.replace(/\D/g, "")) >= 10_000), "all of them");
+		await until(
+			() =>
+				page
+					.locator(".tally")
+					.textContent()
+					.then((t) => Number(t.replace(/\D/g, "")) >= 10_000),
+			"all of them",
+		);
 		assert.ok((await rows(page).count()) < 80);
 		const tree = page.getByRole("treegrid");
 		await tree.focus();
 		await page.keyboard.press("End");
-		const id = await until(() => tree.getAttribute("aria-activedescendant"), "the last row in sight");
+		const id = await until(
+			() => tree.getAttribute("aria-activedescendant"),
+			"the last row in sight",
+		);
 		assert.ok(Number(await page.locator(`[id="${id}"]`).getAttribute("aria-rowindex")) > 9_990);
 		const slow = await page.evaluate(async () => {
 			const box = document.getElementById("filter");
@@ -198,11 +276,23 @@ test("ten thousand connections scroll and sort without making ten thousand rows"
 	withMock({ connections: 10_000 }, async (page) => {
 		await go(page, "#/connections");
 		await page.getByRole("button", { name: "All" }).click();
-		await until(() => page.locator(".tally").textContent().then((t) => Number(t.replace(/\D.*/s, "").replace(/\D/g, "") || 0) >= 10 && /10.000/.test(t)), "ten thousand");
+		await until(
+			() =>
+				page
+					.locator(".tally")
+					.textContent()
+					.then(
+						(t) =>
+							Number(t.replace(/\D.*/s, "").replace(/\D/g, "") || 0) >= 10 &&
+							/10.000/.test(t),
+					),
+			"ten thousand",
+		);
 		await page.getByText("more exist than the page shows").waitFor();
 		await page.getByRole("button", { name: "Pause" }).click();
 		const times = await page.evaluate(async () => {
-			const frame = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+			const frame = () =>
+				new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 			const box = document.querySelector(".grid");
 			const list = [];
 			for (let i = 1; i <= 20; i++) {
@@ -225,7 +315,9 @@ test("a connection opens with its fields and leads to both processes", () =>
 		const panel = page.locator("[data-test=panel]");
 		await panel.locator("dt", { hasText: /^bytes_sent$/ }).waitFor();
 		await panel.getByRole("link", { name: /Other end/ }).click();
-		await page.getByRole("heading", { level: 1, name: "Processes" }).waitFor({ state: "attached" });
+		await page
+			.getByRole("heading", { level: 1, name: "Processes" })
+			.waitFor({ state: "attached" });
 		await page.locator("[data-test=panel] h2", { hasText: "curl" }).waitFor();
 	}));
 
@@ -248,12 +340,23 @@ test("the agent goes and comes back: the page says so and recovers by itself", a
 				await page.locator(".host strong").waitFor();
 				await mock.close();
 				await page.locator("[data-test=gone]").waitFor();
-				assert.match(await page.locator("[data-test=gone]").textContent(), /does not answer.*What you see is from \d\d:/s);
+				assert.match(
+					await page.locator("[data-test=gone]").textContent(),
+					/does not answer.*What you see is from \d\d:/s,
+				);
 				await page.locator("[data-test=link]", { hasText: "agent gone" }).waitFor();
 				mock = await startMock({ port, processes: 321 });
 				await page.locator("[data-test=gone]").waitFor({ state: "detached" });
 				await page.locator("[data-test=link]", { hasText: "live" }).waitFor();
-				await until(() => page.locator(".stat strong").first().textContent().then((t) => /^32\d$/.test(t)), "the new agent's processes");
+				await until(
+					() =>
+						page
+							.locator(".stat strong")
+							.first()
+							.textContent()
+							.then((t) => /^32\d$/.test(t)),
+					"the new agent's processes",
+				);
 			},
 			{ allow: NETWORK },
 		);
@@ -297,7 +400,10 @@ test("without the token the page tells how to get in; with it, it opens", () =>
 			assert.equal(page.url(), `http://127.0.0.1:${mock.port}/`);
 			await page.context().clearCookies();
 			await page.locator("[data-test=denied]").waitFor();
-			assert.match(await page.locator("[data-test=denied]").textContent(), /skep up.*skep url/s);
+			assert.match(
+				await page.locator("[data-test=denied]").textContent(),
+				/skep up.*skep url/s,
+			);
 			await page.goto(mock.url);
 			await page.locator(".host strong").waitFor();
 		},
@@ -321,7 +427,15 @@ test("a refused part shows the agent's sentence and the rest goes on", () =>
 			mock.refuse.set("/v1/trace/map", [503, "trace is not ready: no BTF"]);
 			await page.reload();
 			await page.getByRole("alert").getByText("trace is not ready: no BTF").waitFor();
-			await until(() => page.locator(".stat strong").first().textContent().then((t) => Number(t) > 0), "the counts");
+			await until(
+				() =>
+					page
+						.locator(".stat strong")
+						.first()
+						.textContent()
+						.then((t) => Number(t) > 0),
+				"the counts",
+			);
 			mock.refuse.clear();
 			await onMap(page, (cy) => cy.nodes().length);
 			assert.equal(await page.getByRole("alert").count(), 0);
@@ -337,29 +451,52 @@ test("a result draws as bars over a text and as lines over a time", () =>
 		assert.ok((await page.locator(".bar").count()) > 5);
 		await page.locator("#sql").fill("select time, latency_us from dns");
 		await page.locator("#sql").press("Control+Enter");
-		await until(() => page.locator("[data-test=tally]").textContent().then((t) => /^2\d\d/.test(t)), "the second result");
+		await until(
+			() =>
+				page
+					.locator("[data-test=tally]")
+					.textContent()
+					.then((t) => /^2\d\d/.test(t)),
+			"the second result",
+		);
 		await page.getByRole("button", { name: "Chart" }).click();
 		await page.locator(".chart canvas").waitFor();
 		await page.locator("#sql").fill("select pid, ppid from process");
 		await page.locator("#sql").press("Control+Enter");
-		await until(() => page.getByRole("button", { name: "Chart" }).isDisabled(), "nothing to draw");
+		await until(
+			() => page.getByRole("button", { name: "Chart" }).isDisabled(),
+			"nothing to draw",
+		);
 	}));
 
 test("a result downloads as CSV and JSON with exact nanoseconds", () =>
 	withMock({}, async (page, mock) => {
-		mock.query = async () => ({ columns: ["time", "name"], rows: [["@", 'a "b", c']], truncated: false, millisec: 1 });
+		mock.query = async () => ({
+			columns: ["time", "name"],
+			rows: [["@", 'a "b", c']],
+			truncated: false,
+			millisec: 1,
+		});
 		await page.route("**/v1/query", async (route) => {
 			const answer = await route.fetch();
-			await route.fulfill({ body: (await answer.text()).replace('"@"', "1763837462123456789") });
+			await route.fulfill({
+				body: (await answer.text()).replace('"@"', "1763837462123456789"),
+			});
 		});
 		await go(page, "#/sql");
 		await page.getByRole("button", { name: "Run" }).click();
 		const take = async (name) => {
-			const [file] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name }).click()]);
+			const [file] = await Promise.all([
+				page.waitForEvent("download"),
+				page.getByRole("button", { name }).click(),
+			]);
 			return readFile(await file.path(), "utf8");
 		};
 		assert.equal(await take("CSV"), 'time,name\r\n1763837462123456789,"a ""b"", c"\r\n');
-		assert.equal(await take("JSON"), '[\n  {"time": 1763837462123456789, "name": "a \\"b\\", c"}\n]\n');
+		assert.equal(
+			await take("JSON"),
+			'[\n  {"time": 1763837462123456789, "name": "a \\"b\\", c"}\n]\n',
+		);
 	}));
 
 test("the console remembers its history across a reload", () =>
@@ -377,7 +514,14 @@ test("nothing is wider than the window at the width of a phone", () =>
 	withMock(
 		{},
 		async (page) => {
-			for (const hash of ["#/", "#/processes", "#/connections", "#/dns", "#/sql", "#/status"]) {
+			for (const hash of [
+				"#/",
+				"#/processes",
+				"#/connections",
+				"#/dns",
+				"#/sql",
+				"#/status",
+			]) {
 				await go(page, hash);
 				await page.locator("main > *").nth(1).waitFor();
 				await page.waitForTimeout(300);
@@ -391,16 +535,38 @@ test("nothing is wider than the window at the width of a phone", () =>
 test("text has AA contrast on its ground in both themes", () =>
 	withMock({ lost: 3 }, async (page) => {
 		const pairs = [
-			["text", "panel"], ["text", "ground"], ["text", "raised"], ["text", "accent-soft"], ["muted", "panel"], ["muted", "ground"],
-			["muted", "raised"], ["accent", "panel"], ["accent", "accent-soft"], ["good", "good-soft"], ["warn", "warn-soft"],
-			["bad", "bad-soft"], ["bad", "panel"], ["good", "panel"], ["on-accent", "accent"], ["series-3", "panel"], ["series-4", "panel"],
+			["text", "panel"],
+			["text", "ground"],
+			["text", "raised"],
+			["text", "accent-soft"],
+			["muted", "panel"],
+			["muted", "ground"],
+			["muted", "raised"],
+			["accent", "panel"],
+			["accent", "accent-soft"],
+			["good", "good-soft"],
+			["warn", "warn-soft"],
+			["bad", "bad-soft"],
+			["bad", "panel"],
+			["good", "panel"],
+			["on-accent", "accent"],
+			["series-3", "panel"],
+			["series-4", "panel"],
 			["muted", "accent-soft"],
 		];
 		await page.locator(".host strong").waitFor();
 		for (const theme of ["light", "dark"]) {
 			await page.locator("[data-test=theme]").selectOption(theme);
 			const colors = await page.evaluate(
-				(names) => Object.fromEntries(names.map((n) => [n, getComputedStyle(document.documentElement).getPropertyValue(`--${n}`).trim()])),
+				(names) =>
+					Object.fromEntries(
+						names.map((n) => [
+							n,
+							getComputedStyle(document.documentElement)
+								.getPropertyValue(`--${n}`)
+								.trim(),
+						]),
+					),
 				[...new Set(pairs.flat())],
 			);
 			for (const [ink, ground] of pairs) {

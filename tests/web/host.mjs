@@ -7,17 +7,27 @@ const src = new URL("../../src/", import.meta.url);
 /** Columns of a table from its .def, the same text the agent is built from. */
 function columns(def) {
 	const line = /^COLUMN\(\w+, (\w+), (INT|STR), "(.*)"\)$/gm;
-	return [...readFileSync(new URL(def, src), "utf8").matchAll(line)].map(([, name, type, doc]) => ({
-		name,
-		type: type === "INT" ? "integer" : "text",
-		doc,
-	}));
+	return [...readFileSync(new URL(def, src), "utf8").matchAll(line)].map(
+		([, name, type, doc]) => ({
+			name,
+			type: type === "INT" ? "integer" : "text",
+			doc,
+		}),
+	);
 }
 
 export const SCHEMA = {
 	tables: [
-		{ name: "process", doc: "one row per program run: exec to exit", columns: columns("guard/process.def") },
-		{ name: "connection", doc: "one row per end on this host", columns: columns("trace/connection.def") },
+		{
+			name: "process",
+			doc: "one row per program run: exec to exit",
+			columns: columns("guard/process.def"),
+		},
+		{
+			name: "connection",
+			doc: "one row per end on this host",
+			columns: columns("trace/connection.def"),
+		},
 		{ name: "dns", doc: "one row per question", columns: columns("trace/dns.def") },
 	],
 };
@@ -77,7 +87,8 @@ export class Host {
 		this.serial = 0;
 		this.byService = new Map();
 		this.system(processes);
-		while (this.connections.length < connections) this.connect(-Math.floor(this.rand() * 280_000), this.rand() < 0.15);
+		while (this.connections.length < connections)
+			this.connect(-Math.floor(this.rand() * 280_000), this.rand() < 0.15);
 		for (let i = 0; i < 240; i++) this.ask(-Math.floor(this.rand() * 600_000));
 	}
 
@@ -128,33 +139,105 @@ export class Host {
 
 	system(total) {
 		const day = 86_400_000;
-		const init = this.spawn("systemd", undefined, { argv: "/sbin/init", service: "init.scope" }, 3 * day);
-		const daemons = ["systemd-journald", "systemd-udevd", "systemd-resolved", "dbus-daemon", "cron", "sshd", "rsyslogd", "chronyd", "apt-daily"];
-		const started = new Map(daemons.map((d) => [d, this.spawn(d, init, { argv: `/usr/sbin/${d} -D`, cwd: "/run" }, 3 * day - 9000)]));
+		const init = this.spawn(
+			"systemd",
+			undefined,
+			{ argv: "/sbin/init", service: "init.scope" },
+			3 * day,
+		);
+		const daemons = [
+			"systemd-journald",
+			"systemd-udevd",
+			"systemd-resolved",
+			"dbus-daemon",
+			"cron",
+			"sshd",
+			"rsyslogd",
+			"chronyd",
+			"apt-daily",
+		];
+		const started = new Map(
+			daemons.map((d) => [
+				d,
+				this.spawn(d, init, { argv: `/usr/sbin/${d} -D`, cwd: "/run" }, 3 * day - 9000),
+			]),
+		);
 		this.shell(started.get("sshd"));
-		const containerd = this.spawn("containerd", init, { argv: "/usr/bin/containerd --log-level warn" }, 2 * day);
+		const containerd = this.spawn(
+			"containerd",
+			init,
+			{ argv: "/usr/bin/containerd --log-level warn" },
+			2 * day,
+		);
 		SHOP.forEach(([service, comm], i) => this.container(containerd, service, comm, i));
-		const extra = this.spawn("worker-pool", init, { argv: "worker-pool --processes many", uid: 998, caps: 0 }, 5e6);
+		const extra = this.spawn(
+			"worker-pool",
+			init,
+			{ argv: "worker-pool --processes many", uid: 998, caps: 0 },
+			5e6,
+		);
 		while (this.processes.size < total) {
 			const parent = this.rand() < 0.7 ? extra : this.pick(this.byService.get("worker-pool"));
 			const n = this.processes.size;
-			this.spawn("worker", parent, { argv: `worker --queue jobs-${n % 17} --id ${n}`, service: "worker-pool", uid: 998, caps: 0, cwd: "/srv/jobs" }, 4e6 - n * 10);
+			this.spawn(
+				"worker",
+				parent,
+				{
+					argv: `worker --queue jobs-${n % 17} --id ${n}`,
+					service: "worker-pool",
+					uid: 998,
+					caps: 0,
+					cwd: "/srv/jobs",
+				},
+				4e6 - n * 10,
+			);
 		}
 	}
 
 	shell(sshd) {
-		const session = this.spawn("sshd-session", sshd, { argv: "sshd: ada@pts/0", service: "sshd" }, 3_600_000);
-		const user = { uid: 1000, gid: 1000, euid: 1000, caps: 0, loginuid: 1000, cwd: "/home/ada", service: "session-3.scope" };
+		const session = this.spawn(
+			"sshd-session",
+			sshd,
+			{ argv: "sshd: ada@pts/0", service: "sshd" },
+			3_600_000,
+		);
+		const user = {
+			uid: 1000,
+			gid: 1000,
+			euid: 1000,
+			caps: 0,
+			loginuid: 1000,
+			cwd: "/home/ada",
+			service: "session-3.scope",
+		};
 		const bash = this.spawn("bash", session, { ...user, argv: "-bash" }, 3_590_000);
 		this.spawn("vim", bash, { ...user, argv: "vim 'notes with spaces.md'" }, 600_000);
-		this.spawn(ESCAPED, bash, { ...user, argv: `./${ESCAPED} --now`, exe: `/home/ada/${ESCAPED}` }, 500_000);
-		this.spawn(MARKUP, bash, { ...user, argv: `./'${MARKUP}' '<script>alert(2)</script>'`, exe: `/home/ada/${MARKUP}`, service: MARKUP }, 400_000);
+		this.spawn(
+			ESCAPED,
+			bash,
+			{ ...user, argv: `./${ESCAPED} --now`, exe: `/home/ada/${ESCAPED}` },
+			500_000,
+		);
+		this.spawn(
+			MARKUP,
+			bash,
+			{
+				...user,
+				argv: `./'${MARKUP}' '<script>alert(2)</script>'`,
+				exe: `/home/ada/${MARKUP}`,
+				service: MARKUP,
+			},
+			400_000,
+		);
 	}
 
 	container(containerd, service, comm, i) {
 		const id = (0x51ab3e9d + i * 7919).toString(16).padStart(8, "0").repeat(8);
 		const more = {
-			argv: comm === "nginx" ? "nginx: master process nginx -g 'daemon off;'" : `${comm} --config /etc/${service}.toml`,
+			argv:
+				comm === "nginx"
+					? "nginx: master process nginx -g 'daemon off;'"
+					: `${comm} --config /etc/${service}.toml`,
 			cgroup: `/system.slice/docker-${id}.scope`,
 			service,
 			runtime: "docker",
@@ -168,11 +251,21 @@ export class Host {
 			caps: 1024,
 			cwd: "/app",
 		};
-		const shim = this.spawn("containerd-shim", containerd, { argv: `containerd-shim -id ${id.slice(0, 12)}`, service: "containerd" }, 7e6);
+		const shim = this.spawn(
+			"containerd-shim",
+			containerd,
+			{ argv: `containerd-shim -id ${id.slice(0, 12)}`, service: "containerd" },
+			7e6,
+		);
 		const main = this.spawn(comm, shim, more, 6.9e6);
 		const workers = service === "front" ? 4 : 1;
 		for (let w = 0; w < workers; w++)
-			this.spawn(comm, main, { ...more, argv: service === "front" ? "nginx: worker process" : `${comm} worker` }, 6.8e6);
+			this.spawn(
+				comm,
+				main,
+				{ ...more, argv: service === "front" ? "nginx: worker process" : `${comm} worker` },
+				6.8e6,
+			);
 	}
 
 	address(service) {
@@ -183,7 +276,8 @@ export class Host {
 	connect(offset, lives) {
 		const total = LINKS.reduce((sum, l) => sum + l[3], 0);
 		let at = this.rand() * total;
-		const [from, to, port, , asked, answered, failing] = LINKS.find((l) => (at -= l[3]) < 0) ?? LINKS[0];
+		const [from, to, port, , asked, answered, failing] =
+			LINKS.find((l) => (at -= l[3]) < 0) ?? LINKS[0];
 		const client = this.pick(this.byService.get(from));
 		const server = this.byService.has(to) ? this.pick(this.byService.get(to)) : undefined;
 		const time = this.now() + offset * 1e6;
@@ -195,29 +289,66 @@ export class Host {
 		const local = 32768 + (this.serial % 28000);
 		const proto = port === 53 ? "udp" : "tcp";
 		const base = {
-			time, ended, proto,
-			rtt_us: fails ? undefined : server ? 18 + Math.round(this.rand() * 60) : 9_000 + Math.round(this.rand() * 22_000),
+			time,
+			ended,
+			proto,
+			rtt_us: fails
+				? undefined
+				: server
+					? 18 + Math.round(this.rand() * 60)
+					: 9_000 + Math.round(this.rand() * 22_000),
 			retransmits: !server && this.rand() < 0.2 ? 1 + Math.round(this.rand() * 3) : 0,
 			state: fails ? "failed" : ended ? "closed" : proto === "udp" ? "open" : "ESTABLISHED",
 			netns: 4026531840,
 			origin: offset < -200_000 ? "scan" : "event",
 		};
-		const who = (p) => ({ pid: p.pid, started: p.started, comm: p.comm, service: p.service, container: p.container });
-		const far = (p) => ({ remote_pid: p.pid, remote_started: p.started, remote_comm: p.comm, remote_service: p.service, remote_container: p.container });
+		const who = (p) => ({
+			pid: p.pid,
+			started: p.started,
+			comm: p.comm,
+			service: p.service,
+			container: p.container,
+		});
+		const far = (p) => ({
+			remote_pid: p.pid,
+			remote_started: p.started,
+			remote_comm: p.comm,
+			remote_service: p.service,
+			remote_container: p.container,
+		});
 		const out = {
-			...base, ...who(client), direction: "out",
-			local_addr: this.address(from), local_port: local, remote_addr: this.address(to), remote_port: port,
-			...(server ? far(server) : { remote_service: to, remote_name: /[a-z]/.test(to) ? to : undefined }),
-			bytes_sent: sent, bytes_received: received, packets_sent: Math.ceil(sent / 1400), packets_received: Math.ceil(received / 1400),
+			...base,
+			...who(client),
+			direction: "out",
+			local_addr: this.address(from),
+			local_port: local,
+			remote_addr: this.address(to),
+			remote_port: port,
+			...(server
+				? far(server)
+				: { remote_service: to, remote_name: /[a-z]/.test(to) ? to : undefined }),
+			bytes_sent: sent,
+			bytes_received: received,
+			packets_sent: Math.ceil(sent / 1400),
+			packets_received: Math.ceil(received / 1400),
 			cookie: ++this.serial,
 			error: fails ? (server ? "ECONNREFUSED" : "ETIMEDOUT") : undefined,
 		};
 		const rows = [out];
 		if (server && !fails)
 			rows.push({
-				...base, ...who(server), ...far(client), direction: "in",
-				local_addr: this.address(to), local_port: port, remote_addr: this.address(from), remote_port: local,
-				bytes_sent: received, bytes_received: sent, packets_sent: Math.ceil(received / 1400), packets_received: Math.ceil(sent / 1400),
+				...base,
+				...who(server),
+				...far(client),
+				direction: "in",
+				local_addr: this.address(to),
+				local_port: port,
+				remote_addr: this.address(from),
+				remote_port: local,
+				bytes_sent: received,
+				bytes_received: sent,
+				packets_sent: Math.ceil(received / 1400),
+				packets_received: Math.ceil(sent / 1400),
 				cookie: ++this.serial,
 			});
 		this.connections.push(...rows);
@@ -227,15 +358,27 @@ export class Host {
 
 	ask(offset = 0) {
 		const resolver = this.byService.get("systemd-resolved")[0];
-		const name = this.pick(["deb.debian.example", "payments.example", "redis.shop.internal", "no-such-host.example", `${MARKUP}.example`]);
+		const name = this.pick([
+			"deb.debian.example",
+			"payments.example",
+			"redis.shop.internal",
+			"no-such-host.example",
+			`${MARKUP}.example`,
+		]);
 		const time = this.now() + offset * 1e6;
 		const bad = name.startsWith("no-such");
 		const latency = 400 + Math.round(this.rand() * 30_000);
 		const silent = this.rand() < 0.03;
 		const row = {
-			time, ended: silent ? undefined : time + latency * 1000,
-			pid: resolver.pid, started: resolver.started, comm: resolver.comm, service: resolver.service,
-			server: "9.9.9.9", name, type: this.pick(["A", "AAAA"]),
+			time,
+			ended: silent ? undefined : time + latency * 1000,
+			pid: resolver.pid,
+			started: resolver.started,
+			comm: resolver.comm,
+			service: resolver.service,
+			server: "9.9.9.9",
+			name,
+			type: this.pick(["A", "AAAA"]),
 			rcode: silent ? undefined : bad ? "NXDOMAIN" : "NOERROR",
 			answers: silent || bad ? undefined : "198.51.100.10,198.51.100.11",
 			ttl: silent || bad ? undefined : 300,
@@ -251,7 +394,12 @@ export class Host {
 		const events = [];
 		const tell = (event, row, at) => events.push({ ...row, event, at });
 		const client = this.byService.get("shop-client")[0];
-		const p = this.spawn("curl", client, { argv: `curl -s http://front/product/${this.serial % 90}`, service: "shop-client", container: client.container, container_name: "shop-client" });
+		const p = this.spawn("curl", client, {
+			argv: `curl -s http://front/product/${this.serial % 90}`,
+			service: "shop-client",
+			container: client.container,
+			container_name: "shop-client",
+		});
 		this.byService.get("shop-client").pop();
 		tell("process.exec", p, p.time);
 		this.processes.delete(`${p.pid}.${p.started}`);
@@ -260,7 +408,17 @@ export class Host {
 		for (let i = 0; i < 3; i++) {
 			const rows = this.connect(-20, this.rand() < 0.05);
 			for (const row of rows) {
-				tell("connection.open", { ...row, ended: undefined, bytes_sent: 0, bytes_received: 0, state: "ESTABLISHED" }, row.time);
+				tell(
+					"connection.open",
+					{
+						...row,
+						ended: undefined,
+						bytes_sent: 0,
+						bytes_received: 0,
+						state: "ESTABLISHED",
+					},
+					row.time,
+				);
 				if (row.ended) tell("connection.close", row, row.ended);
 			}
 		}
@@ -269,7 +427,8 @@ export class Host {
 			tell("dns", row, row.time);
 		}
 		for (const c of this.connections)
-			if (!c.ended && c.direction === "out" && this.rand() < 0.2) c.bytes_received += Math.round(this.rand() * 4000);
+			if (!c.ended && c.direction === "out" && this.rand() < 0.2)
+				c.bytes_received += Math.round(this.rand() * 4000);
 		this.connections = this.connections.slice(-24_000);
 		this.dns = this.dns.slice(-1000);
 		return events;
@@ -282,8 +441,17 @@ export class Host {
 			if (c.direction !== "out" || (c.ended && c.ended < since)) continue;
 			const key = `${c.service}\n${c.remote_service}\n${c.proto}\n${c.remote_port}`;
 			const e = edges.get(key) ?? {
-				from: c.service, to: c.remote_service, proto: c.proto, port: c.remote_port,
-				connections: 0, open: 0, failed: 0, bytes_sent: 0, bytes_received: 0, rtt_us: 0, retransmits: 0,
+				from: c.service,
+				to: c.remote_service,
+				proto: c.proto,
+				port: c.remote_port,
+				connections: 0,
+				open: 0,
+				failed: 0,
+				bytes_sent: 0,
+				bytes_received: 0,
+				rtt_us: 0,
+				retransmits: 0,
 			};
 			e.connections++;
 			e.open += c.ended ? 0 : 1;
@@ -305,7 +473,10 @@ export class Host {
 	}
 
 	rows(table) {
-		return { process: [...this.processes.values()], connection: this.connections, dns: this.dns }[table];
+		return {
+			process: [...this.processes.values()],
+			connection: this.connections,
+			dns: this.dns,
+		}[table];
 	}
 }
-

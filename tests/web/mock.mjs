@@ -9,7 +9,12 @@ import { Host, SCHEMA } from "./host.mjs";
 import { run } from "./sql.mjs";
 
 const PAGE = new URL("../../build/web/", import.meta.url);
-const TYPES = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml" };
+const TYPES = {
+	".html": "text/html; charset=utf-8",
+	".js": "text/javascript",
+	".css": "text/css",
+	".svg": "image/svg+xml",
+};
 const SAFE = {
 	"Content-Security-Policy": "default-src 'self'; style-src 'self' 'unsafe-inline'",
 	"X-Content-Type-Options": "nosniff",
@@ -62,7 +67,8 @@ class Mock {
 	tell(event) {
 		this.events.push(event);
 		if (this.events.length > 1000) this.events.splice(0, 500);
-		for (const res of this.readers) res.write(`event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`);
+		for (const res of this.readers)
+			res.write(`event: ${event.event}\ndata: ${JSON.stringify(event)}\n\n`);
 	}
 
 	tellLost(n) {
@@ -83,13 +89,18 @@ class Mock {
 	async route(req, res, url) {
 		const token = url.searchParams.get("token");
 		if (url.pathname === "/" && token !== null && token === this.token) {
-			res.writeHead(302, { ...SAFE, Location: "/", "Set-Cookie": `skep=${token}; HttpOnly; SameSite=Strict; Path=/` });
+			res.writeHead(302, {
+				...SAFE,
+				Location: "/",
+				"Set-Cookie": `skep=${token}; HttpOnly; SameSite=Strict; Path=/`,
+			});
 			res.end();
 			return;
 		}
 		if (!url.pathname.startsWith("/v1/")) return this.file(res, url.pathname);
 		const cookie = /(?:^|; )skep=([^;]*)/.exec(req.headers.cookie ?? "")?.[1];
-		if (this.token && cookie !== this.token) throw new HttpError(401, "a token is needed; open the URL that skep up printed");
+		if (this.token && cookie !== this.token)
+			throw new HttpError(401, "a token is needed; open the URL that skep up printed");
 		const refused = this.refuse.get(url.pathname);
 		if (refused) throw new HttpError(...refused);
 		if (url.pathname === "/v1/events") return this.stream(res);
@@ -104,7 +115,10 @@ class Mock {
 		const body = await readFile(new URL(name, PAGE)).catch(() => {
 			throw new HttpError(404, "no such file");
 		});
-		res.writeHead(200, { ...SAFE, "Content-Type": TYPES[extname(name)] ?? "application/octet-stream" });
+		res.writeHead(200, {
+			...SAFE,
+			"Content-Type": TYPES[extname(name)] ?? "application/octet-stream",
+		});
 		res.end(body);
 	}
 
@@ -118,7 +132,10 @@ class Mock {
 	async resource(req, url) {
 		const limit = Number(url.searchParams.get("limit") ?? 10_000);
 		const all = url.searchParams.get("all") === "1";
-		const cut = (name, rows) => ({ [name]: rows.slice(0, limit).map(strip), truncated: rows.length > limit });
+		const cut = (name, rows) => ({
+			[name]: rows.slice(0, limit).map(strip),
+			truncated: rows.length > limit,
+		});
 		switch (url.pathname) {
 			case "/v1/status":
 				return this.status();
@@ -127,9 +144,15 @@ class Mock {
 			case "/v1/guard/processes":
 				return cut("processes", [...this.host.processes.values()]);
 			case "/v1/trace/connections":
-				return cut("connections", this.host.connections.filter((c) => all || !c.ended));
+				return cut(
+					"connections",
+					this.host.connections.filter((c) => all || !c.ended),
+				);
 			case "/v1/trace/dns":
-				return cut("dns", [...this.host.dns].sort((a, b) => b.time - a.time));
+				return cut(
+					"dns",
+					[...this.host.dns].sort((a, b) => b.time - a.time),
+				);
 			case "/v1/trace/map":
 				return this.host.map(Number(url.searchParams.get("seconds") ?? 300));
 			case "/v1/query":
@@ -156,26 +179,46 @@ class Mock {
 
 	status() {
 		const table = (name, open, bytes) => ({
-			name, rows: this.host.rows(name).length, open, appended: this.host.appended[name], dropped: 0, bytes,
+			name,
+			rows: this.host.rows(name).length,
+			open,
+			appended: this.host.appended[name],
+			dropped: 0,
+			bytes,
 		});
 		return {
 			agent: {
-				version: "0.1.0", pid: 812, started: this.started, uptime_s: Math.round((Date.now() * 1e6 - this.started) / 1e9),
-				resident_bytes: 15_204_352, socket: "/run/skep/skep.sock", listen: `127.0.0.1:${this.port}`, state_dir: "/var/lib/skep",
+				version: "0.1.0",
+				pid: 812,
+				started: this.started,
+				uptime_s: Math.round((Date.now() * 1e6 - this.started) / 1e9),
+				resident_bytes: 15_204_352,
+				socket: "/run/skep/skep.sock",
+				listen: `127.0.0.1:${this.port}`,
+				state_dir: "/var/lib/skep",
 			},
 			host: { name: "web-1", kernel: "6.1.0-28-amd64", cpus: 4, boot: this.host.boot },
 			lost: this.lost,
 			capabilities: [
 				{
-					name: "guard", doc: "what runs on this host: fork, exec, exit", lost: this.lost,
+					name: "guard",
+					doc: "what runs on this host: fork, exec, exit",
+					lost: this.lost,
 					reports: [{ what: "processes", ready: true, how: "tp_btf/sched_process_exec" }],
 				},
 				{
-					name: "trace", doc: "who talks to whom: TCP, UDP, DNS", lost: 0,
+					name: "trace",
+					doc: "who talks to whom: TCP, UDP, DNS",
+					lost: 0,
 					reports: [
 						{ what: "tcp", ready: true, how: "tp_btf/inet_sock_set_state" },
 						{ what: "bytes", ready: true, how: "fexit/tcp_sendmsg, fexit/tcp_recvmsg" },
-						{ what: "dns", ready: false, reason: "cgroup_skb programs need a cgroup2 mount", fix: "mount -t cgroup2 none /sys/fs/cgroup/unified" },
+						{
+							what: "dns",
+							ready: false,
+							reason: "cgroup_skb programs need a cgroup2 mount",
+							fix: "mount -t cgroup2 none /sys/fs/cgroup/unified",
+						},
 					],
 				},
 			],
@@ -183,12 +226,22 @@ class Mock {
 				{ name: "btf", use: "CO-RE relocations", ready: true },
 				{ name: "tp_btf", use: "process events", ready: true },
 				{ name: "fentry", use: "bytes of a connection", ready: true },
-				{ name: "sock_send_length", use: "bytes at little cost", ready: false, reason: "the tracepoint came with Linux 6.3; this is 6.1", fix: "boot Linux 6.3 or later; until then fexit is used" },
+				{
+					name: "sock_send_length",
+					use: "bytes at little cost",
+					ready: false,
+					reason: "the tracepoint came with Linux 6.3; this is 6.1",
+					fix: "boot Linux 6.3 or later; until then fexit is used",
+				},
 				{ name: "iter/tcp", use: "connections older than the agent", ready: true },
 			],
 			tables: [
 				table("process", this.host.processes.size, 33_554_432),
-				table("connection", this.host.connections.filter((c) => !c.ended).length, 33_554_432),
+				table(
+					"connection",
+					this.host.connections.filter((c) => !c.ended).length,
+					33_554_432,
+				),
 				table("dns", 0, 4_194_304),
 			],
 		};

@@ -30,7 +30,8 @@ class Parser {
 	}
 
 	need(word) {
-		if (!this.take(word)) throw new Error(`near "${this.list[this.at]?.word ?? "end"}": syntax error`);
+		if (!this.take(word))
+			throw new Error(`near "${this.list[this.at]?.word ?? "end"}": syntax error`);
 	}
 
 	word() {
@@ -82,7 +83,12 @@ class Parser {
 		}
 		const op = this.word();
 		const right = this.value();
-		return (row) => (op === "=" ? left(row) === right(row) : op === ">" ? left(row) > right(row) : left(row) < right(row));
+		return (row) =>
+			op === "="
+				? left(row) === right(row)
+				: op === ">"
+					? left(row) > right(row)
+					: left(row) < right(row);
 	}
 
 	all() {
@@ -130,15 +136,19 @@ export function run(sql, rows, schema) {
 	p.need("select");
 	let columns = [];
 	const star = p.take("*");
-	if (!star) do columns.push(p.column());
-	while (p.take(","));
+	if (!star)
+		do columns.push(p.column());
+		while (p.take(","));
 	p.need("from");
 	const table = p.word();
 	const def = schema.tables.find((t) => t.name === table);
 	if (!def) throw new Error(`no such table: ${table}`);
-	if (star) columns = def.columns.map(({ name }) => ({ name, make: ([row]) => row[name] ?? null }));
+	if (star)
+		columns = def.columns.map(({ name }) => ({ name, make: ([row]) => row[name] ?? null }));
 	const where = p.take("where") ? p.any() : () => true;
-	let groups = rows(table).filter(where).map((row) => [row]);
+	let groups = rows(table)
+		.filter(where)
+		.map((row) => [row]);
 	if (p.take("group")) {
 		p.need("by");
 		const by = [];
@@ -156,7 +166,10 @@ export function run(sql, rows, schema) {
 	if (p.take("order")) {
 		p.need("by");
 		const key = p.list[p.at++];
-		const i = key.number !== undefined ? key.number - 1 : columns.findIndex((c) => c.name === key.word);
+		const i =
+			key.number !== undefined
+				? key.number - 1
+				: columns.findIndex((c) => c.name === key.word);
 		if (i < 0) throw new Error(`no such column: ${key.word}`);
 		while (p.take("+")) p.value();
 		const sign = p.take("desc") ? -1 : 1;

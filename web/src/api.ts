@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent's API: typed requests, and one event stream that comes back by itself.
-import type { Connection, Dns, Process, Result, Row, Schema, ServiceMap, SkepEvent, Status } from "./types";
+import type {
+	Connection,
+	Dns,
+	Process,
+	Result,
+	Row,
+	Schema,
+	ServiceMap,
+	SkepEvent,
+	Status,
+} from "./types";
 
 /** status 0: no answer at all (the agent is gone). */
 export class ApiError extends Error {
-	constructor(readonly status: number, message: string) {
+	constructor(
+		readonly status: number,
+		message: string,
+	) {
 		super(message);
 	}
 }
@@ -12,17 +25,29 @@ export class ApiError extends Error {
 const TIMEOUT_MS = 15_000;
 const QUERY_TIMEOUT_MS = 120_000;
 
-async function request(path: string, init: RequestInit = {}, timeout = TIMEOUT_MS): Promise<string> {
+async function request(
+	path: string,
+	init: RequestInit = {},
+	timeout = TIMEOUT_MS,
+): Promise<string> {
 	let answer: Response;
 	let body: string;
 	try {
-		answer = await fetch(path, { ...init, cache: "no-store", signal: AbortSignal.timeout(timeout) });
+		answer = await fetch(path, {
+			...init,
+			cache: "no-store",
+			signal: AbortSignal.timeout(timeout),
+		});
 		body = await answer.text();
 	} catch (e) {
 		const late = e instanceof DOMException && e.name === "TimeoutError";
-		throw new ApiError(0, late ? `no answer within ${timeout / 1000} s` : "the agent does not answer");
+		throw new ApiError(
+			0,
+			late ? `no answer within ${timeout / 1000} s` : "the agent does not answer",
+		);
 	}
-	if (!answer.ok) throw new ApiError(answer.status, reason(body) ?? `the agent answered ${answer.status}`);
+	if (!answer.ok)
+		throw new ApiError(answer.status, reason(body) ?? `the agent answered ${answer.status}`);
 	return body;
 }
 
@@ -48,7 +73,12 @@ async function get<T>(path: string): Promise<T> {
 }
 
 // Nanoseconds exceed 2^53: where the browser gives the number's source text, keep it exact.
-function exact(this: unknown, _key: string, value: unknown, context?: { source?: string }): unknown {
+function exact(
+	this: unknown,
+	_key: string,
+	value: unknown,
+	context?: { source?: string },
+): unknown {
 	if (typeof value !== "number" || Number.isSafeInteger(value) || !context?.source) return value;
 	return /^-?\d+$/.test(context.source) ? BigInt(context.source) : value;
 }
@@ -58,7 +88,9 @@ export const api = {
 	schema: () => get<Schema>("v1/schema"),
 	map: (seconds: number) => get<ServiceMap>(`v1/trace/map?seconds=${seconds}`),
 	processes: (limit: number) =>
-		get<{ processes: Process[]; truncated: boolean }>(`v1/guard/processes?all=0&limit=${limit}`),
+		get<{ processes: Process[]; truncated: boolean }>(
+			`v1/guard/processes?all=0&limit=${limit}`,
+		),
 	connections: (all: boolean, limit: number) =>
 		get<{ connections: Connection[]; truncated: boolean }>(
 			`v1/trace/connections?all=${all ? 1 : 0}&limit=${limit}`,
@@ -84,7 +116,8 @@ export function objects(result: Result): Row[] {
 		const row: Row = {};
 		result.columns.forEach((name, i) => {
 			const value = cells[i];
-			if (value !== null && value !== undefined) row[name] = typeof value === "bigint" ? Number(value) : value;
+			if (value !== null && value !== undefined)
+				row[name] = typeof value === "bigint" ? Number(value) : value;
 		});
 		return row;
 	});
@@ -94,7 +127,13 @@ export function objects(result: Result): Row[] {
 export const literal = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 const KINDS = [
-	"process.fork", "process.exec", "process.exit", "connection.open", "connection.close", "dns", "lost",
+	"process.fork",
+	"process.exec",
+	"process.exit",
+	"connection.open",
+	"connection.close",
+	"dns",
+	"lost",
 ];
 
 export interface Listener {

@@ -12,11 +12,15 @@ export const toCsv = ({ columns, rows }: Result): string =>
 	[columns, ...rows].map((row) => row.map(cell).join(",")).join("\r\n") + "\r\n";
 
 // A bigint keeps its digits: JSON numbers have no limit, only JavaScript's do.
-const item = (value: Value): string => (typeof value === "bigint" ? String(value) : JSON.stringify(value));
+const item = (value: Value): string =>
+	typeof value === "bigint" ? String(value) : JSON.stringify(value);
 
 export const toJson = ({ columns, rows }: Result): string =>
 	`[\n${rows
-		.map((row) => `  {${row.map((value, i) => `${JSON.stringify(columns[i])}: ${item(value)}`).join(", ")}}`)
+		.map(
+			(row) =>
+				`  {${row.map((value, i) => `${JSON.stringify(columns[i])}: ${item(value)}`).join(", ")}}`,
+		)
 		.join(",\n")}\n]\n`;
 
 export function save(name: string, type: string, content: string): void {

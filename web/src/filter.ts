@@ -9,11 +9,15 @@ function term(word: string): Match {
 	if (not) word = word.slice(1);
 	const named = /^([a-z_]+):(.+)$/.exec(word);
 	const has: Match = named
-		? (row) => String(row[named[1]!] ?? "").toLowerCase().includes(named[2]!)
+		? (row) =>
+				String(row[named[1]!] ?? "")
+					.toLowerCase()
+					.includes(named[2]!)
 		: (row) => {
 				for (const key in row) {
 					const value = row[key];
-					if (value !== undefined && String(value).toLowerCase().includes(word)) return true;
+					if (value !== undefined && String(value).toLowerCase().includes(word))
+						return true;
 				}
 				return false;
 			};

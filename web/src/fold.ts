@@ -24,7 +24,10 @@ function leaves(map: ServiceMap): Map<string, { service: string; asks: boolean }
 	const found = new Map<string, { service: string; asks: boolean }>();
 	const out = new Set<string>();
 	for (const { from, to } of map.edges)
-		for (const [id, service, asks] of [[from, to, true], [to, from, false]] as const) {
+		for (const [id, service, asks] of [
+			[from, to, true],
+			[to, from, false],
+		] as const) {
 			if (!remote.has(id)) continue;
 			const before = found.get(id);
 			if (before && (before.service !== service || before.asks !== asks)) out.add(id);

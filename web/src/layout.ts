@@ -69,7 +69,10 @@ function arrange(columns: string[][], near: Map<string, string[]>): void {
 			const middle = new Map(
 				column.map((id) => {
 					const seen = near.get(id)!.map((other) => at.get(other)!);
-					return [id, seen.length ? seen.reduce((a, b) => a + b, 0) / seen.length : at.get(id)!];
+					return [
+						id,
+						seen.length ? seen.reduce((a, b) => a + b, 0) / seen.length : at.get(id)!,
+					];
 				}),
 			);
 			column.sort((a, b) => middle.get(a)! - middle.get(b)! || (a < b ? -1 : 1));
@@ -110,7 +113,9 @@ function isFree(places: Map<string, Place>, { x, y }: Place): boolean {
 
 function beside(id: string, links: Link[], places: Map<string, Place>): Place {
 	const link = links.find(
-		(l) => l.from !== l.to && ((l.from === id && places.has(l.to)) || (l.to === id && places.has(l.from))),
+		(l) =>
+			l.from !== l.to &&
+			((l.from === id && places.has(l.to)) || (l.to === id && places.has(l.from))),
 	);
 	const anchor = link && places.get(link.from === id ? link.to : link.from)!;
 	const x = anchor ? anchor.x + (link.from === id ? -COLUMN : COLUMN) : 0;
@@ -130,7 +135,9 @@ export function place(ids: string[], links: Link[], known: Map<string, Place>): 
 	let waiting = ids.filter((id) => !kept.has(id));
 	while (waiting.length > 0) {
 		const linked = (id: string) =>
-			links.some((l) => (l.from === id && kept.has(l.to)) || (l.to === id && kept.has(l.from)));
+			links.some(
+				(l) => (l.from === id && kept.has(l.to)) || (l.to === id && kept.has(l.from)),
+			);
 		const id = waiting.find(linked) ?? waiting[0]!;
 		kept.set(id, beside(id, links, kept));
 		waiting = waiting.filter((other) => other !== id);

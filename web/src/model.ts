@@ -26,8 +26,12 @@ export const filter = new Cell("");
 export const allConnections = new Cell(false);
 
 export const status = new Cell<Status | undefined>(undefined);
-export const processes = new Cell<{ map: Map<string, Process>; truncated: boolean } | undefined>(undefined);
-export const connections = new Cell<{ rows: Connection[]; truncated: boolean } | undefined>(undefined);
+export const processes = new Cell<{ map: Map<string, Process>; truncated: boolean } | undefined>(
+	undefined,
+);
+export const connections = new Cell<{ rows: Connection[]; truncated: boolean } | undefined>(
+	undefined,
+);
 export const dns = new Cell<{ rows: Dns[]; truncated: boolean } | undefined>(undefined);
 export const serviceMap = new Cell<ServiceMap | undefined>(undefined);
 export const feed = new Cell<SkepEvent[]>([]);
@@ -129,8 +133,18 @@ export const polls = {
 	status: new Poll(askStatus, () => 2000, running, refused),
 	// The stream keeps the processes true; the snapshot mends what it lost.
 	processes: new Poll(askProcesses, () => (streaming.value ? 60_000 : 3000), live, refused),
-	connections: new Poll(askConnections, () => 2000, () => live() && here("", "connections"), refused),
-	dns: new Poll(askDns, () => 2000, () => live() && here("dns"), refused),
+	connections: new Poll(
+		askConnections,
+		() => 2000,
+		() => live() && here("", "connections"),
+		refused,
+	),
+	dns: new Poll(
+		askDns,
+		() => 2000,
+		() => live() && here("dns"),
+		refused,
+	),
 	map: new Poll(
 		async () => serviceMap.set(await api.map(mapSeconds.value)),
 		() => 2000,
@@ -169,7 +183,8 @@ function flush(): void {
 	if (known) {
 		for (const e of batch) applyProcess(known.map, e);
 		const dropped = dropGhosts(known.map);
-		if (dropped || batch.some((e) => e.event.startsWith("process."))) processes.set({ ...known });
+		if (dropped || batch.some((e) => e.event.startsWith("process.")))
+			processes.set({ ...known });
 	}
 	for (const e of batch) {
 		if (e.event === "process.exec") execs++;

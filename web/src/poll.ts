@@ -38,7 +38,9 @@ export class Poll {
 			this.refused(e);
 		} finally {
 			this.busy = false;
-			const rest = this.again ? 0 : Math.max(this.pause(), DUTY * (performance.now() - begin));
+			const rest = this.again
+				? 0
+				: Math.max(this.pause(), DUTY * (performance.now() - begin));
 			this.again = false;
 			this.timer = window.setTimeout(() => this.kick(), rest);
 		}

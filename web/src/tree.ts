@@ -20,7 +20,10 @@ export type Order = (a: Process, b: Process) => number;
 
 const byAge: Order = (a, b) => a.started - b.started || a.pid - b.pid;
 
-function children(processes: Map<string, Process>, order: Order): [Process[], Map<string, Process[]>] {
+function children(
+	processes: Map<string, Process>,
+	order: Order,
+): [Process[], Map<string, Process[]>] {
 	const roots: Process[] = [];
 	const below = new Map<string, Process[]>();
 	for (const p of processes.values()) {
@@ -41,7 +44,11 @@ function kept(processes: Map<string, Process>, match: Match): Map<string, boolea
 		if (!match(p)) continue;
 		keep.set(key, true);
 		let above = processKey(p.ppid ?? 0, p.parent_started ?? 0);
-		for (let parent = processes.get(above); parent && !keep.has(above); parent = processes.get(above)) {
+		for (
+			let parent = processes.get(above);
+			parent && !keep.has(above);
+			parent = processes.get(above)
+		) {
 			keep.set(above, false);
 			above = processKey(parent.ppid ?? 0, parent.parent_started ?? 0);
 		}
@@ -72,7 +79,14 @@ export function flatten(
 		let under = below.get(key) ?? [];
 		if (keep) under = under.filter((p) => keep.has(keyOf(p)));
 		const open = under.length > 0 && !closed.has(key);
-		rows.push({ key, process, depth, children: under.length, open, dim: keep?.get(key) === false });
+		rows.push({
+			key,
+			process,
+			depth,
+			children: under.length,
+			open,
+			dim: keep?.get(key) === false,
+		});
 		if (open) for (let i = under.length - 1; i >= 0; i--) stack.push([under[i]!, depth + 1]);
 	}
 	return rows;

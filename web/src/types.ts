@@ -84,7 +84,14 @@ export interface Status {
 	lost: number;
 	capabilities: { name: string; doc?: string; lost: number; reports: Report[] }[];
 	features: { name: string; use?: string; ready: boolean; reason?: string; fix?: string }[];
-	tables: { name: string; rows: number; open: number; appended: number; dropped: number; bytes: number }[];
+	tables: {
+		name: string;
+		rows: number;
+		open: number;
+		appended: number;
+		dropped: number;
+		bytes: number;
+	}[];
 }
 
 export interface MapNode {
@@ -115,7 +122,11 @@ export interface ServiceMap {
 }
 
 export interface Schema {
-	tables: { name: string; doc?: string; columns: { name: string; type: string; doc?: string }[] }[];
+	tables: {
+		name: string;
+		doc?: string;
+		columns: { name: string; type: string; doc?: string }[];
+	}[];
 }
 
 export interface Result {

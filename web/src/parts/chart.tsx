@@ -13,7 +13,8 @@ const COLORS = ["accent", "series-2", "series-3", "series-4", "series-5"];
 
 const isNumber = (v: Value | undefined): boolean => typeof v === "number" || typeof v === "bigint";
 const numeric = (r: Result, i: number): boolean =>
-	r.rows.some((row) => isNumber(row[i])) && r.rows.every((row) => row[i] === null || isNumber(row[i]));
+	r.rows.some((row) => isNumber(row[i])) &&
+	r.rows.every((row) => row[i] === null || isNumber(row[i]));
 
 /** Nanoseconds, microseconds, milliseconds or seconds since 1970, as seconds; undefined where it is none. */
 function seconds(value: Value | undefined): number | undefined {
@@ -61,7 +62,10 @@ function axis(): uPlot.Axis {
 }
 
 function Lines({ result }: { result: Result }) {
-	const shown = result.columns.map((_, i) => i).filter((i) => i > 0 && numeric(result, i)).slice(0, MAX_LINES);
+	const shown = result.columns
+		.map((_, i) => i)
+		.filter((i) => i > 0 && numeric(result, i))
+		.slice(0, MAX_LINES);
 	const data = useMemo(() => {
 		const rows = [...result.rows].sort((a, b) => Number(a[0]) - Number(b[0]));
 		const values = (i: number) => rows.map((row) => (row[i] === null ? null : Number(row[i])));
@@ -71,8 +75,18 @@ function Lines({ result }: { result: Result }) {
 	const options = () => ({
 		legend: { live: true },
 		cursor: { drag: { x: false, y: false } },
-		axes: [{ ...axis(), space: 84, values: times }, { ...axis(), size: 76, values: (_u: uPlot, ticks: number[]) => ticks.map(format) }],
-		scales: { y: { range: (_u: uPlot, min: number, max: number): [number, number] => [Math.min(0, min), max || 1] } },
+		axes: [
+			{ ...axis(), space: 84, values: times },
+			{ ...axis(), size: 76, values: (_u: uPlot, ticks: number[]) => ticks.map(format) },
+		],
+		scales: {
+			y: {
+				range: (_u: uPlot, min: number, max: number): [number, number] => [
+					Math.min(0, min),
+					max || 1,
+				],
+			},
+		},
 		series: [
 			{ value: (_u: uPlot, t: number | null) => (t === null ? "–" : moment(t * 1e9)) },
 			...shown.map((column, i) => ({
@@ -80,13 +94,19 @@ function Lines({ result }: { result: Result }) {
 				stroke: color(COLORS[i]!),
 				width: 1.5,
 				spanGaps: true,
-				value: (_u: uPlot, v: number | null) => (v === null ? "–" : amount(result.columns[column] ?? "")(v)),
+				value: (_u: uPlot, v: number | null) =>
+					v === null ? "–" : amount(result.columns[column] ?? "")(v),
 			})),
 		],
 	});
 	return (
 		<div class="chart">
-			<Plot data={data} options={options} shape={result.columns.join()} label="Line chart of the result" />
+			<Plot
+				data={data}
+				options={options}
+				shape={result.columns.join()}
+				label="Line chart of the result"
+			/>
 		</div>
 	);
 }
@@ -96,20 +116,34 @@ function Bars({ result }: { result: Result }) {
 	const column = result.columns.findIndex((_, i) => i > 0 && numeric(result, i));
 	const format = amount(result.columns[column] ?? "");
 	const bars = result.rows.slice(0, MAX_BARS).map((row) => ({
-		name: result.columns.map((_, i) => i).filter((i) => i < column).map((i) => text(row[i])).join(" · ") || "(none)",
+		name:
+			result.columns
+				.map((_, i) => i)
+				.filter((i) => i < column)
+				.map((i) => text(row[i]))
+				.join(" · ") || "(none)",
 		value: Number(row[column] ?? 0),
 	}));
 	const top = Math.max(...bars.map((b) => b.value), 1);
 	return (
-		<div class="chart bars" role="img" aria-label={`Bar chart of ${text(result.columns[column])}`}>
+		<div
+			class="chart bars"
+			role="img"
+			aria-label={`Bar chart of ${text(result.columns[column])}`}
+		>
 			<p class="muted">
 				{text(result.columns[column])}
-				{result.rows.length > MAX_BARS && `, the first ${MAX_BARS} of ${count(result.rows.length)}`}
+				{result.rows.length > MAX_BARS &&
+					`, the first ${MAX_BARS} of ${count(result.rows.length)}`}
 			</p>
 			{bars.map((b, i) => (
 				<div key={i} class="bar">
-					<span class="cut" title={b.name}>{b.name}</span>
-					<span class="track"><i style={{ width: `${Math.max(0, (100 * b.value) / top)}%` }} /></span>
+					<span class="cut" title={b.name}>
+						{b.name}
+					</span>
+					<span class="track">
+						<i style={{ width: `${Math.max(0, (100 * b.value) / top)}%` }} />
+					</span>
 					<span class="mono end">{format(b.value)}</span>
 				</div>
 			))}

@@ -4,7 +4,16 @@ import type { ComponentChildren } from "preact";
 import { useEffect } from "preact/hooks";
 import { api } from "../api";
 import { Cell, useCell } from "../cell";
-import { ALL_CAPABILITIES, bytes, capabilities, count, microseconds, moment, span, text } from "../format";
+import {
+	ALL_CAPABILITIES,
+	bytes,
+	capabilities,
+	count,
+	microseconds,
+	moment,
+	span,
+	text,
+} from "../format";
 import type { Row, Schema, Value } from "../types";
 
 export const schema = new Cell<Schema | undefined>(undefined);
@@ -31,7 +40,8 @@ function Caps({ mask }: { mask: number }) {
 	);
 }
 
-const both = (human: string, n: number): string => (human === `${n} B` ? human : `${human} (${count(n)})`);
+const both = (human: string, n: number): string =>
+	human === `${n} B` ? human : `${human} (${count(n)})`;
 
 function show(name: string, value: Value): ComponentChildren {
 	if (typeof value !== "number") return text(value);

@@ -70,7 +70,15 @@ export function sortRows<R>(rows: R[], columns: Column<R>[], sort: Sort | undefi
 		.map(([, row]) => row);
 }
 
-function Head<R>({ column, sort, onSort }: { column: Column<R>; sort?: Sort | undefined; onSort?: (s: Sort) => void }) {
+function Head<R>({
+	column,
+	sort,
+	onSort,
+}: {
+	column: Column<R>;
+	sort?: Sort | undefined;
+	onSort?: (s: Sort) => void;
+}) {
 	const mine = sort?.key === column.key;
 	const order = mine ? (sort.down ? "descending" : "ascending") : "none";
 	const press = () => onSort?.({ key: column.key, down: mine ? !sort.down : false });
@@ -193,7 +201,9 @@ export function Grid<R>(props: Props<R>) {
 			ArrowRight: () => row !== undefined && right(at, row),
 			ArrowLeft: () => row !== undefined && left(at, row),
 			Enter: () => row !== undefined && props.onOpen?.(row),
-			" ": () => row !== undefined && (levels?.open(row) !== undefined ? levels.toggle(row) : props.onOpen?.(row)),
+			" ": () =>
+				row !== undefined &&
+				(levels?.open(row) !== undefined ? levels.toggle(row) : props.onOpen?.(row)),
 		};
 		const act = keys[e.key];
 		if (!act) return;
@@ -212,10 +222,15 @@ export function Grid<R>(props: Props<R>) {
 				role={levels ? "treegrid" : "grid"}
 				aria-label={props.label}
 				aria-rowcount={rows.length + 1}
-				aria-activedescendant={found >= first && found < last ? `${id}-${found}` : undefined}
+				aria-activedescendant={
+					found >= first && found < last ? `${id}-${found}` : undefined
+				}
 				tabIndex={0}
 				onKeyDown={onKeyDown}
-				style={{ minWidth: `${total(columns)}px`, width: columns.some((c) => c.grow) ? "100%" : `${total(columns)}px` }}
+				style={{
+					minWidth: `${total(columns)}px`,
+					width: columns.some((c) => c.grow) ? "100%" : `${total(columns)}px`,
+				}}
 			>
 				<colgroup>
 					{columns.map((c) => (
@@ -225,7 +240,12 @@ export function Grid<R>(props: Props<R>) {
 				<thead role="rowgroup">
 					<tr role="row" aria-rowindex={1}>
 						{columns.map((c) => (
-							<Head key={c.key} column={c} sort={props.sort} {...(props.onSort && { onSort: props.onSort })} />
+							<Head
+								key={c.key}
+								column={c}
+								sort={props.sort}
+								{...(props.onSort && { onSort: props.onSort })}
+							/>
 						))}
 					</tr>
 				</thead>
@@ -268,7 +288,17 @@ export function Grid<R>(props: Props<R>) {
 }
 
 /** "12 of 340 processes": what the filter leaves. */
-export function Tally({ shown, total, what, truncated }: { shown: number; total: number; what: string; truncated?: boolean }) {
+export function Tally({
+	shown,
+	total,
+	what,
+	truncated,
+}: {
+	shown: number;
+	total: number;
+	what: string;
+	truncated?: boolean;
+}) {
 	return (
 		<p class="tally" role="status">
 			{shown === total ? count(total) : `${count(shown)} of ${count(total)}`} {what}

@@ -27,7 +27,13 @@ export function Panel({ title, kind, onClose, children }: Props) {
 					<small>{kind}</small>
 					<h2 title={title}>{title}</h2>
 				</div>
-				<button type="button" class="quiet" onClick={onClose} aria-label="Close panel" title="Close (Esc)">
+				<button
+					type="button"
+					class="quiet"
+					onClick={onClose}
+					aria-label="Close panel"
+					title="Close (Esc)"
+				>
 					×
 				</button>
 			</header>

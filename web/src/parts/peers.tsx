@@ -21,7 +21,9 @@ function Line({ c }: { c: Connection }) {
 					{text(c.service ?? c.comm)} {c.direction === "in" ? "from" : "to"}{" "}
 					{text(c.remote_service ?? c.remote_addr)}
 				</span>
-				<span class="mono end">{failed ? text(c.error) : bytes((c.bytes_sent ?? 0) + (c.bytes_received ?? 0))}</span>
+				<span class="mono end">
+					{failed ? text(c.error) : bytes((c.bytes_sent ?? 0) + (c.bytes_received ?? 0))}
+				</span>
 				<small class="mono cut">
 					{text(c.proto)} {endpoint(c.remote_addr, c.remote_port)}
 				</small>
@@ -33,14 +35,21 @@ function Line({ c }: { c: Connection }) {
 
 /** Newest first, of what `where` selects. */
 export function ConnectionList({ where }: { where: string }) {
-	const { rows, error } = useQuery(`select * from connection where ${where} order by time desc limit 60`, 60);
+	const { rows, error } = useQuery(
+		`select * from connection where ${where} order by time desc limit 60`,
+		60,
+	);
 	return (
 		<section>
-			<h3>Connections{rows && <small>{rows.length === 60 ? "latest 60" : rows.length}</small>}</h3>
+			<h3>
+				Connections{rows && <small>{rows.length === 60 ? "latest 60" : rows.length}</small>}
+			</h3>
 			{error && <p class="error">{text(error)}</p>}
 			{rows?.length === 0 && <p class="muted">None in the table.</p>}
 			<ul class="lines">
-				{rows?.map((row: Row) => <Line key={connectionKey(row as Connection)} c={row as Connection} />)}
+				{rows?.map((row: Row) => (
+					<Line key={connectionKey(row as Connection)} c={row as Connection} />
+				))}
 			</ul>
 		</section>
 	);
@@ -60,7 +69,9 @@ export function ProcessList({ list }: { list: Process[] }) {
 						<a href={href("processes", { sel: processKey(p.pid, p.started) })}>
 							<span class="mono pid">{p.pid}</span>
 							<span class="cut">{text(p.comm)}</span>
-							<span class="end muted">{p.time === undefined ? "" : since(p.time, now)}</span>
+							<span class="end muted">
+								{p.time === undefined ? "" : since(p.time, now)}
+							</span>
 							<small class="mono cut">{text(p.argv ?? p.exe)}</small>
 						</a>
 					</li>

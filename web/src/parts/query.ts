@@ -29,7 +29,8 @@ export function useQuery(sql: string | undefined, limit = 100): Answer {
 			if (!over) timer = window.setTimeout(again, EVERY_MS);
 		};
 		const again = () => {
-			if (paused.value || document.hidden || link.value !== "up") timer = window.setTimeout(again, EVERY_MS);
+			if (paused.value || document.hidden || link.value !== "up")
+				timer = window.setTimeout(again, EVERY_MS);
 			else void ask();
 		};
 		void ask();

@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The service map: cytoscape, loaded when first shown, given places by layout.ts.
-import type { Core, EdgeSingular, ElementDefinition, NodeSingular, StylesheetJson } from "cytoscape";
+import type {
+	Core,
+	EdgeSingular,
+	ElementDefinition,
+	NodeSingular,
+	StylesheetJson,
+} from "cytoscape";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { useCell } from "../cell";
 import { type Folded, groupName } from "../fold";
@@ -140,16 +146,31 @@ function style(): StylesheetJson {
 		{ selector: "edge[quiet = 1]", style: { "line-opacity": 0.55 } },
 		{
 			selector: "edge[trouble != 'none']",
-			style: { "line-color": color("bad"), "target-arrow-color": color("bad"), color: color("bad") },
+			style: {
+				"line-color": color("bad"),
+				"target-arrow-color": color("bad"),
+				color: color("bad"),
+			},
 		},
 		{ selector: "edge[trouble = 'all']", style: { "line-style": "dashed" } },
 		{
 			selector: "node.chosen",
-			style: { "background-color": color("accent"), "border-width": 4, "border-color": color("accent"), "border-style": "solid" },
+			style: {
+				"background-color": color("accent"),
+				"border-width": 4,
+				"border-color": color("accent"),
+				"border-style": "solid",
+			},
 		},
 		{
 			selector: "edge.chosen",
-			style: { "underlay-color": color("accent"), "underlay-opacity": 0.3, "underlay-padding": 5, "line-opacity": 1, color: color("text") },
+			style: {
+				"underlay-color": color("accent"),
+				"underlay-opacity": 0.3,
+				"underlay-padding": 5,
+				"line-opacity": 1,
+				color: color("text"),
+			},
 		},
 		{ selector: ".away", style: { opacity: 0.25 } },
 	];
@@ -158,7 +179,11 @@ function style(): StylesheetJson {
 function bring(cy: Core, folded: Folded): boolean {
 	const wanted = elements(folded);
 	const ids = new Set(wanted.map((e) => e.data.id!));
-	places = place(folded.map.nodes.map((n) => n.id), folded.map.edges, places);
+	places = place(
+		folded.map.nodes.map((n) => n.id),
+		folded.map.edges,
+		places,
+	);
 	let grown = false;
 	cy.batch(() => {
 		cy.elements().forEach((e) => {
@@ -202,7 +227,10 @@ function mark(cy: Core, chosen: Selection, folded: Folded): void {
 		const target = shown(cy, chosen, folded);
 		if (target.empty()) return;
 		target.addClass("chosen");
-		const around = target.group() === "nodes" ? target.closedNeighborhood() : target.union(target.connectedNodes());
+		const around =
+			target.group() === "nodes"
+				? target.closedNeighborhood()
+				: target.union(target.connectedNodes());
 		cy.elements().difference(around).addClass("away");
 	});
 }
@@ -214,10 +242,22 @@ interface Props {
 }
 
 /** Build the map in `box`; `moved` is called when a person took over its view. */
-async function build(box: HTMLElement, choose: (s: Selection) => void, moved: () => void): Promise<Core> {
+async function build(
+	box: HTMLElement,
+	choose: (s: Selection) => void,
+	moved: () => void,
+): Promise<Core> {
 	const { default: cytoscape } = await import("cytoscape");
-	const cy = cytoscape({ container: box, style: style(), layout: { name: "preset" }, minZoom: 0.15, maxZoom: 3 });
-	cy.on("tap", "node", (e) => choose({ node: (e.target as NodeSingular).data("name") as string }));
+	const cy = cytoscape({
+		container: box,
+		style: style(),
+		layout: { name: "preset" },
+		minZoom: 0.15,
+		maxZoom: 3,
+	});
+	cy.on("tap", "node", (e) =>
+		choose({ node: (e.target as NodeSingular).data("name") as string }),
+	);
 	cy.on("tap", "edge", (e) => choose({ edge: (e.target as EdgeSingular).data("key") as string }));
 	cy.on("tap", (e) => {
 		if (e.target === cy) choose(undefined);
@@ -252,7 +292,11 @@ export function ServiceMapBox({ folded, chosen, onChoose }: Props) {
 		});
 		const begin = async () => {
 			try {
-				const core = await build(box.current!, (s) => choose.current(s), () => (touched.current = true));
+				const core = await build(
+					box.current!,
+					(s) => choose.current(s),
+					() => (touched.current = true),
+				);
 				if (over) return core.destroy();
 				made = core;
 				watch.observe(box.current!);
@@ -299,7 +343,11 @@ export function ServiceMapBox({ folded, chosen, onChoose }: Props) {
 				role="img"
 				aria-label={`Service map: ${map.nodes.length} services and addresses, ${map.edges.length} links. The list beside it holds the same.`}
 			/>
-			{failed && <p class="error map-failed" role="alert">The map did not load; trying again. If the agent was replaced, reload this page.</p>}
+			{failed && (
+				<p class="error map-failed" role="alert">
+					The map did not load; trying again. If the agent was replaced, reload this page.
+				</p>
+			)}
 			<div class="map-tools">
 				<button type="button" onClick={() => again(false)}>
 					Fit

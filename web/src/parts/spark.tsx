@@ -15,7 +15,12 @@ function options(): Omit<uPlot.Options, "width" | "height"> {
 		scales: { y: { range: (_u, _min, max) => [0, Math.max(max, 1)] } },
 		series: [
 			{},
-			{ stroke: color("accent"), fill: color("accent-soft"), width: 1.5, points: { show: false } },
+			{
+				stroke: color("accent"),
+				fill: color("accent-soft"),
+				width: 1.5,
+				points: { show: false },
+			},
 		],
 	};
 }

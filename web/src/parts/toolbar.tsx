@@ -17,7 +17,10 @@ function Host() {
 	const now = useCell(status);
 	if (!now) return <div class="host" />;
 	return (
-		<div class="host" title={`skep ${text(now.agent.version)}, pid ${now.agent.pid}, ${now.host.cpus} CPUs`}>
+		<div
+			class="host"
+			title={`skep ${text(now.agent.version)}, pid ${now.agent.pid}, ${now.host.cpus} CPUs`}
+		>
 			<strong>{text(now.host.name)}</strong>
 			<span>
 				{text(now.host.kernel)} · skep {text(now.agent.version)}
@@ -51,7 +54,12 @@ function Live() {
 				<i aria-hidden="true" />
 				{says}
 			</span>
-			<button type="button" aria-pressed={still} onClick={() => paused.set(!still)} data-test="pause">
+			<button
+				type="button"
+				aria-pressed={still}
+				onClick={() => paused.set(!still)}
+				data-test="pause"
+			>
 				{still ? "Resume" : "Pause"}
 			</button>
 		</>
@@ -62,7 +70,10 @@ function Filter({ view }: { view: ViewName }) {
 	const value = useCell(filter);
 	const off = view === "sql";
 	return (
-		<label class="filter" title="Words must all occur; column:word looks in one column; -word must not occur">
+		<label
+			class="filter"
+			title="Words must all occur; column:word looks in one column; -word must not occur"
+		>
 			<span class="unseen">Filter</span>
 			<input
 				id="filter"
@@ -114,7 +125,11 @@ export function Toolbar({ view }: { view: ViewName }) {
 			</a>
 			<nav aria-label="Views">
 				{VIEWS.map(([name, title]) => (
-					<a key={name} href={href(name)} aria-current={name === view ? "page" : undefined}>
+					<a
+						key={name}
+						href={href(name)}
+						aria-current={name === view ? "page" : undefined}
+					>
 						{title}
 					</a>
 				))}

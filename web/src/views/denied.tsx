@@ -6,18 +6,22 @@ export function Denied() {
 		<main class="denied" data-test="denied">
 			<h1>This page needs the agent's key</h1>
 			<p>
-				The agent answers only who holds its token, and this browser has none, or one of an agent that has gone.
+				The agent answers only who holds its token, and this browser has none, or one of an
+				agent that has gone.
 			</p>
 			<ol>
 				<li>
-					Open the address that <code>skep up</code> printed when it started. It ends in <code>/?token=…</code>
+					Open the address that <code>skep up</code> printed when it started. It ends in{" "}
+					<code>/?token=…</code>
 				</li>
 				<li>
 					Or ask for it on that host: <code>sudo skep url</code>
 				</li>
 			</ol>
 			<p>
-				<button type="button" onClick={() => location.reload()}>Try again</button>
+				<button type="button" onClick={() => location.reload()}>
+					Try again
+				</button>
 			</p>
 		</main>
 	);

@@ -12,7 +12,8 @@ import { href, route, setParam } from "../route";
 import { processKey } from "../tree";
 import type { Dns as Question, Row } from "../types";
 
-const key = (row: Question): string => [row.time, row["pid"] ?? "", row.type ?? "", row.name ?? ""].join("-");
+const key = (row: Question): string =>
+	[row.time, row["pid"] ?? "", row.type ?? "", row.name ?? ""].join("-");
 
 function Code({ row }: { row: Row }) {
 	const code = row["rcode"];
@@ -20,7 +21,12 @@ function Code({ row }: { row: Row }) {
 	return <span class={`badge ${code === "NOERROR" ? "good" : "bad"}`}>{text(code)}</span>;
 }
 
-const word = (name: string, title: string, width: number, extra: Partial<Column<Question>> = {}): Column<Question> => ({
+const word = (
+	name: string,
+	title: string,
+	width: number,
+	extra: Partial<Column<Question>> = {},
+): Column<Question> => ({
 	key: name,
 	title,
 	width,
@@ -38,8 +44,17 @@ const COLUMNS: Column<Question>[] = [
 	word("name", "Name", 220, { grow: true, mono: true }),
 	word("rcode", "Result", 104, { cell: (row) => <Code row={row} /> }),
 	word("answers", "Answers", 240, { grow: true, mono: true }),
-	word("ttl", "TTL", 70, { spare: 1, end: true, mono: true, cell: (row) => (row["ttl"] === undefined ? "" : `${count(Number(row["ttl"]))} s`) }),
-	word("latency_us", "Latency", 84, { end: true, mono: true, cell: (row) => microseconds(row["latency_us"] as number | undefined) }),
+	word("ttl", "TTL", 70, {
+		spare: 1,
+		end: true,
+		mono: true,
+		cell: (row) => (row["ttl"] === undefined ? "" : `${count(Number(row["ttl"]))} s`),
+	}),
+	word("latency_us", "Latency", 84, {
+		end: true,
+		mono: true,
+		cell: (row) => microseconds(row["latency_us"] as number | undefined),
+	}),
 	word("server", "Server", 130, { spare: 3, mono: true }),
 ];
 
@@ -48,7 +63,11 @@ function Detail({ row, close }: { row: Question; close: () => void }) {
 	return (
 		<Panel title={text(row.name)} kind={`DNS ${text(row.type)}`} onClose={close}>
 			{pid !== undefined && started !== undefined && (
-				<p><a href={href("processes", { sel: processKey(Number(pid), Number(started)) })}>Asked by process {String(pid)}</a></p>
+				<p>
+					<a href={href("processes", { sel: processKey(Number(pid), Number(started)) })}>
+						Asked by process {String(pid)}
+					</a>
+				</p>
 			)}
 			<Fields table="dns" row={row} />
 		</Panel>
@@ -71,9 +90,18 @@ export function Dns() {
 		<div class="split">
 			<section class="card fill" aria-label="DNS">
 				<div class="card-head">
-					<Tally shown={rows.length} total={known?.rows.length ?? 0} what="questions" truncated={known?.truncated ?? false} />
+					<Tally
+						shown={rows.length}
+						total={known?.rows.length ?? 0}
+						what="questions"
+						truncated={known?.truncated ?? false}
+					/>
 				</div>
-				{error && <p class="error" role="alert">{text(error)}</p>}
+				{error && (
+					<p class="error" role="alert">
+						{text(error)}
+					</p>
+				)}
 				<Grid
 					label="DNS questions"
 					columns={COLUMNS}
@@ -83,7 +111,15 @@ export function Dns() {
 					onSort={setSort}
 					selected={selected}
 					onOpen={(row) => setParam("sel", key(row))}
-					empty={!known ? (error ? "" : "Asking the agent…") : box ? "No question matches the filter." : "No question was seen on port 53 yet."}
+					empty={
+						!known
+							? error
+								? ""
+								: "Asking the agent…"
+							: box
+								? "No question matches the filter."
+								: "No question was seen on port 53 yet."
+					}
 				/>
 			</section>
 			{detail && <Detail row={detail} close={() => setParam("sel", undefined)} />}

@@ -31,17 +31,26 @@ function Name({ row, toggle }: { row: TreeRow; toggle: (row: TreeRow) => void })
 			) : (
 				<i class="twist" aria-hidden="true" />
 			)}
-			<span class="cut" title={text(row.process.comm)}>{text(row.process.comm)}</span>
+			<span class="cut" title={text(row.process.comm)}>
+				{text(row.process.comm)}
+			</span>
 			{!row.open && row.children > 0 && <small class="badge">{row.children}</small>}
 			{row.process.ended !== undefined && (
-				<small class={`badge ${row.process.signal || row.process.exit_code ? "warn" : ""}`}>{fate(row.process)}</small>
+				<small class={`badge ${row.process.signal || row.process.exit_code ? "warn" : ""}`}>
+					{fate(row.process)}
+				</small>
 			)}
 		</span>
 	);
 }
 
 function columns(toggle: (row: TreeRow) => void, now: number): Column<TreeRow>[] {
-	const plain = (key: string, title: string, width: number, extra: Partial<Column<TreeRow>> = {}): Column<TreeRow> => ({
+	const plain = (
+		key: string,
+		title: string,
+		width: number,
+		extra: Partial<Column<TreeRow>> = {},
+	): Column<TreeRow> => ({
 		key,
 		title,
 		width,
@@ -61,12 +70,17 @@ function columns(toggle: (row: TreeRow) => void, now: number): Column<TreeRow>[]
 			spare: 2,
 			mono: true,
 			cell: ({ process: p }) => (
-				<span title={text(p.container)}>{text(p.container_name ?? p.container?.slice(0, 12))}</span>
+				<span title={text(p.container)}>
+					{text(p.container_name ?? p.container?.slice(0, 12))}
+				</span>
 			),
 		}),
 		plain("started", "Age", 82, {
 			end: true,
-			cell: ({ process: p }) => (p.time === undefined ? "" : since(p.time, p.ended === undefined ? now : p.ended / 1e6)),
+			cell: ({ process: p }) =>
+				p.time === undefined
+					? ""
+					: since(p.time, p.ended === undefined ? now : p.ended / 1e6),
 			sort: ({ process: p }) => (p.time === undefined ? undefined : -p.time),
 		}),
 	];
@@ -77,15 +91,28 @@ function Detail({ id, close }: { id: string; close: () => void }) {
 	const [pid = 0, started = 0] = id.split(".").map(Number);
 	// Beyond 2^53 ns of uptime the browser rounds `started`, hence the range.
 	const where = `pid = ${pid} and started between ${Math.max(0, started - 1024)} and ${started + 1024}`;
-	const past = useQuery(known ? undefined : `select * from process where ${where} order by time desc limit 1`, 1);
+	const past = useQuery(
+		known ? undefined : `select * from process where ${where} order by time desc limit 1`,
+		1,
+	);
 	const row: Row | undefined = known ?? past.rows?.[0];
 	const parent = row && processKey(Number(row["ppid"] ?? 0), Number(row["parent_started"] ?? 0));
 	const hasParent = useCell(processes)?.map.has(parent ?? "");
 	return (
-		<Panel title={row ? text(row["comm"]) : `process ${pid}`} kind={`process ${pid}`} onClose={close}>
+		<Panel
+			title={row ? text(row["comm"]) : `process ${pid}`}
+			kind={`process ${pid}`}
+			onClose={close}
+		>
 			{past.error && <p class="error">{text(past.error)}</p>}
 			{past.rows?.length === 0 && <p class="muted">It is no longer in the table.</p>}
-			{hasParent && parent && <p><a href={href("processes", { sel: parent })}>Its parent, {String(row["ppid"])}</a></p>}
+			{hasParent && parent && (
+				<p>
+					<a href={href("processes", { sel: parent })}>
+						Its parent, {String(row["ppid"])}
+					</a>
+				</p>
+			)}
 			{row && <Fields table="process" row={row} />}
 			<ConnectionList where={where} />
 		</Panel>
@@ -112,7 +139,8 @@ function orderBy(sort: Sort | undefined, list: Column<TreeRow>[]) {
 	const by = sort && list.find((c) => c.key === sort.key)?.sort;
 	if (!by) return undefined;
 	const value = (process: Process) => by({ process } as TreeRow);
-	return (a: Process, b: Process) => compare(value(a), value(b)) * (sort.down ? -1 : 1) || a.pid - b.pid;
+	return (a: Process, b: Process) =>
+		compare(value(a), value(b)) * (sort.down ? -1 : 1) || a.pid - b.pid;
 }
 
 export function Processes() {
@@ -132,32 +160,53 @@ export function Processes() {
 		for (const p of known?.map.values() ?? []) if (p.ended === undefined) n++;
 		return n;
 	}, [known]);
-	const shown = box ? rows.filter((r) => !r.dim && r.process.ended === undefined).length : running;
+	const shown = box
+		? rows.filter((r) => !r.dim && r.process.ended === undefined).length
+		: running;
 	const collapse = () => closed.set(new Set([...(known?.map.values() ?? [])].map(keyOf)));
 	return (
 		<div class="split">
 			<section class="card fill" aria-label="Process tree">
 				<div class="card-head">
-					<Tally shown={shown} total={running} what="processes" truncated={known?.truncated ?? false} />
-					<button type="button" class="quiet" onClick={() => closed.set(new Set())}>Expand all</button>
-					<button type="button" class="quiet" onClick={collapse}>Collapse all</button>
+					<Tally
+						shown={shown}
+						total={running}
+						what="processes"
+						truncated={known?.truncated ?? false}
+					/>
+					<button type="button" class="quiet" onClick={() => closed.set(new Set())}>
+						Expand all
+					</button>
+					<button type="button" class="quiet" onClick={collapse}>
+						Collapse all
+					</button>
 				</div>
-				{error && <p class="error" role="alert">{text(error)}</p>}
+				{error && (
+					<p class="error" role="alert">
+						{text(error)}
+					</p>
+				)}
 				<Grid
 					label="Processes"
 					columns={list}
 					rows={rows}
 					rowKey={(row) => row.key}
-					rowClass={(row) => (row.process.ended !== undefined ? "ended" : row.dim ? "dim" : "")}
+					rowClass={(row) =>
+						row.process.ended !== undefined ? "ended" : row.dim ? "dim" : ""
+					}
 					levels={levels}
 					sort={sort}
 					onSort={setSort}
 					selected={selected}
 					onOpen={(row) => setParam("sel", row.key)}
-					empty={known ? "No process matches the filter." : error ? "" : "Asking the agent…"}
+					empty={
+						known ? "No process matches the filter." : error ? "" : "Asking the agent…"
+					}
 				/>
 			</section>
-			{selected && <Detail key={selected} id={selected} close={() => setParam("sel", undefined)} />}
+			{selected && (
+				<Detail key={selected} id={selected} close={() => setParam("sel", undefined)} />
+			)}
 		</div>
 	);
 }

@@ -15,13 +15,34 @@ const HISTORY = 30;
 const LIMIT = 10_000;
 
 const EXAMPLES: [string, string][] = [
-	["Who talks to whom", "select service, remote_service, count(*) as connections,\n       sum(bytes_sent) as sent, sum(bytes_received) as received\nfrom connection where direction = 'out'\ngroup by 1, 2 order by sent + received desc limit 50"],
-	["Bytes by service", "select service, sum(bytes_sent + bytes_received) as bytes\nfrom connection group by 1 order by bytes desc limit 20"],
-	["Programs started, by minute", "select time / 60000000000 * 60000000000 as minute, count(*) as started\nfrom process where origin = 'exec' group by 1 order by 1"],
-	["Failed connections", "select service, remote_addr, remote_port, error, count(*) as times\nfrom connection where error is not null\ngroup by 1, 2, 3, 4 order by times desc"],
-	["Slowest round trips", "select service, remote_service, max(rtt_us) as rtt_us\nfrom connection group by 1, 2 order by rtt_us desc limit 20"],
-	["Programs that ended badly", "select comm, argv, exit_code, signal, ended\nfrom process where exit_code > 0 or signal is not null\norder by ended desc limit 100"],
-	["Names looked up", "select name, count(*) as questions, avg(latency_us) as latency_us\nfrom dns group by 1 order by questions desc limit 50"],
+	[
+		"Who talks to whom",
+		"select service, remote_service, count(*) as connections,\n       sum(bytes_sent) as sent, sum(bytes_received) as received\nfrom connection where direction = 'out'\ngroup by 1, 2 order by sent + received desc limit 50",
+	],
+	[
+		"Bytes by service",
+		"select service, sum(bytes_sent + bytes_received) as bytes\nfrom connection group by 1 order by bytes desc limit 20",
+	],
+	[
+		"Programs started, by minute",
+		"select time / 60000000000 * 60000000000 as minute, count(*) as started\nfrom process where origin = 'exec' group by 1 order by 1",
+	],
+	[
+		"Failed connections",
+		"select service, remote_addr, remote_port, error, count(*) as times\nfrom connection where error is not null\ngroup by 1, 2, 3, 4 order by times desc",
+	],
+	[
+		"Slowest round trips",
+		"select service, remote_service, max(rtt_us) as rtt_us\nfrom connection group by 1, 2 order by rtt_us desc limit 20",
+	],
+	[
+		"Programs that ended badly",
+		"select comm, argv, exit_code, signal, ended\nfrom process where exit_code > 0 or signal is not null\norder by ended desc limit 100",
+	],
+	[
+		"Names looked up",
+		"select name, count(*) as questions, avg(latency_us) as latency_us\nfrom dns group by 1 order by questions desc limit 50",
+	],
 ];
 
 function remember(sql: string): void {
@@ -37,18 +58,34 @@ function Browser({ insert }: { insert: (word: string) => void }) {
 	return (
 		<section class="card schema" aria-label="Tables and columns">
 			<h2>Tables</h2>
-			{error && <p class="error" role="alert">{text(error)}</p>}
+			{error && (
+				<p class="error" role="alert">
+					{text(error)}
+				</p>
+			)}
 			{known?.tables.map((t) => (
 				<details key={t.name}>
 					<summary>
 						<b>{t.name}</b> <small>{t.columns.length}</small>
-						<button type="button" class="quiet" onClick={(e) => (e.preventDefault(), insert(t.name))} aria-label={`Insert ${t.name}`}>insert</button>
+						<button
+							type="button"
+							class="quiet"
+							onClick={(e) => (e.preventDefault(), insert(t.name))}
+							aria-label={`Insert ${t.name}`}
+						>
+							insert
+						</button>
 						{t.doc && <p class="muted">{text(t.doc)}</p>}
 					</summary>
 					<ul>
 						{t.columns.map((c) => (
 							<li key={c.name}>
-								<button type="button" class="quiet" title={c.doc} onClick={() => insert(c.name)}>
+								<button
+									type="button"
+									class="quiet"
+									title={c.doc}
+									onClick={() => insert(c.name)}
+								>
 									<span class="mono">{c.name}</span> <small>{c.type}</small>
 								</button>
 							</li>
@@ -64,7 +101,8 @@ const TIMES = /^(time|ended|at|minute|hour|second)$/;
 
 function show(name: string, value: Value | undefined): string {
 	if (value === null || value === undefined) return "";
-	if (typeof value !== "string" && TIMES.test(name) && Number(value) > 1e18) return moment(Number(value));
+	if (typeof value !== "string" && TIMES.test(name) && Number(value) > 1e18)
+		return moment(Number(value));
 	return text(value);
 }
 
@@ -73,7 +111,9 @@ type Line = { index: number; cells: Value[] };
 function columnsOf(result: Result): Column<Line>[] {
 	const sample = result.rows.slice(0, 200);
 	return result.columns.map((name, i) => {
-		const numbers = sample.some((r) => r[i] !== null) && sample.every((r) => r[i] === null || typeof r[i] !== "string");
+		const numbers =
+			sample.some((r) => r[i] !== null) &&
+			sample.every((r) => r[i] === null || typeof r[i] !== "string");
 		const longest = Math.max(name.length + 3, ...sample.map((r) => show(name, r[i]).length));
 		return {
 			key: `${i}`,
@@ -85,7 +125,17 @@ function columnsOf(result: Result): Column<Line>[] {
 				const value = cells[i];
 				if (value === null || value === undefined) return <span class="null">null</span>;
 				const shown = show(name, value);
-				return <span title={/bytes|sent|received/.test(name) && typeof value === "number" ? `${shown} = ${bytes(value)}` : shown}>{shown}</span>;
+				return (
+					<span
+						title={
+							/bytes|sent|received/.test(name) && typeof value === "number"
+								? `${shown} = ${bytes(value)}`
+								: shown
+						}
+					>
+						{shown}
+					</span>
+				);
 			},
 			sort: ({ cells }) => cells[i],
 		} satisfies Column<Line>;
@@ -96,11 +146,24 @@ function ResultTable({ result }: { result: Result }) {
 	const [sort, setSort] = useState<Sort>();
 	const columns = useMemo(() => columnsOf(result), [result]);
 	const rows = useMemo(
-		() => sortRows(result.rows.map((cells, index) => ({ index, cells })), columns, sort),
+		() =>
+			sortRows(
+				result.rows.map((cells, index) => ({ index, cells })),
+				columns,
+				sort,
+			),
 		[result, sort, columns],
 	);
 	return (
-		<Grid label="Result" columns={columns} rows={rows} rowKey={(row) => String(row.index)} sort={sort} onSort={setSort} empty="The answer has no rows." />
+		<Grid
+			label="Result"
+			columns={columns}
+			rows={rows}
+			rowKey={(row) => String(row.index)}
+			sort={sort}
+			onSort={setSort}
+			empty="The answer has no rows."
+		/>
 	);
 }
 
@@ -113,22 +176,57 @@ function Results({ result }: { result: Result }) {
 			<div class="card-head">
 				<p class="tally" role="status" data-test="tally">
 					{count(result.rows.length)} rows in {result.millisec.toFixed(1)} ms
-					{result.truncated && <span class="badge warn">cut at {count(result.rows.length)}</span>}
+					{result.truncated && (
+						<span class="badge warn">cut at {count(result.rows.length)}</span>
+					)}
 				</p>
 				<div class="choice" role="group" aria-label="Show as">
-					<button type="button" aria-pressed={!chart} onClick={() => setWanted("table")}>Table</button>
-					<button type="button" aria-pressed={chart} disabled={!drawable} onClick={() => setWanted("chart")}
-						title={drawable ? "" : "A chart needs a first column of texts or times and a column of numbers"}>Chart</button>
+					<button type="button" aria-pressed={!chart} onClick={() => setWanted("table")}>
+						Table
+					</button>
+					<button
+						type="button"
+						aria-pressed={chart}
+						disabled={!drawable}
+						onClick={() => setWanted("chart")}
+						title={
+							drawable
+								? ""
+								: "A chart needs a first column of texts or times and a column of numbers"
+						}
+					>
+						Chart
+					</button>
 				</div>
-				<button type="button" class="quiet" onClick={() => save("skep.csv", "text/csv", toCsv(result))}>CSV</button>
-				<button type="button" class="quiet" onClick={() => save("skep.json", "application/json", toJson(result))}>JSON</button>
+				<button
+					type="button"
+					class="quiet"
+					onClick={() => save("skep.csv", "text/csv", toCsv(result))}
+				>
+					CSV
+				</button>
+				<button
+					type="button"
+					class="quiet"
+					onClick={() => save("skep.json", "application/json", toJson(result))}
+				>
+					JSON
+				</button>
 			</div>
 			{chart ? <Chart result={result} /> : <ResultTable result={result} />}
 		</section>
 	);
 }
 
-function Menu({ title, items, pick }: { title: string; items: [string, string][]; pick: (sql: string) => void }) {
+function Menu({
+	title,
+	items,
+	pick,
+}: {
+	title: string;
+	items: [string, string][];
+	pick: (sql: string) => void;
+}) {
 	return (
 		<label>
 			<span class="unseen">{title}</span>
@@ -140,8 +238,14 @@ function Menu({ title, items, pick }: { title: string; items: [string, string][]
 					e.currentTarget.value = "";
 				}}
 			>
-				<option value="" disabled>{title}</option>
-				{items.map(([name], i) => <option key={i} value={i}>{name}</option>)}
+				<option value="" disabled>
+					{title}
+				</option>
+				{items.map(([name], i) => (
+					<option key={i} value={i}>
+						{name}
+					</option>
+				))}
 			</select>
 		</label>
 	);
@@ -201,7 +305,9 @@ export function Sql() {
 			<Browser insert={insert} />
 			<div class="bench">
 				<section class="card editor" aria-label="Query">
-					<label class="unseen" for="sql">SQL</label>
+					<label class="unseen" for="sql">
+						SQL
+					</label>
 					<textarea
 						id="sql"
 						ref={area}
@@ -213,20 +319,38 @@ export function Sql() {
 						onKeyDown={onKeyDown}
 					/>
 					<div class="card-head">
-						<button type="button" class="main" disabled={busy} onClick={() => void run(sql)}>{busy ? "Running…" : "Run"}</button>
+						<button
+							type="button"
+							class="main"
+							disabled={busy}
+							onClick={() => void run(sql)}
+						>
+							{busy ? "Running…" : "Run"}
+						</button>
 						<small class="muted">Ctrl + Enter</small>
 						<span class="spring" />
 						<Menu title="Examples" items={EXAMPLES} pick={pick} />
-						<Menu title="History" items={past.map((q) => [q.replace(/\s+/g, " ").slice(0, 90), q])} pick={pick} />
+						<Menu
+							title="History"
+							items={past.map((q) => [q.replace(/\s+/g, " ").slice(0, 90), q])}
+							pick={pick}
+						/>
 					</div>
 				</section>
-				{outcome.error && <p class="error" role="alert" data-test="sql-error">{text(outcome.error)}</p>}
+				{outcome.error && (
+					<p class="error" role="alert" data-test="sql-error">
+						{text(outcome.error)}
+					</p>
+				)}
 				{outcome.result ? (
 					<Results key={outcome.serial} result={outcome.result} />
 				) : (
 					!outcome.error && (
 						<section class="card fill results">
-							<p class="empty">Only SELECT; times are nanoseconds since 1970. Pick an example, or click a column to insert it.</p>
+							<p class="empty">
+								Only SELECT; times are nanoseconds since 1970. Pick an example, or
+								click a column to insert it.
+							</p>
 						</section>
 					)
 				)}
