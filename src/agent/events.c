@@ -131,7 +131,8 @@ struct bind {
 	struct store *store;
 };
 
-static void bind_table(void *arg, const struct store_def *def, maybe_unused const struct store_stat *stat)
+static void bind_table(void *arg, const struct store_def *def,
+		       maybe_unused const struct store_stat *stat)
 {
 	struct bind *b = arg;
 	struct events *e = b->events;

@@ -104,7 +104,8 @@ static int end_add(struct map *m, const struct store_value *id, const struct sto
 	return 0;
 }
 
-static int no_columns(maybe_unused void *arg, maybe_unused unsigned n, maybe_unused const char *const *names)
+static int no_columns(maybe_unused void *arg, maybe_unused unsigned n,
+		      maybe_unused const char *const *names)
 {
 	return 0;
 }

@@ -234,28 +234,39 @@ static int by_at(const void *a, const void *b)
 	return x->at < y->at ? -1 : x->at > y->at;
 }
 
+/* " and column = ?N" where @want is set. */
+static void equal_add(struct buf *sql, const char *column, const char *want, const char **params,
+		      unsigned *n)
+{
+	if (!want[0])
+		return;
+	params[(*n)++] = want;
+	buf_fmt(sql, " and %s = ?%u", column, *n);
+}
+
 /* The newest rows of one kind. */
 static int past_kind(const struct query_job *job, const struct event_kind *k, struct store *s,
 		     struct past *p, unsigned millisec, struct skep_err *err)
 {
 	const struct event_filter *f = &job->filter;
-	const char *params[] = {f->comm, f->service, f->container};
 	struct store_sql_limits limits = {.rows = job->limit, .millisec = millisec};
 	struct store_sink sink = {past_columns, past_row, p};
 	cleanup(buf_done) struct buf sql = {0};
+	const char *params[3];
+	unsigned n = 0;
 	bool truncated;
 
 	buf_fmt(&sql, "select '%s' as event, %s as at, * from %s where (%s)", k->name, k->at,
 		k->table, k->where);
 	if (f->pid >= 0)
 		buf_fmt(&sql, " and pid = %" PRId64, f->pid);
-	buf_str(&sql, f->comm[0] ? " and comm = ?1" : "");
-	buf_str(&sql, f->service[0] ? " and service = ?2" : "");
-	buf_str(&sql, f->container[0] ? " and container = ?3" : "");
+	equal_add(&sql, "comm", f->comm, params, &n);
+	equal_add(&sql, "service", f->service, params, &n);
+	equal_add(&sql, "container", f->container, params, &n);
 	buf_fmt(&sql, " order by 2 desc limit %" PRIu64, job->limit);
 	if (!buf_ok(&sql))
 		return -ENOMEM;
-	return store_sql(s, sql.data, params, 3, &limits, &sink, &truncated, err);
+	return store_sql(s, sql.data, params, n, &limits, &sink, &truncated, err);
 }
 
 int list_events(const struct query_job *job, struct store *s, struct query_out *o,
