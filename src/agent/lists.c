@@ -48,11 +48,37 @@ static int list_end(struct query_out *o, int rc, bool truncated, const struct sk
 
 /* ---- rows as arrays ------------------------------------------------------------------------ */
 
+/* Copies of the columns' names: the sink's are gone after its call. */
+struct names {
+	char **list;
+	unsigned n;
+};
+
+static void names_done(struct names *names)
+{
+	while (names->n)
+		free(names->list[--names->n]);
+	free(take(names->list));
+}
+
+static int names_take(struct names *names, unsigned n, const char *const *from)
+{
+	names_done(names);
+	names->list = calloc(n, sizeof(*names->list));
+	if (!names->list)
+		return -ENOMEM;
+	for (; names->n < n; names->n++) {
+		names->list[names->n] = strdup(from[names->n]);
+		if (!names->list[names->n])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 struct rows {
 	struct query_out *out;
 	uint64_t n;
-	const char *const *names; /* of list_objects() */
-	unsigned n_names;
+	struct names names; /* of list_objects() */
 };
 
 static int array_columns(void *arg, unsigned n, const char *const *names)
@@ -107,33 +133,30 @@ static int object_columns(void *arg, unsigned n, const char *const *names)
 {
 	struct rows *r = arg;
 
-	r->names = names;
-	r->n_names = n;
-	return 0;
+	return names_take(&r->names, n, names);
 }
 
-/* Members from column @first on, NULLs left out. */
-static void members_add(struct buf *b, const char *const *names, const struct store_value *values,
-			unsigned n)
+/* The members of an object, NULLs left out. */
+static void members_add(struct buf *b, const struct names *names, const struct store_value *values)
 {
 	const char *comma = "";
 	unsigned i;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < names->n; i++) {
 		if (values[i].type == STORE_VALUE_NULL)
 			continue;
-		buf_fmt(b, "%s\"%s\":", comma, names[i]);
+		buf_fmt(b, "%s\"%s\":", comma, names->list[i]);
 		value_add(b, &values[i]);
 		comma = ",";
 	}
 }
 
-static int object_row(void *arg, unsigned n, const struct store_value *values)
+static int object_row(void *arg, maybe_unused unsigned n, const struct store_value *values)
 {
 	struct rows *r = arg;
 
 	buf_str(&r->out->b, r->n++ ? ",\n{" : "\n{");
-	members_add(&r->out->b, r->names, values, n);
+	members_add(&r->out->b, &r->names, values);
 	buf_chr(&r->out->b, '}');
 	return query_out_more(r->out);
 }
@@ -149,6 +172,7 @@ static int list_objects(const char *key, const char *sql, const struct query_job
 
 	buf_fmt(&o->b, "{\"%s\":[", key);
 	rc = store_sql(s, sql, NULL, 0, &limits, &sink, &truncated, err);
+	names_done(&r.names);
 	rc = list_end(o, rc, truncated, err);
 	if (!rc)
 		buf_str(&o->b, "}\n");
@@ -190,7 +214,7 @@ struct past_event {
 struct past {
 	struct past_event *events;
 	size_t n, cap;
-	const char *const *names;
+	struct names names;
 };
 
 static void past_done(struct past *p)
@@ -198,16 +222,16 @@ static void past_done(struct past *p)
 	while (p->n)
 		free(p->events[--p->n].json);
 	free(p->events);
+	names_done(&p->names);
 }
 
-static int past_columns(void *arg, maybe_unused unsigned n, const char *const *names)
+static int past_columns(void *arg, unsigned n, const char *const *names)
 {
-	((struct past *)arg)->names = names;
-	return 0;
+	return names_take(&((struct past *)arg)->names, n, names);
 }
 
 /* Column 0 is event, column 1 is at. */
-static int past_row(void *arg, unsigned n, const struct store_value *values)
+static int past_row(void *arg, maybe_unused unsigned n, const struct store_value *values)
 {
 	struct buf b = {0};
 	struct past *p = arg;
@@ -221,7 +245,7 @@ static int past_row(void *arg, unsigned n, const struct store_value *values)
 		p->events = more;
 	}
 	buf_chr(&b, '{');
-	members_add(&b, p->names, values, n);
+	members_add(&b, &p->names, values);
 	buf_chr(&b, '}');
 	p->events[p->n++] = (struct past_event){values[1].num, b.data, b.len};
 	return buf_ok(&b) ? 0 : -ENOMEM;
