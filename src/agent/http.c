@@ -266,7 +266,9 @@ void http_error(struct http_conn *c, int status, const char *fmt, ...)
 
 void http_stream(struct http_conn *c, int status, const char *type)
 {
-	c->chunked = c->keep; /* HTTP/1.0 never keeps: its stream ends with the connection */
+	c->chunked =
+		c->request
+			.chunks; /* else it ends with the connection, which HTTP/1.0 never keeps */
 	head_send(c, status, type, SIZE_MAX);
 }
 

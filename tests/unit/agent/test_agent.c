@@ -373,6 +373,21 @@ static void sighup_reads_the_configuration_again(maybe_unused void **state)
 	stop(&r);
 }
 
+static void metrics_stand_together_by_name(maybe_unused void **state)
+{
+	struct agent_options o = options();
+	struct running r = begin_ready(&o);
+	const char *text = ask("/metrics");
+
+	assert_non_null(strstr(text, "\n# HELP skep_guard_events_total Events.\n"
+				     "# TYPE skep_guard_events_total counter\n"
+				     "skep_guard_events_total{kind=\"exec\"} 0\n"
+				     "skep_guard_events_total{kind=\"exit\"} 1\n#"));
+	assert_non_null(strstr(text, "\nskep_agent_lost_total 3\n"));
+	assert_non_null(strstr(text, "\nskep_store_rows{table=\"process\"} 0\n"));
+	stop(&r);
+}
+
 static void where_no_capability_loads_there_is_no_agent(maybe_unused void **state)
 {
 	struct agent_options o = options();
@@ -495,6 +510,7 @@ int main(void)
 		TEST(queries_answer_with_rows_or_with_sqlites_own_words),
 		TEST(a_query_that_takes_too_long_is_ended),
 		TEST(sighup_reads_the_configuration_again),
+		TEST(metrics_stand_together_by_name),
 		TEST(where_no_capability_loads_there_is_no_agent),
 		TEST(a_bad_configuration_is_one_sentence_with_its_place),
 		TEST(without_a_state_folder_it_runs_on),
