@@ -184,6 +184,7 @@ static void a_child_that_crashes_harms_nobody(maybe_unused void **state)
 
 static void a_client_that_leaves_ends_its_query(maybe_unused void **state)
 {
+	uint64_t begun = host_boot_now();
 	int fd;
 
 	job.run = stubborn;
@@ -193,6 +194,7 @@ static void a_client_that_leaves_ends_its_query(maybe_unused void **state)
 	while (queries_stat(queries)->running)
 		event_base_loop(base, EVLOOP_ONCE);
 	assert_int_equal(queries_stat(queries)->killed, 1);
+	assert_true(host_boot_now() - begun < 1000000000);
 }
 
 static void the_rest_waits_and_too_many_are_refused(maybe_unused void **state)
