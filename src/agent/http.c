@@ -43,6 +43,7 @@ struct http_conn {
 	bool chunked;
 	bool busy;
 	bool dead;
+	bool shut;	/* EV_READ is off: the input is full */
 	bool begun;	/* bytes of the next request have come */
 	bool cached;	/* the answer has its own Cache-Control */
 	uint64_t since; /* seconds: state began, first byte came, or output was last taken */
@@ -128,11 +129,29 @@ static void enter(struct http_conn *c, enum conn_state state)
 	touch(c);
 }
 
+/*
+ * Reads on only while the input has room. (libevent's own high-water mark calls back for ever while
+ * an input stays above it.)
+ */
+static void gate(struct http_conn *c)
+{
+	bool room = evbuffer_get_length(bufferevent_get_input(c->bev)) <
+		    HTTP_HEAD_MAX + c->request.length;
+
+	if (room && c->shut)
+		bufferevent_enable(c->bev, EV_READ);
+	else if (!room && !c->shut)
+		bufferevent_disable(c->bev, EV_READ);
+	c->shut = !room;
+}
+
 /* Sends what is pending, then closes. */
 static void flush(struct http_conn *c)
 {
 	request_done(c);
 	enter(c, CONN_FLUSH);
+	evbuffer_drain(bufferevent_get_input(c->bev), SIZE_MAX);
+	gate(c);
 	if (!http_pending(c))
 		bufferevent_trigger(c->bev, EV_WRITE, BEV_OPT_DEFER_CALLBACKS);
 }
@@ -147,7 +166,6 @@ static void reply_done(struct http_conn *c)
 	request_done(c);
 	enter(c, CONN_HEAD);
 	c->begun = evbuffer_get_length(bufferevent_get_input(c->bev)) > 0;
-	bufferevent_setwatermark(c->bev, EV_READ, 0, HTTP_HEAD_MAX + 4);
 	if (!c->busy)
 		run(c);
 }
@@ -248,7 +266,9 @@ void http_error(struct http_conn *c, int status, const char *fmt, ...)
 
 void http_stream(struct http_conn *c, int status, const char *type)
 {
-	c->chunked = c->keep; /* HTTP/1.0 never keeps: its stream ends with the connection */
+	c->chunked =
+		c->request
+			.chunks; /* else it ends with the connection, which HTTP/1.0 never keeps */
 	head_send(c, status, type, SIZE_MAX);
 }
 
@@ -349,7 +369,6 @@ static bool head_step(struct http_conn *c)
 	}
 	c->http->bodies += c->request.length;
 	c->state = CONN_BODY; /* `since` stays: one limit for head and body */
-	bufferevent_setwatermark(c->bev, EV_READ, 0, HTTP_HEAD_MAX + c->request.length);
 	return true;
 }
 
@@ -388,6 +407,8 @@ static void run(struct http_conn *c)
 	c->busy = false;
 	if (c->dead)
 		conn_free(c);
+	else
+		gate(c);
 }
 
 /* ---- events -------------------------------------------------------------------------------- */
@@ -471,7 +492,6 @@ int http_take(struct http *h, struct bufferevent *bev, bool local)
 	TAILQ_INSERT_TAIL(&h->conns, c, link);
 	enter(c, CONN_HEAD);
 	bufferevent_setcb(bev, on_read, on_write, on_event, c);
-	bufferevent_setwatermark(bev, EV_READ, 0, HTTP_HEAD_MAX + 4);
 	bufferevent_setwatermark(bev, EV_WRITE, LOW_WATER, 0);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
 	return 0;

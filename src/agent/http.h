@@ -32,6 +32,7 @@ struct http_request {
 	const char *host, *origin, *cookie, *authorization, *accept, *accept_encoding;
 	size_t length;	  /* of the body */
 	const char *body; /* NULL until it has been read whole */
+	bool chunks;	  /* HTTP/1.1: the client can read a chunked answer */
 	bool keep;	  /* the client wants the connection to stay open */
 };
 

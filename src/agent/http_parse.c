@@ -118,7 +118,7 @@ static int line_parse(char *line, struct http_request *out, const char **why)
 	*version++ = '\0';
 	if (strcmp(version, "HTTP/1.1") && strcmp(version, "HTTP/1.0"))
 		return refuse(why, 505, "only HTTP/1.1 and HTTP/1.0 are spoken here");
-	out->keep = version[7] == '1';
+	out->keep = out->chunks = version[7] == '1';
 	if (method_parse(line, &out->method))
 		return refuse(why, 405, "only GET, HEAD and POST are known here");
 	return target_parse(target, out, why);

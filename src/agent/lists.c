@@ -48,11 +48,37 @@ static int list_end(struct query_out *o, int rc, bool truncated, const struct sk
 
 /* ---- rows as arrays ------------------------------------------------------------------------ */
 
+/* Copies of the columns' names: the sink's are gone after its call. */
+struct names {
+	char **list;
+	unsigned n;
+};
+
+static void names_done(struct names *names)
+{
+	while (names->n)
+		free(names->list[--names->n]);
+	free(take(names->list));
+}
+
+static int names_take(struct names *names, unsigned n, const char *const *from)
+{
+	names_done(names);
+	names->list = calloc(n, sizeof(*names->list));
+	if (!names->list)
+		return -ENOMEM;
+	for (; names->n < n; names->n++) {
+		names->list[names->n] = strdup(from[names->n]);
+		if (!names->list[names->n])
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 struct rows {
 	struct query_out *out;
 	uint64_t n;
-	const char *const *names; /* of list_objects() */
-	unsigned n_names;
+	struct names names; /* of list_objects() */
 };
 
 static int array_columns(void *arg, unsigned n, const char *const *names)
@@ -107,33 +133,30 @@ static int object_columns(void *arg, unsigned n, const char *const *names)
 {
 	struct rows *r = arg;
 
-	r->names = names;
-	r->n_names = n;
-	return 0;
+	return names_take(&r->names, n, names);
 }
 
-/* Members from column @first on, NULLs left out. */
-static void members_add(struct buf *b, const char *const *names, const struct store_value *values,
-			unsigned n)
+/* The members of an object, NULLs left out. */
+static void members_add(struct buf *b, const struct names *names, const struct store_value *values)
 {
 	const char *comma = "";
 	unsigned i;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < names->n; i++) {
 		if (values[i].type == STORE_VALUE_NULL)
 			continue;
-		buf_fmt(b, "%s\"%s\":", comma, names[i]);
+		buf_fmt(b, "%s\"%s\":", comma, names->list[i]);
 		value_add(b, &values[i]);
 		comma = ",";
 	}
 }
 
-static int object_row(void *arg, unsigned n, const struct store_value *values)
+static int object_row(void *arg, maybe_unused unsigned n, const struct store_value *values)
 {
 	struct rows *r = arg;
 
 	buf_str(&r->out->b, r->n++ ? ",\n{" : "\n{");
-	members_add(&r->out->b, r->names, values, n);
+	members_add(&r->out->b, &r->names, values);
 	buf_chr(&r->out->b, '}');
 	return query_out_more(r->out);
 }
@@ -149,6 +172,7 @@ static int list_objects(const char *key, const char *sql, const struct query_job
 
 	buf_fmt(&o->b, "{\"%s\":[", key);
 	rc = store_sql(s, sql, NULL, 0, &limits, &sink, &truncated, err);
+	names_done(&r.names);
 	rc = list_end(o, rc, truncated, err);
 	if (!rc)
 		buf_str(&o->b, "}\n");
@@ -190,7 +214,7 @@ struct past_event {
 struct past {
 	struct past_event *events;
 	size_t n, cap;
-	const char *const *names;
+	struct names names;
 };
 
 static void past_done(struct past *p)
@@ -198,16 +222,16 @@ static void past_done(struct past *p)
 	while (p->n)
 		free(p->events[--p->n].json);
 	free(p->events);
+	names_done(&p->names);
 }
 
-static int past_columns(void *arg, maybe_unused unsigned n, const char *const *names)
+static int past_columns(void *arg, unsigned n, const char *const *names)
 {
-	((struct past *)arg)->names = names;
-	return 0;
+	return names_take(&((struct past *)arg)->names, n, names);
 }
 
 /* Column 0 is event, column 1 is at. */
-static int past_row(void *arg, unsigned n, const struct store_value *values)
+static int past_row(void *arg, maybe_unused unsigned n, const struct store_value *values)
 {
 	struct buf b = {0};
 	struct past *p = arg;
@@ -221,7 +245,7 @@ static int past_row(void *arg, unsigned n, const struct store_value *values)
 		p->events = more;
 	}
 	buf_chr(&b, '{');
-	members_add(&b, p->names, values, n);
+	members_add(&b, &p->names, values);
 	buf_chr(&b, '}');
 	p->events[p->n++] = (struct past_event){values[1].num, b.data, b.len};
 	return buf_ok(&b) ? 0 : -ENOMEM;
@@ -234,28 +258,39 @@ static int by_at(const void *a, const void *b)
 	return x->at < y->at ? -1 : x->at > y->at;
 }
 
+/* " and column = ?N" where @want is set. */
+static void equal_add(struct buf *sql, const char *column, const char *want, const char **params,
+		      unsigned *n)
+{
+	if (!want[0])
+		return;
+	params[(*n)++] = want;
+	buf_fmt(sql, " and %s = ?%u", column, *n);
+}
+
 /* The newest rows of one kind. */
 static int past_kind(const struct query_job *job, const struct event_kind *k, struct store *s,
 		     struct past *p, unsigned millisec, struct skep_err *err)
 {
 	const struct event_filter *f = &job->filter;
-	const char *params[] = {f->comm, f->service, f->container};
 	struct store_sql_limits limits = {.rows = job->limit, .millisec = millisec};
 	struct store_sink sink = {past_columns, past_row, p};
 	cleanup(buf_done) struct buf sql = {0};
+	const char *params[3];
+	unsigned n = 0;
 	bool truncated;
 
 	buf_fmt(&sql, "select '%s' as event, %s as at, * from %s where (%s)", k->name, k->at,
 		k->table, k->where);
 	if (f->pid >= 0)
 		buf_fmt(&sql, " and pid = %" PRId64, f->pid);
-	buf_str(&sql, f->comm[0] ? " and comm = ?1" : "");
-	buf_str(&sql, f->service[0] ? " and service = ?2" : "");
-	buf_str(&sql, f->container[0] ? " and container = ?3" : "");
+	equal_add(&sql, "comm", f->comm, params, &n);
+	equal_add(&sql, "service", f->service, params, &n);
+	equal_add(&sql, "container", f->container, params, &n);
 	buf_fmt(&sql, " order by 2 desc limit %" PRIu64, job->limit);
 	if (!buf_ok(&sql))
 		return -ENOMEM;
-	return store_sql(s, sql.data, params, 3, &limits, &sink, &truncated, err);
+	return store_sql(s, sql.data, params, n, &limits, &sink, &truncated, err);
 }
 
 int list_events(const struct query_job *job, struct store *s, struct query_out *o,

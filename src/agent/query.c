@@ -199,8 +199,11 @@ static void query_end(struct query *x)
 	query_free(x);
 	if (c && begun)
 		http_end(c, WIFEXITED(status) && !WEXITSTATUS(status));
+	else if (c && WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL &&
+		 WTERMSIG(status) != SIGXCPU)
+		http_error(c, 500, "the query failed: %s", strsignal(WTERMSIG(status)));
 	else if (c)
-		http_error(c, 503, "the query was ended: it took too long or too much memory");
+		http_error(c, 503, "the query was ended: it took too long");
 	start_waiting(q);
 }
 
