@@ -78,10 +78,6 @@ typedef struct {
 	__u64 val;
 } kernel_cap_t;
 
-struct kernel_cap_struct___old { /* before 6.3 */
-	__u32 cap[2];
-};
-
 struct cred {
 	kuid_t uid, euid;
 	kgid_t gid;
@@ -89,8 +85,10 @@ struct cred {
 	struct user_namespace *user_ns;
 };
 
-struct cred___old {
-	struct kernel_cap_struct___old cap_effective;
+struct cred___old { /* before 6.3 */
+	struct {
+		__u32 cap[2];
+	} cap_effective;
 };
 
 struct mnt_namespace {

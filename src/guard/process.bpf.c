@@ -71,9 +71,9 @@ static __always_inline __u64 caps_effective(const struct cred *cred)
 {
 	const struct cred___old *old = (const void *)cred;
 
-	if (bpf_core_field_exists(struct kernel_cap_struct___old, cap))
-		return old->cap_effective.cap[0] | (__u64)old->cap_effective.cap[1] << 32;
-	return cred->cap_effective.val;
+	if (bpf_core_field_exists(cred->cap_effective.val))
+		return cred->cap_effective.val;
+	return old->cap_effective.cap[0] | (__u64)old->cap_effective.cap[1] << 32;
 }
 
 static __always_inline void fill_ns(struct guard_task *t, struct task_struct *task,

@@ -77,8 +77,8 @@ static bool connects_function(int action, const char *table)
 	return action == SQLITE_UPDATE && !sqlite3_stricmp(table, "sqlite_master");
 }
 
-static int authorize(void *arg, int action, const char *a, const char *b, const char *c maybe_unused,
-		     const char *d maybe_unused)
+static int authorize(void *arg, int action, const char *a, const char *b,
+		     const char *c maybe_unused, const char *d maybe_unused)
 {
 	struct store *s = arg;
 

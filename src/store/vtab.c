@@ -518,8 +518,8 @@ static int cursor_arrange(struct cursor *c, int flags)
 	return SQLITE_OK;
 }
 
-static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan, int argc maybe_unused,
-			 sqlite3_value **argv)
+static int cursor_filter(sqlite3_vtab_cursor *base, int flags, const char *plan,
+			 int argc maybe_unused, sqlite3_value **argv)
 {
 	struct cursor *c = container_of(base, struct cursor, base);
 	int rc;

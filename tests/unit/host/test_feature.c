@@ -204,7 +204,7 @@ static void test_every_function_of_the_kernel_is_found_by_name(void **state mayb
 	unsigned functions = 0;
 
 	assert_non_null(b);
-	assert_int_equal(names_load(&names, BTF, NULL), 0);
+	assert_int_equal(host_names_load(&names, BTF, NULL), 0);
 	for (unsigned id = 1; id < btf__type_cnt(b); id++) {
 		const struct btf_type *t = btf__type_by_id(b, id);
 		const char *name = btf__name_by_offset(b, t->name_off);
@@ -212,7 +212,7 @@ static void test_every_function_of_the_kernel_is_found_by_name(void **state mayb
 
 		if (!btf_is_func(t))
 			continue;
-		found = names_find(&names, name);
+		found = host_names_find(&names, name);
 		t = btf__type_by_id(b, found);
 		if (!found || !btf_is_func(t) ||
 		    strcmp(btf__name_by_offset(b, t->name_off), name) != 0)
@@ -220,7 +220,7 @@ static void test_every_function_of_the_kernel_is_found_by_name(void **state mayb
 		functions++;
 	}
 	assert_true(functions > 1000);
-	names_done(&names);
+	host_names_done(&names);
 	btf__free(b);
 }
 

@@ -230,7 +230,8 @@ static void a_query_that_needs_too_much_memory_is_refused(void **state)
 		       -ENOMEM, "256 MiB");
 }
 
-static int stop_at_third(void *arg, unsigned n maybe_unused, const struct store_value *v maybe_unused)
+static int stop_at_third(void *arg, unsigned n maybe_unused,
+			 const struct store_value *v maybe_unused)
 {
 	return ++*(unsigned *)arg == 3 ? -ECANCELED : 0;
 }

@@ -36,7 +36,8 @@ static void append(struct store_table *t, int64_t id, const char *s, uint64_t *h
 	store_append(t, cells, handle);
 }
 
-static void take_stat(void *arg, const struct store_def *d maybe_unused, const struct store_stat *stat)
+static void take_stat(void *arg, const struct store_def *d maybe_unused,
+		      const struct store_stat *stat)
 {
 	*(struct store_stat *)arg = *stat;
 }
