@@ -253,9 +253,9 @@ static void take_component(struct span c, const struct parent_name **parent,
 	struct span first = split_colon(&c);
 	bool known = take_own_name(c, out);
 
-	known |= take_pod(first, out);
-	known |= take_pod(c, out);
-	known |= take_unit(c, out);
+	known = take_pod(first, out) || known;
+	known = take_pod(c, out) || known;
+	known = take_unit(c, out) || known;
 	out->leaf[0] = '\0';
 	if (known || take_bare(c, parent, out) || is_monitor(c))
 		return;

@@ -30,20 +30,24 @@ static int replay(const char *path)
 
 int main(int argc, char **argv)
 {
-	struct dirent **names;
+	struct dirent **names = NULL;
 	char path[4096];
 	int n = argc == 2 ? scandir(argv[1], &names, NULL, alphasort) : -1, done = 0;
 
 	if (n < 0)
 		return 2;
 	for (int i = 0; i < n; i++) {
-		if (names[i]->d_name[0] == '.')
+		if (names[i]->d_name[0] == '.') {
+			free(names[i]);
 			continue;
+		}
 		snprintf(path, sizeof(path), "%s/%s", argv[1], names[i]->d_name);
 		printf("%s %d - replays %s\n", replay(path) ? "not ok" : "ok", ++done,
 		       names[i]->d_name);
 		fflush(stdout);
+		free(names[i]);
 	}
+	free(names);
 	printf("1..%d\n", done);
 	return done ? 0 : 1;
 }
