@@ -342,7 +342,11 @@ static int head_take(struct http_conn *c, size_t n, const char **why)
 	if (status)
 		return status;
 	*why = "too many large requests at once";
-	return c->http->bodies + c->request.length > HTTP_BODIES_MAX ? 503 : 0;
+	if (c->http->bodies + c->request.length > HTTP_BODIES_MAX)
+		return 503;
+	if (c->request.expects && c->request.length)
+		bufferevent_write(c->bev, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+	return 0;
 }
 
 /* Return: whether the state changed. */

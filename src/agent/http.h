@@ -33,6 +33,7 @@ struct http_request {
 	size_t length;	  /* of the body */
 	const char *body; /* NULL until it has been read whole */
 	bool chunks;	  /* HTTP/1.1: the client can read a chunked answer */
+	bool expects;	  /* the client waits for 100 Continue before it sends the body */
 	bool keep;	  /* the client wants the connection to stay open */
 };
 

@@ -204,8 +204,9 @@ static int headers_take(const char *const values[HEADER_COUNT], struct http_requ
 		out->keep = false;
 	if (values[TRANSFER_ENCODING])
 		return refuse(why, 501, "a body needs Content-Length here, not Transfer-Encoding");
-	if (values[EXPECT])
-		return refuse(why, 417, "Expect is not supported");
+	if (values[EXPECT] && strcasecmp(values[EXPECT], "100-continue"))
+		return refuse(why, 417, "Expect may only ask for 100-continue");
+	out->expects = values[EXPECT] != NULL;
 	return values[CONTENT_LENGTH] ? length_parse(values[CONTENT_LENGTH], &out->length, why) : 0;
 }
 

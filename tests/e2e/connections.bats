@@ -21,8 +21,7 @@ setup_file() {
 		}
 	C
 	in_ns nginx -c "$D2/nginx.conf" -e "$D2/error.log"
-	in_ns sh -c "exec 5<>/dev/tcp/127.0.0.1/8080; sleep 3600" 2>/dev/null 3>&- || true
-	in_ns bash -c 'exec 5<>/dev/tcp/127.0.0.1/8080; exec sleep 3600' 3>&- &
+	ip netns exec $NS bash -c 'exec 5<>/dev/tcp/127.0.0.1/8080; exec sleep 3600' 3>&- &
 	export OLD=$!
 	sleep 0.3
 	agent_up '  trace: {udpIdleSeconds: 2}'
@@ -63,7 +62,7 @@ in_ns() { ip netns exec "$NS" "$@"; }
 }
 
 @test "bytes of a connection that stays open are seen while it lives" {
-	in_ns socat TCP-LISTEN:8090,reuseaddr EXEC:cat 3>&- &
+	ip netns exec $NS socat TCP-LISTEN:8090,reuseaddr EXEC:cat 3>&- &
 	PIDS="${PIDS:-} $!"
 	sleep 0.3
 	(printf 0123456789; sleep 4) | in_ns socat - TCP:127.0.0.1:8090,sourceport=40003 >/dev/null 3>&- &
@@ -74,7 +73,7 @@ in_ns() { ip netns exec "$NS" "$@"; }
 }
 
 @test "a UDP flow has both processes, bytes and packets each way, and ends when it is silent" {
-	in_ns socat UDP-RECVFROM:8091,reuseaddr,fork EXEC:cat 3>&- &
+	ip netns exec $NS socat UDP-RECVFROM:8091,reuseaddr,fork EXEC:cat 3>&- &
 	PIDS="${PIDS:-} $!"
 	sleep 0.3
 	(printf abc; sleep 0.2; printf defgh; sleep 0.5) | in_ns socat -t 0.5 - UDP:127.0.0.1:8091,sourceport=40004 >/dev/null
@@ -86,7 +85,7 @@ in_ns() { ip netns exec "$NS" "$@"; }
 	mkdir -p "/etc/netns/$NS"
 	echo "nameserver 127.0.0.1" >"/etc/netns/$NS/resolv.conf"
 	echo "127.0.0.1 shop.example" >"$D2/hosts"
-	in_ns dnsmasq --no-daemon --no-resolv --no-hosts --addn-hosts="$D2/hosts" --user=root --pid-file= --listen-address=127.0.0.1 --bind-interfaces >/dev/null 2>&1 3>&- &
+	ip netns exec $NS dnsmasq --no-daemon --no-resolv --no-hosts --addn-hosts="$D2/hosts" --user=root --pid-file= --listen-address=127.0.0.1 --bind-interfaces >/dev/null 2>&1 3>&- &
 	dns=$!
 	PIDS="${PIDS:-} $dns"
 	sleep 0.4
