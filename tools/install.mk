@@ -10,7 +10,7 @@ install: build/skep
 	build/skep completion zsh > $(TO)/share/zsh/site-functions/_skep
 	build/skep completion fish > $(TO)/share/fish/vendor_completions.d/skep.fish
 	build/skep man | gzip -9n > $(TO)/share/man/man1/skep.1.gz
-	install -m 644 $(wildcard LICENSE* README.md docs/*.md) $(TO)/share/doc/skep/
+	install -m 644 LICENSE README.md $(wildcard docs/*.md) $(TO)/share/doc/skep/
 	@[ ! -f packaging/skep.service ] || { install -d $(TO)/lib/systemd/system && \
 		sed 's|^\(Exec[A-Za-z]*=\)[^ ]*/skep |\1$(PREFIX)/bin/skep |' packaging/skep.service \
 			> $(TO)/lib/systemd/system/skep.service; }

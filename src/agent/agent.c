@@ -15,6 +15,7 @@
 #include "agent/agent.h"
 
 #include <event2/event.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -335,6 +336,7 @@ static int sandbox_start(struct agent *a, struct skep_err *err)
 	/* Trying features loads programs: now or never. */
 	for (i = 0; i < HOST_FEATURE_COUNT; i++)
 		host_has(a->host, (enum host_feature_id)i);
+	malloc_trim(0); /* what loading took: the kernel's types, parsed, are megabytes */
 	if (!agent_config_spec(a->config)->sandbox) {
 		log_warn("sandbox: false: all privileges are kept");
 		return 0;
