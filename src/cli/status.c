@@ -14,7 +14,7 @@
 #include "cli/verb.h"
 #include "host/host.h"
 
-#define NAME_WIDTH 14
+#define NAME_WIDTH 28U
 
 struct page {
 	struct term term;
