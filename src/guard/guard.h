@@ -28,8 +28,9 @@ enum guard_ns {
 /* A process as the kernel sees it now. Times are ns of CLOCK_BOOTTIME. */
 struct guard_task {
 	__u64 start, parent_start;
-	__u64 caps;   /* effective */
-	__u64 cgroup; /* kernfs id in cgroup2 */
+	__u64 caps;	   /* effective */
+	__u64 cgroup;	   /* kernfs id in cgroup2 */
+	__u64 cgroup_pids; /* of the pids controller, which may stand in cgroup v1 */
 	__u32 pid, ppid;
 	__u32 uid, gid, euid, loginuid; /* loginuid ~0: never set */
 	__u32 ns[GUARD_NS_COUNT];	/* inode numbers */
@@ -75,8 +76,8 @@ struct guard_count {
 };
 
 #ifndef __bpf__
-_Static_assert(sizeof(struct guard_task) == 104, "guard_task crosses to user space");
-_Static_assert(sizeof(struct guard_exec) == 144, "guard_exec crosses to user space");
+_Static_assert(sizeof(struct guard_task) == 112, "guard_task crosses to user space");
+_Static_assert(sizeof(struct guard_exec) == 152, "guard_exec crosses to user space");
 #endif
 
 #endif

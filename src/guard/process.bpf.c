@@ -90,6 +90,19 @@ static __always_inline void fill_ns(struct guard_task *t, struct task_struct *ta
 	t->ns[GUARD_NS_CGROUP] = ns->cgroup_ns->ns.inum;
 }
 
+/* On a host with cgroup v1 it tells containers apart where cgroup2 does not. */
+static __always_inline __u64 cgroup_pids(struct css_set *set)
+{
+	struct cgroup_subsys_state *css = 0;
+	__u64 id;
+
+	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, pids_cgrp_id))
+		return 0;
+	id = bpf_core_enum_value(enum cgroup_subsys_id, pids_cgrp_id);
+	bpf_probe_read_kernel(&css, sizeof(css), (void *)set->subsys + id * sizeof(css));
+	return BPF_CORE_READ(css, cgroup, kn, id);
+}
+
 static __always_inline void fill_task(struct guard_task *t, struct task_struct *task)
 {
 	const struct cred *cred = task->cred;
@@ -100,6 +113,7 @@ static __always_inline void fill_task(struct guard_task *t, struct task_struct *
 	t->parent_start = parent->start_boottime;
 	t->ppid = parent->tgid;
 	t->cgroup = task->cgroups->dfl_cgrp->kn->id;
+	t->cgroup_pids = cgroup_pids(task->cgroups);
 	t->uid = cred->uid.val;
 	t->gid = cred->gid.val;
 	t->euid = cred->euid.val;

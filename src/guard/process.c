@@ -149,14 +149,15 @@ static struct who_process *meet(struct process_table *t, const struct guard_task
 	return p;
 }
 
-/* A fork stays where its parent is; only an exec or a scan looks again. */
-static void stay(struct process_table *t, struct who_process *p, const struct guard_task *task,
-		 const struct who_process *parent)
+/* Resolving may read a file: only where the process is not in the cgroup that is known of @near. */
+static void settle(struct process_table *t, struct who_process *p, const struct guard_task *task,
+		   const struct who_process *near)
 {
-	if (parent && parent->cgroup->id == task->cgroup)
-		p->cgroup = parent->cgroup;
-	else
-		p->cgroup = who_cgroup_get(t->env.who, task->cgroup, task->pid);
+	bool same =
+		near && near->cgroup->id == task->cgroup && near->cgroup_pids == task->cgroup_pids;
+
+	p->cgroup = same ? near->cgroup : who_cgroup_get(t->env.who, task->cgroup, task->pid);
+	p->cgroup_pids = task->cgroup_pids;
 }
 
 static void row_end(struct process_table *t, struct who_process *p, uint64_t boot_ns)
@@ -172,7 +173,7 @@ static void on_fork(struct process_table *t, const struct guard_fork *e)
 	if (!p || p->row)
 		return; /* the scan has it already */
 	parent = who_process_find(t->env.who, p->parent);
-	stay(t, p, &e->task, parent);
+	settle(t, p, &e->task, parent);
 	fill_task(cells, &e->task);
 	fill_cgroup(cells, p);
 	if (parent)
@@ -238,7 +239,7 @@ static void on_exec(struct process_table *t, const struct guard_exec *e)
 
 	if (!p)
 		return;
-	p->cgroup = who_cgroup_get(t->env.who, e->task.cgroup, e->task.pid);
+	settle(t, p, &e->task, p);
 	fill_task(cells, &e->task);
 	fill_cgroup(cells, p);
 	fill_exec(t, cells, e);
@@ -356,7 +357,7 @@ void process_scan_task(struct process_table *t, const struct guard_task *task)
 
 	if (!p || p->row || p->ended)
 		return;
-	p->cgroup = who_cgroup_get(t->env.who, task->cgroup, task->pid);
+	settle(t, p, task, NULL);
 	fill_task(cells, task);
 	fill_cgroup(cells, p);
 	fill_proc(t, cells, task->pid);

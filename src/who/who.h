@@ -44,10 +44,11 @@ struct who_cgroup {
 struct who_process {
 	struct who_id id;
 	struct who_id parent;
-	uint64_t ended;			 /* ns of CLOCK_BOOTTIME, 0 while it lives */
-	uint64_t row;			 /* guard's handle of its row in the table "process" */
-	uint32_t netns;			 /* inode number */
-	uint32_t flags;			 /* guard's */
+	uint64_t ended;	      /* ns of CLOCK_BOOTTIME, 0 while it lives */
+	uint64_t row;	      /* guard's handle of its row in the table "process" */
+	uint64_t cgroup_pids; /* guard's: kernfs id in the hierarchy of the pids controller */
+	uint32_t netns;	      /* inode number */
+	uint32_t flags;	      /* guard's */
 	const struct who_cgroup *cgroup; /* never NULL; set by guard from who_cgroup_get() */
 	char comm[WHO_COMM_MAX];	 /* escaped */
 };
