@@ -11,7 +11,8 @@
  *     the other's process.
  * C2  Ends meet by address. Addresses of loopback are of one network namespace; others are taken
  *     to be unique on the host (a veth pair has one end in each namespace).
- * C3  A row stays open LINGER_NS after its end, because the other end may become known later.
+ * C3  A row stays open LINGER_NS after its end, because the other end may become known later; the
+ *     last LINGER_MAX only, so that a storm of short connections stays within the caches.
  * C4  Only cells that changed are written.
  */
 #include "trace/conn.h"
@@ -22,12 +23,14 @@
 
 #define HASH_FUNCTION(key, len, hash) ((hash) = (unsigned)XXH3_64bits(key, len))
 #include <uthash.h>
+#include <utlist.h>
 
 #include "base/text.h"
 #include "host/host.h"
 #include "who/who.h"
 
-#define LINGER_NS 2000000000ULL
+#define LINGER_NS  2000000000ULL
+#define LINGER_MAX 2048
 
 /* Both ends, local first, as C2 compares them. */
 struct tuple {
@@ -42,6 +45,7 @@ struct conn {
 	struct tuple tuple;
 	struct trace_owner owner;
 	struct conn *peer, *next_free;
+	struct conn *prev, *next; /* among the ended, oldest first */
 	uint64_t row;
 	uint64_t ended; /* boot ns, 0 while it lives */
 	uint64_t sent, received;
@@ -56,7 +60,8 @@ struct conn_table {
 	struct cap_env env;
 	struct store_table *rows;
 	struct names *names;
-	struct conn *pool, *free, *by_key, *by_tuple;
+	struct conn *pool, *free, *by_key, *by_tuple, *ended;
+	unsigned n_ended;
 	unsigned most, used;	 /* pool entries from used on were never touched */
 	struct trace_tcp *found; /* of a scan, until its end */
 	size_t n_found, cap_found;
@@ -212,6 +217,10 @@ static void forget(struct conn_table *t, struct conn *c)
 {
 	if (c->peer)
 		c->peer->peer = NULL;
+	if (c->ended) {
+		DL_DELETE(t->ended, c);
+		t->n_ended--;
+	}
 	store_close(t->rows, &c->row);
 	HASH_DELETE(hh, t->by_key, c);
 	leave_index(t, c);
@@ -398,6 +407,15 @@ static void end(struct conn_table *t, struct conn *c, const char *state, uint64_
 	set(t, c, CONN_ENDED, STORE_NUM(host_wall(boot_ns)));
 	set(t, c, CONN_STATE, STORE_STRZ(state));
 	emit(t, "connection.close", c);
+	DL_APPEND(t->ended, c);
+	t->n_ended++;
+}
+
+/* C3 */
+static void trim(struct conn_table *t)
+{
+	while (t->ended && (t->n_ended > LINGER_MAX || t->ended->ended + LINGER_NS < t->now))
+		forget(t, t->ended);
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------ */
@@ -461,19 +479,17 @@ static void tcp_close(struct conn_table *t, struct conn *c, const struct trace_t
 	end(t, c, c->established ? "closed" : "failed", e->head.time);
 }
 
-void conn_event(struct conn_table *t, const struct trace_tcp *e)
+void conn_close(struct conn_table *t, const struct trace_tcp *e)
 {
 	struct conn *c;
 
 	t->now = e->head.time;
-	c = tcp_of(t, e);
+	c = e->cookie ? tcp_of(t, e) : NULL;
 	if (!c)
 		return;
 	update_tcp(t, c, e);
-	if (e->head.kind == TRACE_OPEN)
-		tell_open(t, c);
-	else if (e->head.kind == TRACE_CLOSE)
-		tcp_close(t, c, e);
+	tcp_close(t, c, e);
+	trim(t);
 }
 
 /* ---- scan ----------------------------------------------------------------------------------- */
@@ -554,13 +570,11 @@ void conn_sample(struct conn_table *t, const struct trace_tcp *e)
 {
 	struct conn *c;
 
-	if (e->state == TCP_CLOSE || e->mark.opened > t->now)
-		return; /* not connected yet, or its events are still in the ring */
 	c = tcp_of(t, e);
 	if (!c || c->ended)
 		return;
 	update_tcp(t, c, e);
-	if (c->state == TCP_ESTABLISHED)
+	if (c->state != TCP_SYN_SENT)
 		tell_open(t, c);
 }
 
@@ -602,19 +616,14 @@ void conn_sample_end(struct conn_table *t)
 			t->vanished++;
 			end(t, c, "closed", t->now);
 		}
-		if (c->ended && c->ended + LINGER_NS < t->now) /* C3 */
-			forget(t, c);
 	}
+	trim(t);
 }
 
 void conn_count(const struct conn_table *t, struct conn_stat *out)
 {
-	struct conn *c, *next;
-
-	memset(out, 0, sizeof(*out));
 	out->known = HASH_COUNT(t->by_key);
-	HASH_ITER (hh, t->by_key, c, next)
-		out->open += !c->ended;
+	out->open = out->known - t->n_ended;
 	out->refused = t->refused;
 	out->vanished = t->vanished;
 }

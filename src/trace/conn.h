@@ -28,8 +28,12 @@ int conn_open(struct conn_table **out, const struct cap_env *env, struct names *
 	      unsigned most, struct skep_err *err);
 void conn_free(struct conn_table *t);
 
-/** conn_event() - an open or close event of a TCP socket; an open may come again, with another owner. */
-void conn_event(struct conn_table *t, const struct trace_tcp *e);
+/**
+ * conn_close() - a TCP socket's last record; often the first that is heard of it.
+ *
+ * One without a cookie is left out.
+ */
+void conn_close(struct conn_table *t, const struct trace_tcp *e);
 
 /**
  * conn_scan() - a TCP socket older than the agent; listeners tell which side asked, so all listeners

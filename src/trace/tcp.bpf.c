@@ -3,9 +3,11 @@
  * tcp.bpf.c: every TCP connection of the host, from connect or accept to close, and the owner of
  * each socket.
  *
- *	inet_sock_set_state ----> mark beside the socket --> ring (open of a connect, close)
- *	sock_{send,recv}_length -> owner of the mark -------> ring (open of an accept), first use only
+ *	inet_sock_set_state -----> mark beside the socket; at its close --> ring
+ *	sock_{send,recv}_length -> owner of the mark, at first use only
  *	iter/bpf_sk_storage_map -> read(2), once a second: all marked sockets with their counters
+ *
+ * A connection shorter than a second is one record; a longer one is met by the iterator.
  *
  * maps in: none. maps out: ring, count, marks (socket.h).
  *
@@ -23,22 +25,20 @@ LICENSE;
 
 #define IPPROTO_TCP 6
 
-const volatile __u32 first_use; /* a hook that sees the first use of a socket is attached */
-
 static __always_inline int is_inet(struct sock *sk)
 {
 	return sk->__sk_common.skc_family == AF_INET || sk->__sk_common.skc_family == AF_INET6;
 }
 
-static __always_inline void report(enum trace_kind kind, struct sock *sk, struct trace_mark *mark,
-				   int state, int error, __u64 now)
+static __always_inline void report(struct sock *sk, struct trace_mark *mark, int state, int error,
+				   __u64 now)
 {
-	struct trace_tcp *e = reserve(kind, sizeof(*e));
+	struct trace_tcp *e = reserve(TRACE_CLOSE, sizeof(*e));
 
 	if (!e)
 		return;
 	e->head.time = now;
-	e->head.kind = kind;
+	e->head.kind = TRACE_CLOSE;
 	e->head.pad = 0;
 	e->mark = *mark;
 	e->state = state;
@@ -69,7 +69,7 @@ static __always_inline void begin(struct sock *sk, __u32 flags, __u64 now)
 	mark_owner(m, 0);
 }
 
-/* Of an accepted socket the open is told when its owner is known: at its first use. */
+/* Of an accepted socket the mark is its listener's, cloned: another connection, no owner yet. */
 static __always_inline void established(struct sock *sk, __u64 now)
 {
 	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
@@ -82,8 +82,6 @@ static __always_inline void established(struct sock *sk, __u64 now)
 		bpf_get_socket_cookie(sk);
 	}
 	m->flags |= TRACE_ESTABLISHED;
-	if (m->flags & TRACE_OUT || !first_use)
-		report(TRACE_OPEN, sk, m, TCP_ESTABLISHED, 0, now);
 }
 
 /* The mark goes with the socket; a socket that connects again gets a fresh one. */
@@ -92,7 +90,7 @@ static __always_inline void closed(struct sock *sk, int old, __u64 now)
 	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), none = {.flags = TRACE_OLD};
 
 	if (!m || !(m->flags & TRACE_LISTEN))
-		report(TRACE_CLOSE, sk, m ? m : &none, old, 0, now);
+		report(sk, m ? m : &none, old, 0, now);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -137,8 +135,6 @@ static __always_inline int used(struct sock *sk)
 	if (!m || m->flags & (TRACE_OWNED | TRACE_LISTEN))
 		return 0;
 	mark_owner(m, TRACE_OWNED);
-	if (sk->sk_protocol == IPPROTO_TCP)
-		report(TRACE_OPEN, sk, m, sk->__sk_common.skc_state, 0, bpf_ktime_get_boot_ns());
 	return 0;
 }
 
@@ -174,7 +170,7 @@ static __always_inline int refused(struct sock *sk, int ret)
 	m.opened = bpf_ktime_get_boot_ns();
 	mark_owner(&m, TRACE_OWNED);
 	bpf_get_socket_cookie(sk);
-	report(TRACE_CLOSE, sk, &m, TCP_SYN_SENT, -ret, m.opened);
+	report(sk, &m, TCP_SYN_SENT, -ret, m.opened);
 	return 0;
 }
 

@@ -103,8 +103,8 @@ static int on_record(void *arg, void *data, size_t size)
 
 	if (size >= sizeof(struct trace_dns) && head->kind == TRACE_DNS) {
 		dnslog_event(t->dns, data);
-	} else if (size >= sizeof(struct trace_tcp) && head->kind < TRACE_DNS) {
-		conn_event(t->conns, data);
+	} else if (size >= sizeof(struct trace_tcp) && head->kind == TRACE_CLOSE) {
+		conn_close(t->conns, data);
 	} else {
 		t->refused++;
 		return 0;
@@ -137,7 +137,6 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 	bpf_program__set_autoload(b->progs.on_connect6,
 				  fexit && host_btf_func(t->env.host, "tcp_v6_connect"));
 	bpf_program__set_autoattach(b->progs.sample, false);
-	b->rodata->first_use = lengths || fexit;
 }
 
 static int attach_sample(struct trace *t, struct tcp_bpf *b)

@@ -11,8 +11,7 @@
 #define TRACE_DNS_BYTES 512 /* of a DNS message that an event carries */
 
 enum trace_kind {
-	TRACE_OPEN,  /* a TCP connection was connected, or accepted and first used */
-	TRACE_CLOSE, /* it ended, or never came to be */
+	TRACE_CLOSE, /* a TCP connection ended, or never came to be */
 	TRACE_DNS,
 	TRACE_KINDS
 };

@@ -81,11 +81,17 @@ static struct trace_tcp tcp(uint64_t cookie, uint32_t flags, uint32_t pid, struc
 	return t;
 }
 
-static void tell(struct fixture *f, struct trace_tcp *t, enum trace_kind kind)
+static void see(struct fixture *f, const struct trace_tcp *t)
 {
-	t->head.kind = kind;
+	conn_sample_begin(f->table, host_boot_now());
+	conn_sample(f->table, t);
+}
+
+static void end(struct fixture *f, struct trace_tcp *t)
+{
+	t->head.kind = TRACE_CLOSE;
 	t->head.time = host_boot_now();
-	conn_event(f->table, t);
+	conn_close(f->table, t);
 }
 
 static void both_ends_of_a_local_connection_know_each_other(void **state)
@@ -94,12 +100,12 @@ static void both_ends_of_a_local_connection_know_each_other(void **state)
 	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
 	struct trace_tcp b = tcp(2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
 
-	tell(f, &a, TRACE_OPEN);
-	tell(f, &b, TRACE_OPEN);
+	see(f, &a);
+	see(f, &b);
 	a.bytes_sent = b.bytes_received = 70;
 	a.bytes_received = b.bytes_sent = 900;
-	tell(f, &a, TRACE_CLOSE);
-	tell(f, &b, TRACE_CLOSE);
+	end(f, &a);
+	end(f, &b);
 	assert_string_equal(
 		rows(f->store,
 		     "select direction, pid, remote_pid, remote_comm, remote_service, "
@@ -116,10 +122,10 @@ static void a_new_owner_is_told_to_the_other_end(void **state)
 	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
 	struct trace_tcp b = tcp(2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
 
-	tell(f, &a, TRACE_OPEN);
-	tell(f, &b, TRACE_OPEN);
+	see(f, &a);
+	see(f, &b);
 	b.mark.owner.pid = 201;
-	tell(f, &b, TRACE_OPEN);
+	see(f, &b);
 	assert_string_equal(rows(f->store, "select pid, remote_pid from connection"),
 			    "100,201\n201,100\n");
 }
@@ -131,8 +137,8 @@ static void an_ipv6_socket_meets_its_ipv4_peer(void **state)
 	struct trace_tcp b =
 		tcp(2, TRACE_IN, 200, ends("::ffff:127.0.0.1", 80, "::ffff:127.0.0.1", 4000));
 
-	tell(f, &a, TRACE_OPEN);
-	tell(f, &b, TRACE_OPEN);
+	see(f, &a);
+	see(f, &b);
 	assert_string_equal(rows(f->store, "select local_addr, remote_pid from connection"),
 			    "127.0.0.1,200\n127.0.0.1,100\n");
 }
@@ -144,8 +150,8 @@ static void loopback_of_another_namespace_is_another_address(void **state)
 	struct trace_tcp b = tcp(2, TRACE_IN, 200, ends("127.0.0.1", 80, "127.0.0.1", 4000));
 
 	b.ends.netns = 8;
-	tell(f, &a, TRACE_OPEN);
-	tell(f, &b, TRACE_OPEN);
+	see(f, &a);
+	see(f, &b);
 	assert_string_equal(rows(f->store, "select remote_pid from connection"), "-\n-\n");
 }
 
@@ -160,10 +166,10 @@ static void ports_that_are_used_again_at_once_meet_their_new_peers(void **state)
 		struct trace_tcp b =
 			tcp(2 * i + 2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
 
-		tell(f, &a, TRACE_OPEN);
-		tell(f, &b, TRACE_OPEN);
-		tell(f, &b, TRACE_CLOSE);
-		tell(f, &a, TRACE_CLOSE);
+		see(f, &a);
+		see(f, &b);
+		end(f, &b);
+		end(f, &a);
 	}
 	assert_string_equal(rows(f->store, "select count(*), count(remote_pid) from connection"),
 			    "6,6\n");
@@ -177,7 +183,7 @@ static void a_failed_connect_is_one_row_with_its_errno(void **state)
 	a.mark.flags = TRACE_OUT;
 	a.state = TCP_SYN_SENT;
 	a.error = ECONNREFUSED;
-	tell(f, &a, TRACE_CLOSE);
+	end(f, &a);
 	assert_string_equal(rows(f->store, "select state, error, ended is null from connection"),
 			    "failed,ECONNREFUSED,0\n");
 	/* the same socket tries again */
@@ -185,7 +191,7 @@ static void a_failed_connect_is_one_row_with_its_errno(void **state)
 	a.error = ETIMEDOUT;
 	a.head.time = a.mark.opened + 5;
 	a.head.kind = TRACE_CLOSE;
-	conn_event(f->table, &a);
+	conn_close(f->table, &a);
 	assert_string_equal(rows(f->store, "select error from connection"),
 			    "ECONNREFUSED\nETIMEDOUT\n");
 }
@@ -196,7 +202,7 @@ static void the_name_that_was_looked_up_stands_beside_the_address(void **state)
 	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
 
 	names_put(f->names, 7, AF_INET, a.ends.remote, "shop.example", 60, host_boot_now());
-	tell(f, &a, TRACE_OPEN);
+	see(f, &a);
 	assert_string_equal(
 		rows(f->store, "select remote_name, remote_service, remote_addr from connection"),
 		"shop.example,shop.example,10.0.0.2\n");
@@ -227,7 +233,7 @@ static void a_connection_missing_from_two_samples_has_ended(void **state)
 	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
 	struct conn_stat stat;
 
-	tell(f, &a, TRACE_OPEN);
+	see(f, &a);
 	conn_sample_begin(f->table, host_boot_now());
 	a.bytes_sent = 5;
 	conn_sample(f->table, &a);
@@ -255,8 +261,8 @@ static void ended_connections_are_forgotten_after_a_while_and_their_room_is_used
 			struct trace_tcp a = tcp(round * 10 + i + 1, TRACE_OUT, 100,
 						 ends("10.0.0.1", 4000 + i, "10.0.0.2", 80));
 
-			tell(f, &a, TRACE_OPEN);
-			tell(f, &a, TRACE_CLOSE);
+			see(f, &a);
+			end(f, &a);
 		}
 		conn_count(f->table, &stat);
 		assert_int_equal(stat.known, 8);
