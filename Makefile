@@ -103,7 +103,7 @@ $(B)/src/%.o: src/%.c | build/.deps-build $(SKELS)
 build/bpf/%.bpf.o: src/%.bpf.c | build/.deps-build
 	@mkdir -p $(@D)
 	$(call say,BPF)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MF build/bpf/$*.bpf.d -c -o $@.tmp $<
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF build/bpf/$*.bpf.d -c -o $@.tmp $<
 	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
 
 build/bpf/%.skel.h: build/bpf/%.bpf.o
