@@ -21,7 +21,6 @@ say  = $(if $(V),,@printf '  %-6s %s\n' $(1) $@)
 MAKEFLAGS += --no-builtin-rules
 .SUFFIXES:
 .DELETE_ON_ERROR:
-.SECONDARY:
 
 CC      := gcc
 CLANG   := clang
@@ -100,13 +99,14 @@ $(B)/src/%.o: src/%.c | build/.deps-build $(SKELS)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-build/bpf/%.bpf.o: src/%.bpf.c | build/.deps-build
+$(SKELS:.skel.h=.bpf.o): build/bpf/%.bpf.o: src/%.bpf.c | build/.deps-build
 	@mkdir -p $(@D)
 	$(call say,BPF)
 	$(Q)$(CLANG) $(BPF_CFLAGS) -MMD -MP -MT $@ -MF build/bpf/$*.bpf.d -c -o $@.tmp $<
 	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
 
-build/bpf/%.skel.h: build/bpf/%.bpf.o
+$(SKELS): build/bpf/%.skel.h: build/bpf/%.bpf.o
+	$(call say,SKEL)
 	$(Q)bpftool gen skeleton $< name $(subst -,_,$(notdir $*))_bpf > $@
 
 # ---- page --------------------------------------------------------------------------------------
