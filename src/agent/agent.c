@@ -159,6 +159,7 @@ static int loop_start(struct agent *a, struct skep_err *err)
 {
 	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP};
 	struct timeval second = {.tv_sec = 1};
+	bool terminal = isatty(STDIN_FILENO); /* SIGHUP then says that it was closed */
 	unsigned i;
 
 	event_set_log_callback(on_libevent);
@@ -168,8 +169,9 @@ static int loop_start(struct agent *a, struct skep_err *err)
 	if (!a->base)
 		return skep_fail(err, -ENOMEM, "libevent has no event base");
 	for (i = 0; i < array_size(numbers); i++) {
-		a->signals[i] = evsignal_new(a->base, numbers[i],
-					     numbers[i] == SIGHUP ? on_reload : on_end, a);
+		a->signals[i] =
+			evsignal_new(a->base, numbers[i],
+				     numbers[i] == SIGHUP && !terminal ? on_reload : on_end, a);
 		if (!a->signals[i] || event_add(a->signals[i], NULL))
 			return -ENOMEM;
 	}

@@ -96,7 +96,7 @@ static void skip(struct reader *r, size_t n)
 }
 
 /* One byte of a label, or of a character string of TXT. */
-static void write_byte(struct writer *w, uint8_t c, char special)
+static void write_byte(struct writer *w, uint8_t c, uint8_t special)
 {
 	char s[8];
 
