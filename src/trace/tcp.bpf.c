@@ -17,6 +17,8 @@
  *     State changes that an application causes (connect, listen, shutdown, close) run in its
  *     context; the others run wherever a packet came in and never name an owner.
  * T4  Bytes are payload: counters of the kernel less retransmissions, SYN and FIN.
+ * T5  A connect(2) that fails before a packet leaves (no route, no port) is told when it returns,
+ *     because only then its error is known; on its way out it may change states or not.
  */
 #include "bpf.h"
 #include "socket.h"
@@ -25,18 +27,20 @@ LICENSE;
 
 #define IPPROTO_TCP 6
 
+const volatile __u32 sees_connect; /* hooks that see every connect return are attached: T5 */
+
 static __always_inline int is_inet(struct sock *sk)
 {
 	return sk->__sk_common.skc_family == AF_INET || sk->__sk_common.skc_family == AF_INET6;
 }
 
-static __always_inline void report(struct sock *sk, struct trace_mark *mark, int state, int error,
-				   __u64 now)
+static __always_inline struct trace_tcp *event(struct sock *sk, struct trace_mark *mark, int state,
+					       __u64 now)
 {
 	struct trace_tcp *e = reserve(TRACE_CLOSE, sizeof(*e));
 
 	if (!e)
-		return;
+		return 0;
 	e->head.time = now;
 	e->head.kind = TRACE_CLOSE;
 	e->head.pad = 0;
@@ -44,9 +48,15 @@ static __always_inline void report(struct sock *sk, struct trace_mark *mark, int
 	e->state = state;
 	if (read_tcp(e, sk))
 		e->cookie = 0; /* cannot be: it is a TCP socket; the agent refuses it */
-	if (error)
-		e->error = error;
-	submit(e, now);
+	return e;
+}
+
+static __always_inline void report(struct sock *sk, struct trace_mark *mark, int state, __u64 now)
+{
+	struct trace_tcp *e = event(sk, mark, state, now);
+
+	if (e)
+		submit(e, now);
 }
 
 static __always_inline void mark_owner(struct trace_mark *m, __u32 flags)
@@ -89,8 +99,8 @@ static __always_inline void closed(struct sock *sk, int old, __u64 now)
 {
 	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), none = {.flags = TRACE_OLD};
 
-	if (!m || !(m->flags & TRACE_LISTEN))
-		report(sk, m ? m : &none, old, 0, now);
+	if (!m || !(m->flags & (TRACE_LISTEN | TRACE_CALLING))) /* T5 */
+		report(sk, m ? m : &none, old, now);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -102,7 +112,8 @@ int BPF_PROG(on_state, struct sock *sk, int old, int state)
 		return 0;
 	switch (state) {
 	case TCP_SYN_SENT:
-		begin(sk, TRACE_OUT | TRACE_OWNED, bpf_ktime_get_boot_ns());
+		begin(sk, TRACE_OUT | TRACE_OWNED | (sees_connect ? TRACE_CALLING : 0),
+		      bpf_ktime_get_boot_ns());
 		break;
 	case TCP_LISTEN:
 		begin(sk, TRACE_LISTEN, bpf_ktime_get_boot_ns());
@@ -157,33 +168,72 @@ int BPF_PROG(on_accept, struct sock *listener, int flags, int *err, int kern, st
 	return sk ? used(sk) : 0;
 }
 
-/*
- * A connect(2) that fails before a packet leaves (no route, no port) changes no state. Where the
- * kernel lets us see the function return, it is reported from here, else not at all.
- */
-static __always_inline int refused(struct sock *sk, int ret)
-{
-	struct trace_mark m = {.flags = TRACE_OUT};
+/* As struct sockaddr_in and sockaddr_in6 have it. */
+struct target {
+	__u16 family;
+	__be16 port;
+	__u32 addr4; /* IPv6: flow */
+	__u8 addr6[16];
+};
 
-	if (ret >= 0)
-		return 0;
-	m.opened = bpf_ktime_get_boot_ns();
-	mark_owner(&m, TRACE_OWNED);
-	bpf_get_socket_cookie(sk);
-	report(sk, &m, TCP_SYN_SENT, -ret, m.opened);
+/* Where the connect was to go: the socket does not know it (any more). */
+static __always_inline void aim(struct trace_ends *e, const void *addr)
+{
+	struct target to = {};
+
+	if (bpf_probe_read_kernel(&to, sizeof(to), addr) || to.family != e->family)
+		return;
+	e->remote_port = __builtin_bswap16(to.port);
+	if (e->family == AF_INET)
+		*(__u32 *)e->remote = to.addr4;
+	else
+		__builtin_memcpy(e->remote, to.addr6, 16);
+}
+
+static __always_inline void refused(struct sock *sk, const void *addr, struct trace_mark *m,
+				    int ret)
+{
+	__u64 now = bpf_ktime_get_boot_ns();
+	struct trace_tcp *e;
+
+	if (!m->opened) {
+		m->opened = now;
+		mark_owner(m, TRACE_OUT | TRACE_OWNED);
+		bpf_get_socket_cookie(sk);
+	}
+	e = event(sk, m, TCP_SYN_SENT, now);
+	if (!e)
+		return;
+	aim(&e->ends, addr);
+	e->error = -ret;
+	submit(e, now);
+}
+
+/* T5. A mark without CALLING is of an earlier connection of this socket. */
+static __always_inline int returned(struct sock *sk, const void *addr, int ret)
+{
+	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), fresh = {};
+
+	if (m && m->flags & TRACE_CALLING)
+		m->flags &= ~TRACE_CALLING;
+	else
+		m = &fresh;
+	if (ret < 0)
+		refused(sk, addr, m, ret);
 	return 0;
 }
 
 SEC("fexit/tcp_v4_connect")
-int BPF_PROG(on_connect4, struct sock *sk, void *uaddr, int len, int ret)
+int BPF_PROG(on_connect4, struct sock *sk, void *addr, int len, int ret)
 {
-	return refused(sk, ret);
+	/* An IPv6 socket comes here for an IPv4 address, and returns through on_connect6. */
+	return sk->__sk_common.skc_family == AF_INET ? returned(sk, addr, ret) : 0;
 }
 
 SEC("fexit/tcp_v6_connect")
-int BPF_PROG(on_connect6, struct sock *sk, void *uaddr, int len, int ret)
+int BPF_PROG(on_connect6, struct sock *sk, void *addr, int len, int ret)
 {
-	return refused(sk, ret);
+	return returned(sk, addr, ret);
 }
 
 SEC("iter/bpf_sk_storage_map")

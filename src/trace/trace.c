@@ -129,14 +129,15 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 {
 	bool lengths = host_btf_trace(t->env.host, "sock_recv_length");
 	bool fexit = host_has(t->env.host, HOST_FEXIT);
+	bool connect6 = fexit && host_btf_func(t->env.host, "tcp_v6_connect");
 
 	bpf_program__set_autoload(b->progs.on_send, lengths);
 	bpf_program__set_autoload(b->progs.on_recv, lengths);
 	bpf_program__set_autoload(b->progs.on_accept, !lengths && fexit);
 	bpf_program__set_autoload(b->progs.on_connect4, fexit);
-	bpf_program__set_autoload(b->progs.on_connect6,
-				  fexit && host_btf_func(t->env.host, "tcp_v6_connect"));
+	bpf_program__set_autoload(b->progs.on_connect6, connect6);
 	bpf_program__set_autoattach(b->progs.sample, false);
+	b->rodata->sees_connect = connect6;
 }
 
 static int attach_sample(struct trace *t, struct tcp_bpf *b)
@@ -373,8 +374,7 @@ static uint64_t trace_lost(void *cap)
 
 static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
 {
-	static const char *const kinds[] = {"kind=\"open\"", "kind=\"close\"", "kind=\"owner\"",
-					    "kind=\"dns\""};
+	static const char *const kinds[TRACE_KINDS] = {"kind=\"close\"", "kind=\"dns\""};
 	struct trace_count sum;
 	unsigned k;
 

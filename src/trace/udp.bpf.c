@@ -141,11 +141,13 @@ static __always_inline void owner_of(struct __sk_buff *skb, struct trace_flow *f
 	f->netns = m->netns;
 }
 
+_Static_assert(!(TRACE_DNS_BYTES & (TRACE_DNS_BYTES - 1)), "TRACE_DNS_BYTES makes a mask");
+
 static __always_inline void dns(struct __sk_buff *skb, struct trace_flow_key *key,
 				struct trace_flow *f, __u32 off, __u64 now)
 {
 	struct trace_dns *e;
-	__u32 len = skb->len - off, n = len;
+	__u32 len = skb->len - off, last = len - 1;
 
 	if (len == 0 || len > 65535)
 		return;
@@ -160,12 +162,12 @@ static __always_inline void dns(struct __sk_buff *skb, struct trace_flow_key *ke
 	e->ends.netns = f->netns;
 	e->owner = f->owner;
 	e->len = len;
-	if (n > TRACE_DNS_BYTES)
-		n = TRACE_DNS_BYTES;
-	asm volatile("" : "+r"(n));
-	if (n == 0 || n > TRACE_DNS_BYTES || bpf_skb_load_bytes(skb, off, e->data, n))
-		n = 0;
-	e->captured = n;
+	if (last >= TRACE_DNS_BYTES)
+		last = TRACE_DNS_BYTES - 1;
+	asm volatile("" : "+r"(last)); /* the mask is for verifiers: 1 to TRACE_DNS_BYTES */
+	e->captured = (last & (TRACE_DNS_BYTES - 1)) + 1;
+	if (bpf_skb_load_bytes(skb, off, e->data, e->captured))
+		e->captured = 0;
 	submit(e, now);
 }
 
