@@ -26,10 +26,10 @@ let places = new Map<string, Place>(); // outlives the view
 
 const short = (name: string) => (name.length > 28 ? `${name.slice(0, 27)}…` : name);
 
-/** 0 to 1: where `n` stands between a thousandth of the most and the most, by its logarithm. */
+/** 0 to 1: where `n` stands between a ten-thousandth of the most and the most, by its logarithm. */
 function weigh(n: number, most: number): number {
 	const part = n / Math.max(most, 1);
-	return part <= 0.001 ? 0 : 1 + Math.log10(part) / 3;
+	return part <= 0.0001 ? 0 : 1 + Math.log10(part) / 4;
 }
 const edgeId = (e: MapEdge) => `e${edgeKey(e)}`;
 
@@ -129,7 +129,9 @@ function style(): StylesheetJson {
 				"target-arrow-shape": "triangle",
 				"arrow-scale": 0.9,
 				"target-distance-from-node": 3,
-				label: "data(label)",
+				// Near who asks: in the middle the labels of crossing links lie on each other.
+				"source-label": "data(label)",
+				"source-text-offset": 72,
 				color: color("muted"),
 				"font-family": font,
 				"font-size": 10.5,
