@@ -65,9 +65,10 @@ function elements({ map, groups }: Folded): ElementDefinition[] {
 			source: `n${e.from}`,
 			target: `n${e.to}`,
 			label: `${e.proto === "udp" ? "udp " : ""}${e.port}${e.failed > 0 ? ` · ${e.failed} failed` : ""}`,
+			// A service asks its name server and its peers side by side: their labels stand apart.
+			offset: e.proto === "udp" ? 100 : 56,
 			width: 1.2 + 6 * weigh(edgeBytes(e), widest),
 			trouble: e.failed === 0 ? "none" : e.failed >= e.connections ? "all" : "some",
-			quiet: e.open === 0 ? 1 : 0,
 		},
 	}));
 	return [...nodes, ...edges];
@@ -131,7 +132,7 @@ function style(): StylesheetJson {
 				"target-distance-from-node": 3,
 				// Near who asks: in the middle the labels of crossing links lie on each other.
 				"source-label": "data(label)",
-				"source-text-offset": 72,
+				"source-text-offset": (e: EdgeSingular) => e.data("offset") as number,
 				color: color("muted"),
 				"font-family": font,
 				"font-size": 10.5,
@@ -145,7 +146,6 @@ function style(): StylesheetJson {
 				"loop-sweep": "40deg",
 			},
 		},
-		{ selector: "edge[quiet = 1]", style: { "line-opacity": 0.55 } },
 		{
 			selector: "edge[trouble != 'none']",
 			style: {
