@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * The service map. Each connection between two processes of this host has a row for either end; it
- * is counted at the end that asked. A row of the other end counts only where nobody here asked.
+ * is counted at the end that asked. A row of the other end counts only where nobody here asked. Who
+ * talks to nobody is not on it, nor is what ended without anybody being known to have owned it:
+ * sockets that their processes had left before the agent came.
  */
 #include "agent/lists.h"
 
@@ -9,21 +11,33 @@
 #include <time.h>
 #include <uthash.h>
 
-#define EDGES_SQL                                                                                    \
-	"select f, t, proto, port, count(*), sum(ended is null), sum(state = 'failed'),"             \
-	" sum(sent), sum(received), cast(avg(rtt) as integer), sum(again), max(f_addr), max(t_addr)" \
-	" from (select coalesce(service, comm, '?') as f,"                                           \
-	" coalesce(remote_service, remote_name, remote_addr) as t, proto, remote_port as port,"      \
-	" ended, state, bytes_sent as sent, bytes_received as received, rtt_us as rtt,"              \
-	" retransmits as again, null as f_addr,"                                                     \
-	" case when remote_pid is null then remote_addr end as t_addr"                               \
-	" from connection where direction = 'out' and (ended is null or ended >= %1$" PRId64 ")"     \
-	" union all select coalesce(remote_service, remote_name, remote_addr),"                      \
-	" coalesce(service, comm, '?'), proto, local_port, ended, state, bytes_received,"            \
-	" bytes_sent, rtt_us, retransmits, remote_addr, null"                                        \
-	" from connection where direction = 'in' and remote_pid is null"                             \
-	" and (ended is null or ended >= %1$" PRId64 "))"                                            \
-	" group by 1, 2, 3, 4"
+#define LIVE "(ended is null or (comm is not null and ended >= %1$" PRId64 "))"
+
+/*
+ * "raw" is one line for each asker, answerer and address. The answerer of a connection that nobody
+ * accepted yet is an address; where the same asker reached a service there, it is that service.
+ */
+#define EDGES_SQL                                                                                   \
+	"with raw as materialized (select f, t, proto, port, t_addr, f_addr, known,"                \
+	" count(*) as n, sum(ended is null) as open, sum(state = 'failed') as failed,"              \
+	" sum(sent) as sent, sum(received) as received, sum(rtt) as rtt, count(rtt) as rtts,"       \
+	" sum(again) as again from (select coalesce(service, comm, '?') as f,"                      \
+	" coalesce(remote_service, remote_name, remote_addr) as t, proto, remote_port as port,"     \
+	" ended, state, bytes_sent as sent, bytes_received as received, rtt_us as rtt,"             \
+	" retransmits as again, null as f_addr, remote_addr as t_addr,"                             \
+	" remote_pid is not null as known"                                                          \
+	" from connection where direction = 'out' and " LIVE                                        \
+	" union all select coalesce(remote_service, remote_name, remote_addr),"                     \
+	" coalesce(service, comm, '?'), proto, local_port, ended, state, bytes_received,"           \
+	" bytes_sent, rtt_us, retransmits, remote_addr, null, 1"                                    \
+	" from connection where direction = 'in' and remote_pid is null"                            \
+	" and " LIVE ") group by 1, 2, 3, 4, 5, 6, 7)"                                              \
+	" select raw.f, coalesce(k.t, raw.t), raw.proto, raw.port, sum(n), sum(open), sum(failed)," \
+	" sum(sent), sum(received), sum(rtt) / nullif(sum(rtts), 0), sum(again), max(f_addr),"      \
+	" max(case when not known and k.t is null then raw.t_addr end)"                             \
+	" from raw left join (select f, t_addr, proto, port, max(t) as t from raw where known"      \
+	" group by 1, 2, 3, 4) k on not raw.known and k.f = raw.f and k.t_addr = raw.t_addr"        \
+	" and k.proto = raw.proto and k.port = raw.port group by 1, 2, 3, 4"
 
 #define PROCESSES_SQL                                         \
 	"select service, max(runtime), count(*) from process" \
@@ -140,10 +154,12 @@ static int edge_row(void *arg, maybe_unused unsigned n, const struct store_value
 
 static int process_row(void *arg, maybe_unused unsigned n, const struct store_value *v)
 {
-	struct node *node = node_get(arg, &v[0]);
+	struct map *m = arg;
+	struct node *node;
 
+	HASH_FIND(hh, m->nodes, v[0].str, v[0].len, node);
 	if (!node)
-		return -ENOMEM;
+		return 0;
 	text_copy(node->runtime, sizeof(node->runtime), &v[1]);
 	node->processes = v[2].num;
 	return 0;
@@ -185,7 +201,7 @@ int list_map(const struct query_job *job, struct store *s, struct query_out *o,
 	struct store_sink processes = {no_columns, process_row, &m};
 	struct timespec ts;
 	bool truncated;
-	char sql[2048];
+	char sql[3072];
 	int rc = 0;
 
 	clock_gettime(CLOCK_REALTIME, &ts);

@@ -20,6 +20,9 @@ export type Order = (a: Process, b: Process) => number;
 
 const byAge: Order = (a, b) => a.started - b.started || a.pid - b.pid;
 
+/** The root of the kernel's own threads: many, and seldom what one looks for. */
+export const isKernel = (p: Process): boolean => p.pid === 2 && !p.ppid && p.exe === undefined;
+
 function children(
 	processes: Map<string, Process>,
 	order: Order,
@@ -32,7 +35,7 @@ function children(
 		else if (below.has(parent)) below.get(parent)!.push(p);
 		else below.set(parent, [p]);
 	}
-	roots.sort(order);
+	roots.sort((a, b) => Number(isKernel(a)) - Number(isKernel(b)) || order(a, b));
 	for (const list of below.values()) list.sort(order);
 	return [roots, below];
 }

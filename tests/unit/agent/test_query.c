@@ -235,6 +235,7 @@ static void lists_leave_out_null_and_what_has_ended(maybe_unused void **state)
 static void the_map_counts_a_connection_within_the_host_once(maybe_unused void **state)
 {
 	fake_process("web", 1, 10, -1);
+	fake_process("hermit", 2, 20, -1);
 	fake_connection("out", "client", "web", 1, 100, 2000);
 	fake_connection("in", "web", "client", 2, 2000, 100);
 	fake_connection("in", "web", "192.0.2.1", 0, 7, 9);
@@ -249,6 +250,23 @@ static void the_map_counts_a_connection_within_the_host_once(maybe_unused void *
 				     "\"bytes_sent\":100,\"bytes_received\":2000,\"rtt_us\":41}"));
 	assert_non_null(strstr(text, "{\"id\":\"192.0.2.1\",\"kind\":\"remote\",\"addr\":"));
 	assert_non_null(strstr(text, "{\"id\":\"web\",\"kind\":\"service\",\"processes\":1}"));
+	assert_null(strstr(text, "hermit"));
+}
+
+static void
+a_connection_nobody_accepted_yet_goes_to_the_service_at_that_address(maybe_unused void **s)
+{
+	fake_connection("out", "client", "web", 1, 100, 2000);
+	fake_connection("out", "client", "192.0.2.1", 0, 1, 2);
+	fake_connection("out", "stranger", "192.0.2.1", 0, 3, 4);
+	job.run = list_map;
+	job.seconds = 300;
+	query(NULL);
+	assert_non_null(strstr(text, "{\"from\":\"client\",\"to\":\"web\",\"proto\":\"tcp\","
+				     "\"port\":80,\"connections\":2,\"open\":2,\"failed\":0,"
+				     "\"bytes_sent\":101,\"bytes_received\":2002,\"rtt_us\":41}"));
+	assert_non_null(strstr(text, "{\"from\":\"stranger\",\"to\":\"192.0.2.1\","));
+	assert_null(strstr(text, "{\"from\":\"client\",\"to\":\"192.0.2.1\","));
 }
 
 static void the_newest_events_come_last(maybe_unused void **state)
@@ -283,6 +301,7 @@ int main(void)
 		TEST(the_rest_waits_and_too_many_are_refused),
 		TEST(lists_leave_out_null_and_what_has_ended),
 		TEST(the_map_counts_a_connection_within_the_host_once),
+		TEST(a_connection_nobody_accepted_yet_goes_to_the_service_at_that_address),
 		TEST(the_newest_events_come_last),
 	};
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The side panel: one thing in full.
 import type { ComponentChildren } from "preact";
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 
 interface Props {
 	title: string;
@@ -13,7 +13,7 @@ interface Props {
 export function Panel({ title, kind, onClose, children }: Props) {
 	const close = useRef(onClose);
 	close.current = onClose;
-	useEffect(() => {
+	useLayoutEffect(() => {
 		const onKey = (e: KeyboardEvent) => {
 			if (e.key === "Escape" && !e.defaultPrevented) close.current();
 		};

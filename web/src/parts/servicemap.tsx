@@ -26,10 +26,10 @@ let places = new Map<string, Place>(); // outlives the view
 
 const short = (name: string) => (name.length > 28 ? `${name.slice(0, 27)}…` : name);
 
-/** 0 to 1: where `n` stands between a thousandth of the most and the most, by its logarithm. */
+/** 0 to 1: where `n` stands between a ten-thousandth of the most and the most, by its logarithm. */
 function weigh(n: number, most: number): number {
 	const part = n / Math.max(most, 1);
-	return part <= 0.001 ? 0 : 1 + Math.log10(part) / 3;
+	return part <= 0.0001 ? 0 : 1 + Math.log10(part) / 4;
 }
 const edgeId = (e: MapEdge) => `e${edgeKey(e)}`;
 
@@ -65,9 +65,10 @@ function elements({ map, groups }: Folded): ElementDefinition[] {
 			source: `n${e.from}`,
 			target: `n${e.to}`,
 			label: `${e.proto === "udp" ? "udp " : ""}${e.port}${e.failed > 0 ? ` · ${e.failed} failed` : ""}`,
+			// A service asks its name server and its peers side by side: their labels stand apart.
+			offset: e.proto === "udp" ? 100 : 56,
 			width: 1.2 + 6 * weigh(edgeBytes(e), widest),
 			trouble: e.failed === 0 ? "none" : e.failed >= e.connections ? "all" : "some",
-			quiet: e.open === 0 ? 1 : 0,
 		},
 	}));
 	return [...nodes, ...edges];
@@ -129,7 +130,9 @@ function style(): StylesheetJson {
 				"target-arrow-shape": "triangle",
 				"arrow-scale": 0.9,
 				"target-distance-from-node": 3,
-				label: "data(label)",
+				// Near who asks: in the middle the labels of crossing links lie on each other.
+				"source-label": "data(label)",
+				"source-text-offset": (e: EdgeSingular) => e.data("offset") as number,
 				color: color("muted"),
 				"font-family": font,
 				"font-size": 10.5,
@@ -143,7 +146,6 @@ function style(): StylesheetJson {
 				"loop-sweep": "40deg",
 			},
 		},
-		{ selector: "edge[quiet = 1]", style: { "line-opacity": 0.55 } },
 		{
 			selector: "edge[trouble != 'none']",
 			style: {

@@ -11,7 +11,7 @@ import { Panel } from "../parts/panel";
 import { ConnectionList } from "../parts/peers";
 import { useQuery } from "../parts/query";
 import { href, route, setParam } from "../route";
-import { flatten, keyOf, processKey, type TreeRow } from "../tree";
+import { flatten, isKernel, keyOf, processKey, type TreeRow } from "../tree";
 import type { Process, Row } from "../types";
 
 const fate = (p: Process): string =>
@@ -119,11 +119,17 @@ function Detail({ id, close }: { id: string; close: () => void }) {
 	);
 }
 
-/** What a person collapsed; outlives the view. */
-const closed = new Cell<ReadonlySet<string>>(new Set());
+/** What a person collapsed; outlives the view. Until then it is the kernel's threads, unless filtered. */
+const closed = new Cell<ReadonlySet<string> | undefined>(undefined);
+const none: ReadonlySet<string> = new Set();
+
+function shutNow(): ReadonlySet<string> {
+	if (closed.value || filter.value) return closed.value ?? none;
+	return new Set([...(processes.value?.map.values() ?? [])].filter(isKernel).map(keyOf));
+}
 
 function toggle({ key, open }: TreeRow): void {
-	const next = new Set(closed.value);
+	const next = new Set(shutNow());
 	if (open) next.add(key);
 	else next.delete(key);
 	closed.set(next);
@@ -152,7 +158,7 @@ export function Processes() {
 	const [sort, setSort] = useState<Sort>();
 	const list = columns(toggle, Date.now());
 	const rows = useMemo(
-		() => (known ? flatten(known.map, shut, matcher(box), orderBy(sort, list)) : []),
+		() => (known ? flatten(known.map, shutNow(), matcher(box), orderBy(sort, list)) : []),
 		[known, shut, box, sort],
 	);
 	const running = useMemo(() => {
@@ -174,7 +180,7 @@ export function Processes() {
 						what="processes"
 						truncated={known?.truncated ?? false}
 					/>
-					<button type="button" class="quiet" onClick={() => closed.set(new Set())}>
+					<button type="button" class="quiet" onClick={() => closed.set(none)}>
 						Expand all
 					</button>
 					<button type="button" class="quiet" onClick={collapse}>
