@@ -260,8 +260,6 @@ static int cap_start(struct agent *a, unsigned i, struct agent_cap *c)
 	if (!c->why.text[0])
 		skep_fail(&c->why, rc, "%s", strerror(-rc));
 	log_error("%s: %s", c->ops->name, c->why.text);
-	if (host_bpf_log()[0])
-		log_debug("%s", host_bpf_log());
 	return rc;
 }
 

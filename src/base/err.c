@@ -3,6 +3,14 @@
 
 #include <stdarg.h>
 
+/* Verifiers and libraries say things in lines; a reason is one. */
+static void one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < ' ')
+			*s = ' ';
+}
+
 int skep_fail(struct skep_err *err, int rc, const char *fmt, ...)
 {
 	va_list ap;
@@ -11,6 +19,7 @@ int skep_fail(struct skep_err *err, int rc, const char *fmt, ...)
 		va_start(ap, fmt);
 		vsnprintf(err->text, sizeof(err->text), fmt, ap);
 		va_end(ap);
+		one_line(err->text);
 	}
 	return rc;
 }

@@ -20,7 +20,6 @@
 
 LICENSE;
 
-#define PF_KTHREAD	  0x00200000
 #define SIGNAL_GROUP_EXIT 4
 
 const volatile __u32 agent_pid;	   /* P3 */

@@ -313,8 +313,10 @@ static void meet(struct conn_table *t, struct conn *c)
 	other.local_port = c->tuple.remote_port;
 	other.remote_port = c->tuple.local_port;
 	HASH_FIND(by_tuple, t->by_tuple, &other, sizeof(other), peer);
-	if (!peer || peer == c || peer->peer)
+	if (!peer || peer == c || (peer->peer && peer->peer->indexed))
 		return;
+	if (peer->peer) /* of an older user of the same ports */
+		peer->peer->peer = NULL;
 	c->peer = peer;
 	peer->peer = c;
 	write_peer(t, c, peer);
@@ -432,7 +434,7 @@ static void update_tcp(struct conn_table *t, struct conn *c, const struct trace_
 		c->state = e->state;
 		set(t, c, CONN_STATE, STORE_STRZ(state_name(e->state)));
 	}
-	c->established |= !!(e->mark.flags & TRACE_ESTABLISHED) || e->state == TCP_ESTABLISHED;
+	c->established |= e->state != TCP_SYN_SENT && e->state != TCP_SYN_RECV;
 	c->generation = t->generation;
 	c->missed = 0;
 	write_owners(t, c, &e->mark.owner);

@@ -109,7 +109,10 @@ teardown_file() {
 	agent_down
 	agent_up '  guard: {ringKiB: 4}'
 	spawn=$BATS_TEST_DIRNAME/../../build/release/bench/spawn
-	"$spawn" 3000 2 e2e-tiny >/dev/null
+	kill -STOP "$AGENT"
+	"$spawn" 200 2 e2e-tiny >/dev/null
+	kill -CONT "$AGENT"
+	"$spawn" 800 2 e2e-tiny >/dev/null
 	sleep 1
 	curl -s --unix-socket "$SOCK" http://localhost/metrics >"$DIR/metrics"
 	awk '/^skep_guard_(sent|events|lost)_total/ { split($1, k, "{"); s[k[1]] += $2 }

@@ -276,6 +276,38 @@ static void ended_connections_are_forgotten_after_a_while_and_their_room_is_used
 	assert_string_equal(rows(f->store, "select count(*) from connection"), "24\n");
 }
 
+static void a_udp_port_that_is_used_again_meets_the_server_anew(void **state)
+{
+	struct fixture *f = *state;
+	struct trace_flow_key server = {.cookie = 1,
+					.ends = ends("10.0.0.2", 53, "10.0.0.1", 5000)};
+	struct trace_flow_key client = {.cookie = 2,
+					.ends = ends("10.0.0.1", 5000, "10.0.0.2", 53)};
+	struct trace_flow in = {.opened = host_boot_now(), .flags = TRACE_IN, .owner.pid = 200};
+	struct trace_flow out = {.opened = host_boot_now(), .flags = TRACE_OUT, .owner.pid = 100};
+
+	server.ends.netns = client.ends.netns = 0;
+	conn_sample_begin(f->table, host_boot_now());
+	conn_flow(f->table, &server, &in, false);
+	conn_flow(f->table, &client, &out, false);
+	client.cookie = 3;
+	out.owner.pid = 101;
+	conn_flow(f->table, &client, &out, false);
+	assert_string_equal(rows(f->store, "select pid, remote_pid from connection"),
+			    "200,101\n100,200\n101,200\n");
+}
+
+static void a_scanned_connection_on_its_way_out_has_not_failed(void **state)
+{
+	struct fixture *f = *state;
+	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
+
+	a.mark.flags = TRACE_OLD;
+	a.state = TCP_LAST_ACK;
+	end(f, &a);
+	assert_string_equal(rows(f->store, "select state from connection"), "closed\n");
+}
+
 static void a_udp_flow_grows_and_ends(void **state)
 {
 	struct fixture *f = *state;
@@ -316,6 +348,8 @@ int main(void)
 		T(a_scan_tells_direction_by_the_listeners),
 		T(a_connection_missing_from_two_samples_has_ended),
 		T(ended_connections_are_forgotten_after_a_while_and_their_room_is_used_again),
+		T(a_udp_port_that_is_used_again_meets_the_server_anew),
+		T(a_scanned_connection_on_its_way_out_has_not_failed),
 		T(a_udp_flow_grows_and_ends),
 	};
 
