@@ -77,7 +77,7 @@ teardown_file() {
 	args=()
 	for _ in $(seq 18); do args+=("$big"); done
 	/bin/true e2e-big "${args[@]}"
-	eventually 5 rows "select argv_cut, argv_bytes from process where argv like '%e2e-big%'" "1,1800036"
+	eventually 5 rows "select argv_cut, argv_bytes from process where argv like '/bin/true e2e-big%'" "1,1800036"
 }
 
 @test "a process in a cgroup of its own is called by that cgroup's name" {
