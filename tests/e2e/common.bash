@@ -20,6 +20,7 @@ agent_up() {
 	"$SKEP" up --config "$DIR/skep.yaml" --state-dir "$DIR/state" --socket "$SOCK" "$@" 2>>"$DIR/agent.log" 3>&- &
 	AGENT=$!
 	export AGENT
+	echo "$AGENT" >"$DIR/pid" # a test that starts another one cannot tell teardown_file by a variable
 	for _ in $(seq 300); do
 		"$SKEP" status --json 2>/dev/null | jq -e .agent.pid >/dev/null 2>&1 && return 0
 		kill -0 "$AGENT" 2>/dev/null || break
@@ -30,10 +31,12 @@ agent_up() {
 }
 
 agent_down() {
+	[ ! -f "${DIR:-}/pid" ] || AGENT=$(cat "$DIR/pid")
 	[ -n "${AGENT:-}" ] || return 0
 	kill "$AGENT" 2>/dev/null || true
 	for _ in $(seq 100); do kill -0 "$AGENT" 2>/dev/null || break; sleep 0.05; done
 	kill -9 "$AGENT" 2>/dev/null || true
+	rm -f "${DIR:-}/pid"
 	unset AGENT
 }
 
