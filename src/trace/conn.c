@@ -587,6 +587,10 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 	struct conn *c = conn_find(t, key);
 	struct trace_ends ends = key->ends;
 
+	if (c && c->ended) { /* the same ends talk again: another flow */
+		forget(t, c);
+		c = NULL;
+	}
 	if (!c) {
 		c = conn_new(t, key);
 		if (!c)

@@ -91,7 +91,6 @@ static __always_inline void established(struct sock *sk, __u64 now)
 		m->opened = now;
 		bpf_get_socket_cookie(sk);
 	}
-	m->flags |= TRACE_ESTABLISHED;
 }
 
 /* The mark goes with the socket; a socket that connects again gets a fresh one. */

@@ -16,14 +16,12 @@ enum trace_kind {
 	TRACE_KINDS
 };
 
-#define TRACE_OUT	  1U /* this end asked */
-#define TRACE_IN	  2U /* this end was asked */
-#define TRACE_LISTEN	  4U
-#define TRACE_OWNED	  8U   /* the owner has used it; before, it is who listened or created it */
-#define TRACE_OLD	  16U  /* found by the scan */
-#define TRACE_ESTABLISHED 32U  /* it was, at some time */
-#define TRACE_CREATED	  64U  /* UDP: owner is who created the socket */
-#define TRACE_CALLING	  128U /* connect(2) has not returned */
+#define TRACE_OUT     1U /* this end asked */
+#define TRACE_IN      2U /* this end was asked */
+#define TRACE_LISTEN  4U
+#define TRACE_OWNED   8U   /* the owner has used it; before, it is who listened or created it */
+#define TRACE_OLD     16U  /* found by the scan */
+#define TRACE_CALLING 128U /* connect(2) has not returned */
 
 struct trace_owner {
 	__u64 start; /* start_boottime of the process; 0: not known */

@@ -63,7 +63,7 @@ int on_create(struct bpf_sock *ctx)
 		return 1;
 	own(&m->owner, bpf_get_current_task_btf());
 	m->opened = bpf_ktime_get_boot_ns();
-	m->flags = TRACE_CREATED;
+	m->flags = 0;
 	m->netns = bpf_get_current_task_btf()->nsproxy->net_ns->ns.inum;
 	return 1;
 }

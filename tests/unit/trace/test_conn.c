@@ -74,7 +74,7 @@ static struct trace_tcp tcp(uint64_t cookie, uint32_t flags, uint32_t pid, struc
 	struct trace_tcp t = {.cookie = cookie, .ends = e, .state = TCP_ESTABLISHED};
 
 	t.head.time = t.mark.opened = host_boot_now();
-	t.mark.flags = flags | TRACE_ESTABLISHED;
+	t.mark.flags = flags;
 	t.mark.owner.pid = pid;
 	t.mark.owner.start = pid;
 	snprintf(t.mark.owner.comm, sizeof(t.mark.owner.comm), "p%u", pid);
@@ -332,6 +332,11 @@ static void a_udp_flow_grows_and_ends(void **state)
 		     "netns, state, ended is null from connection"),
 		"udp,out,10,90,2,7,closed,0\n");
 	assert_string_equal(f->events, "connection.open connection.close ");
+	/* the same ends talk again while the last flow lingers: another row */
+	flow.bytes_sent = 3;
+	conn_flow(f->table, &key, &flow, false);
+	assert_string_equal(rows(f->store, "select bytes_sent, ended is null from connection"),
+			    "10,0\n3,1\n");
 }
 
 int main(void)
