@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * vm.h: the engine from the inside: bpf(2) for whoever calls, and running programs.
+ *
+ *	bpf(2) attr --> bpf.c --> map.c, prog.c, btf.c, link.c: objects with ids and fds
+ *	                             |
+ *	          insns --> isa_decode --> verify --> resolve (maps, helpers) --> JIT or as they are
+ *	                                                                           |
+ *	TEST_RUN, ports, hooks --> context of the program type --> vm_run_prog() <-+
+ *
+ * Contexts are the UAPI's own structs; packets lie below 4 GiB, so that the 32-bit data and data_end of
+ * struct xdp_md and __sk_buff are the pointers themselves and no access needs rewriting.
+ *
+ * E1  An object lives as long as a caller's fd, a mapping, a pin, a map's slot or a link holds it. Its
+ *     fd is a memfd; the engine's own description holds a write lease only when no other is open, which
+ *     is how it learns that the last one went.
+ * E2  Interpreted programs touch their stack, context, packet, what helpers gave them, and values of
+ *     maps; each access is checked. Anything else ends the run with a fault, never the process.
+ * E3  What is not proved is not compiled, unless the engine was opened with `unsafe`.
+ */
+#ifndef SKEP_VM_VM_H
+#define SKEP_VM_VM_H
+
+#include "jit/jit.h"
+#include "map/map.h"
+#include "skep/engine.h"
+
+/*
+ * The caller of a bpf(2): this process, or one whose calls are answered for it. Addresses in attr are
+ * the caller's, fds too.
+ */
+struct vm_caller {
+	/* Copy from and to the caller's memory; 0 or -EFAULT. */
+	int (*read)(void *arg, void *dst, uint64_t src, size_t n);
+	int (*write)(void *arg, uint64_t dst, const void *src, size_t n);
+	/* A descriptor here for the caller's fd, close-on-exec; the vm closes it. -EBADF. */
+	int (*fd_get)(void *arg, int fd);
+	/* Give @fd (of this process; still owned by the vm) to the caller. Returns the caller's number. */
+	int (*fd_put)(void *arg, int fd, int flags);
+	void *arg;
+};
+
+/** vm_bpf() - skep_bpf() for any caller. Returns what the system call would, or -errno. */
+long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd, uint64_t attr,
+	    unsigned size);
+
+extern const struct vm_caller vm_self; /* this process */
+
+/* A program ready to run. */
+struct vm_code {
+	struct isa_insn *insns; /* resolved: LDDW holds addresses, CALL's imm a helper's number */
+	unsigned n_insns;
+	struct verify_proof *proof;
+	struct jit_code *jit; /* NULL: interpreted */
+};
+
+struct vm_region {
+	uint64_t lo, hi;
+	bool writable;
+};
+
+#define VM_REGIONS 32
+
+/* One run of a program on one thread. Helpers find theirs with vm_running(). */
+struct vm_run {
+	struct jit_run jit; /* first: the run register of compiled code points here */
+	const struct vm_code *code;
+	struct skep_engine *engine;
+	struct vm_region
+		regions[VM_REGIONS]; /* what interpreted code may touch besides its stack */
+	unsigned n_regions, hit;
+	/* Asked for addresses outside regions: values of maps. */
+	bool (*covers)(struct vm_run *run, uint64_t addr, size_t size, bool write);
+	uint64_t budget; /* instructions left; 0 at the start: unbounded. Interpreted code only */
+	int fault;	 /* -errno of a refused access, endless loop ... */
+	unsigned fault_pc;
+	struct skep_err err;
+	struct vm_run *outer; /* of the run this one interrupts */
+};
+
+/** vm_running() - of this thread; NULL outside. */
+struct vm_run *vm_running(void);
+
+/**
+ * vm_interp() - run decoded code from instruction @pc on, with r1 to r5.
+ *
+ * Return: r0. A fault sets run->fault, fault_pc and err, and returns 0.
+ */
+uint64_t vm_interp(struct vm_run *run, const struct vm_code *code, unsigned pc, uint64_t r1,
+		   uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5);
+
+/** vm_call() - a program's callback from a helper: @func as LDDW_FUNC loaded it. */
+uint64_t vm_call(struct vm_run *run, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
+		 uint64_t r4, uint64_t r5);
+
+/** vm_code_run() - from the start: compiled where it is, else interpreted. */
+uint64_t vm_code_run(struct vm_run *run, const struct vm_code *code, uint64_t ctx);
+
+/** vm_access() - may the running program touch these bytes (for helpers' arguments)? */
+bool vm_access(struct vm_run *run, uint64_t addr, size_t size, bool write);
+
+/* Helpers, by BPF_FUNC number; NULL: not here. */
+typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+extern vm_helper *const vm_helpers[];
+extern const unsigned vm_n_helpers;
+
+#endif
