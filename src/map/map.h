@@ -31,6 +31,8 @@ struct map_fields {
 	uint32_t kptrs[11];
 };
 
+struct map;
+
 /* Objects that values stand for: programs in prog arrays, maps in maps, perf events ... */
 struct map_objects {
 	/* What fd stands for, with a reference; NULL and *rc for what does not fit this map. */
