@@ -88,8 +88,4 @@ int attach_netkit(const struct attach_to *a, struct skep_err *err);
 /** attach_fail() - "attaching fails: ENOENT (No such file or directory)". Return: @rc. */
 int attach_fail(struct skep_err *err, int rc, const char *doing);
 
-/* ---- log.c -----------------------------------------------------------------------------------*/
-/** log_keep() - from now on libbpf's words go to host_bpf_log(). */
-void log_keep(void);
-
 #endif
