@@ -42,7 +42,9 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototype
 	  -Wwrite-strings -Wundef -Wvla -Wno-missing-field-initializers
 CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(KIND)) -Iinclude -Isrc -Ibuild/bpf -Ibuild/gen \
 	  -DSKEP_VERSION='"$(VERSION)"' $(EXTRA_CFLAGS)
-LIBS   := -Wl,-Bstatic -lbpf -Wl,-Bdynamic -lelf -lz -levent_core -levent_extra -ljansson -lfyaml \
+# libbpf's way to bpf(2) leads through src/host/seam.c.
+SEAM   := -Wl,--wrap=syscall,--wrap=epoll_ctl,--wrap=statfs,-u,__wrap_syscall
+LIBS   := $(SEAM) -Wl,-Bstatic -lbpf -Wl,-Bdynamic -lelf -lz -levent_core -levent_extra -ljansson -lfyaml \
 	  -lsqlite3 -lcap-ng -lseccomp -lxxhash -lm
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -Isrc \
 	      -I/usr/include/$(shell uname -m)-linux-gnu

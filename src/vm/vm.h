@@ -37,6 +37,8 @@ struct vm_caller {
 	int (*fd_get)(void *arg, int fd);
 	/* Give @fd (of this process; still owned by the vm) to the caller. Returns the caller's number. */
 	int (*fd_put)(void *arg, int fd, int flags);
+	/* open(2) of a path as the caller sees it; @dir: its descriptor or AT_FDCWD. Ours, or -errno. */
+	int (*open)(void *arg, int dir, const char *path, int flags, unsigned mode);
 	void *arg;
 };
 
@@ -45,6 +47,17 @@ long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd,
 	    unsigned size);
 
 extern const struct vm_caller vm_self; /* this process */
+
+/**
+ * vm_wake_fd() - the eventfd that the ring behind @fd, a descriptor of this process, signals.
+ *
+ * Made when first asked for and borrowed: it lives as long as the map and is never read, so watch it
+ * edge-triggered. Return: it; -EBADF (no object of this engine), -EPERM (one that has no ring).
+ */
+int vm_wake_fd(struct skep_engine *e, int fd);
+
+/** vm_wake_again() - signal anew the rings that hold what nobody consumed: what level-triggering is. */
+void vm_wake_again(struct skep_engine *e);
 
 /* A program ready to run. */
 struct vm_code {
