@@ -25,6 +25,11 @@
 #include "map/map.h"
 #include "skep/engine.h"
 
+struct vm_who {
+	uint32_t pid, tid, uid, gid;
+	char comm[16];
+};
+
 /*
  * The caller of a bpf(2): this process, or one whose calls are answered for it. Addresses in attr are
  * the caller's, fds too.
@@ -37,6 +42,8 @@ struct vm_caller {
 	int (*fd_get)(void *arg, int fd);
 	/* Give @fd (of this process; still owned by the vm) to the caller. Returns the caller's number. */
 	int (*fd_put)(void *arg, int fd, int flags);
+	/* Who that is; NULL: this process. */
+	void (*who)(void *arg, struct vm_who *who);
 	void *arg;
 };
 
@@ -45,6 +52,21 @@ long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd,
 	    unsigned size);
 
 extern const struct vm_caller vm_self; /* this process */
+
+/**
+ * vm_sweep() - let go of objects whose callers closed their last descriptor (E1).
+ *
+ * Questions about ids sweep by themselves; who answers for other processes calls it now and then,
+ * and when one of them ends. Costs two system calls an object.
+ */
+void vm_sweep(struct skep_engine *e);
+
+/** vm_unpin() - what unlink(2) of a pin's path is. Return: 0 or -ENOENT. */
+int vm_unpin(struct skep_engine *e, const char *path);
+
+/** vm_trace() - where the lines of bpf_trace_printk() go; by default nowhere. */
+void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, size_t len),
+	      void *arg);
 
 /* A program ready to run. */
 struct vm_code {
