@@ -28,6 +28,7 @@
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -118,6 +119,17 @@ static void let_go(int socket)
 	close_range((unsigned)socket + 1, ~0U, 0);
 }
 
+/* An object of the engine's is a descriptor here. */
+static void more_files(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files))
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
 static int start(struct exec *x, struct skep_err *err)
 {
 	pid_t parent = getpid();
@@ -137,6 +149,7 @@ static int start(struct exec *x, struct skep_err *err)
 	if (x->child < 0)
 		return skep_note(err, -errno, "fork");
 	let_go(x->socket);
+	more_files();
 	x->signals = signalfd(-1, &mask, SFD_CLOEXEC);
 	return x->signals < 0 ? skep_note(err, -errno, "signalfd") : 0;
 }

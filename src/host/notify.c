@@ -32,6 +32,7 @@ struct notify {
 	dev_t pins;	      /* the command's own /sys/fs/bpf; 0: none */
 	pthread_mutex_t lead; /* held by the leader while it takes and answers */
 	_Atomic bool polled;  /* some ring is */
+	int quiet_ms;	      /* since the last call; the leader's */
 	_Atomic unsigned spare;
 	pthread_mutex_t count; /* guards threads */
 	pthread_cond_t ended;
@@ -178,20 +179,39 @@ static void answer(struct notify *n, const struct seccomp_notif *call)
 }
 
 /* ---- threads ---------------------------------------------------------------------------------*/
+/* How long to wait for a call before there is something else to do. */
+static int patience(const struct notify *n)
+{
+	return n->polled ? AGAIN_MS : n->quiet_ms < SWEEP_MS ? SWEEP_MS : -1;
+}
+
+static void idle(struct notify *n)
+{
+	int before = n->quiet_ms;
+
+	if (before < SWEEP_MS)
+		n->quiet_ms += patience(n);
+	if (before < SWEEP_MS && n->quiet_ms >= SWEEP_MS)
+		vm_sweep(n->engine);
+	if (n->polled)
+		vm_wake_again(n->engine);
+}
+
 /* The next call. Return: false at the end. */
-static bool receive(const struct notify *n, union call *call)
+static bool receive(struct notify *n, union call *call)
 {
 	struct pollfd fds[] = {{n->listener, POLLIN, 0}, {n->stop, POLLIN, 0}};
 
 	for (;;) {
-		int ready = poll(fds, array_size(fds), n->polled ? AGAIN_MS : -1);
+		int ready = poll(fds, array_size(fds), patience(n));
 
 		if (fds[1].revents || (ready < 0 && errno != EINTR))
 			return false;
-		if (n->polled)
-			vm_wake_again(n->engine);
-		if (ready <= 0)
+		if (ready <= 0) {
+			idle(n);
 			continue;
+		}
+		n->quiet_ms = 0;
 		if (!(fds[0].revents & POLLIN))
 			return false; /* POLLHUP: nobody is left to ask */
 		memset(call, 0, sizeof(*call));

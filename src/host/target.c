@@ -181,6 +181,31 @@ static int target_open(void *arg, int dir, const char *path, int flags, unsigned
 	return fd < 0 ? -errno : (int)fd;
 }
 
+/* ---- who -------------------------------------------------------------------------------------*/
+static int number(const char *status, const char *name)
+{
+	const char *at = strstr(status, name);
+
+	return at ? atoi(at + strlen(name)) : 0;
+}
+
+static void target_who(void *arg, struct vm_who *who)
+{
+	const struct target *t = arg;
+	cleanup(fd_close) int fd = -1;
+	char path[64], status[1024] = "";
+
+	*who = (struct vm_who){.tid = (uint32_t)t->tid};
+	snprintf(path, sizeof(path), "/proc/%d/status", t->tid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, status, sizeof(status) - 1) <= 0 || !stands(t))
+		return;
+	sscanf(status, "Name:\t%15[^\n]", who->comm);
+	who->pid = (uint32_t)number(status, "\nTgid:\t");
+	who->uid = (uint32_t)number(status, "\nUid:\t");
+	who->gid = (uint32_t)number(status, "\nGid:\t");
+}
+
 struct vm_caller target_caller(struct target *t)
 {
 	return (struct vm_caller){
@@ -188,6 +213,7 @@ struct vm_caller target_caller(struct target *t)
 		.write = target_write,
 		.fd_get = target_fd_get,
 		.fd_put = target_fd_put,
+		.who = target_who,
 		.open = target_open,
 		.arg = t,
 	};

@@ -25,6 +25,11 @@
 #include "map/map.h"
 #include "skep/engine.h"
 
+struct vm_who {
+	uint32_t pid, tid, uid, gid;
+	char comm[16];
+};
+
 /*
  * The caller of a bpf(2): this process, or one whose calls are answered for it. Addresses in attr are
  * the caller's, fds too.
@@ -37,7 +42,12 @@ struct vm_caller {
 	int (*fd_get)(void *arg, int fd);
 	/* Give @fd (of this process; still owned by the vm) to the caller. Returns the caller's number. */
 	int (*fd_put)(void *arg, int fd, int flags);
-	/* open(2) of a path as the caller sees it; @dir: its descriptor or AT_FDCWD. Ours, or -errno. */
+	/* Who that is; NULL: this process. */
+	void (*who)(void *arg, struct vm_who *who);
+	/*
+	 * open(2) of a path as the caller sees it; @dir: its descriptor or AT_FDCWD. Ours, or -errno.
+	 * NULL: pins are names only, no files.
+	 */
 	int (*open)(void *arg, int dir, const char *path, int flags, unsigned mode);
 	void *arg;
 };
@@ -47,6 +57,21 @@ long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd,
 	    unsigned size);
 
 extern const struct vm_caller vm_self; /* this process */
+
+/**
+ * vm_sweep() - let go of objects whose callers closed their last descriptor (E1).
+ *
+ * Questions about ids sweep by themselves; who answers for other processes calls it now and then,
+ * and when one of them ends. Costs two system calls an object.
+ */
+void vm_sweep(struct skep_engine *e);
+
+/** vm_unpin() - what unlink(2) of a pin's path is. Return: 0 or -ENOENT. */
+int vm_unpin(struct skep_engine *e, const char *path);
+
+/** vm_trace() - where the lines of bpf_trace_printk() go; by default nowhere. */
+void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, size_t len),
+	      void *arg);
 
 /**
  * vm_wake_fd() - the eventfd that the ring behind @fd, a descriptor of this process, signals.
@@ -59,12 +84,21 @@ int vm_wake_fd(struct skep_engine *e, int fd);
 /** vm_wake_again() - signal anew the rings that hold what nobody consumed: what level-triggering is. */
 void vm_wake_again(struct skep_engine *e);
 
+/* Helpers, by BPF_FUNC number; NULL: not here. */
+typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+extern vm_helper *const vm_helpers[];
+extern const unsigned vm_n_helpers;
+
 /* A program ready to run. */
 struct vm_code {
 	struct isa_insn *insns; /* resolved: LDDW holds addresses, CALL's imm a helper's number */
 	unsigned n_insns;
 	struct verify_proof *proof;
-	struct jit_code *jit; /* NULL: interpreted */
+	struct jit_code *jit;	   /* NULL: interpreted */
+	vm_helper *const *helpers; /* by CALL's imm: vm_helpers; others in tests */
+	unsigned n_helpers;
+	vm_helper *const *kfuncs; /* by CALL_KFUNC's imm, as resolved */
+	unsigned n_kfuncs;
 };
 
 struct vm_region {
@@ -73,6 +107,12 @@ struct vm_region {
 };
 
 #define VM_REGIONS 32
+
+/* The frames of one vm_interp(); of nested ones, the innermost first. */
+struct vm_stack {
+	uint64_t base, live; /* [base, base + live) are frames in use */
+	struct vm_stack *outer;
+};
 
 /* One run of a program on one thread. Helpers find theirs with vm_running(). */
 struct vm_run {
@@ -85,7 +125,10 @@ struct vm_run {
 	/* Asked for addresses outside regions: values of maps. */
 	bool (*covers)(struct vm_run *run, uint64_t addr, size_t size, bool write);
 	uint64_t budget; /* instructions left; 0 at the start: unbounded. Interpreted code only */
-	int fault;	 /* -errno of a refused access, endless loop ... */
+	struct vm_stack *stack;
+	unsigned frames;	    /* in use on all of these stacks, at most ISA_FRAMES */
+	const struct vm_code *tail; /* by vm_tail_call(): continue there */
+	int fault;		    /* -errno of a refused access, endless loop ... */
 	unsigned fault_pc;
 	struct skep_err err;
 	struct vm_run *outer; /* of the run this one interrupts */
@@ -106,15 +149,18 @@ uint64_t vm_interp(struct vm_run *run, const struct vm_code *code, unsigned pc, 
 uint64_t vm_call(struct vm_run *run, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
 		 uint64_t r4, uint64_t r5);
 
+/**
+ * vm_tail_call() - for the helper of that name in interpreted code: when it has returned, @next takes
+ * the frame of the function that called it, with the same r1; callers of that function get its r0.
+ *
+ * Return: 0, -ELOOP after ISA_TAIL_MAX of them, and the program goes on.
+ */
+int vm_tail_call(struct vm_run *run, const struct vm_code *next);
+
 /** vm_code_run() - from the start: compiled where it is, else interpreted. */
 uint64_t vm_code_run(struct vm_run *run, const struct vm_code *code, uint64_t ctx);
 
 /** vm_access() - may the running program touch these bytes (for helpers' arguments)? */
 bool vm_access(struct vm_run *run, uint64_t addr, size_t size, bool write);
-
-/* Helpers, by BPF_FUNC number; NULL: not here. */
-typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
-extern vm_helper *const vm_helpers[];
-extern const unsigned vm_n_helpers;
 
 #endif
