@@ -31,8 +31,15 @@ $(B)/isa/diff: $(wildcard tests/isa/*.[ch]) $(LIBPARTS)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(filter %.c,$^) $(LIBPARTS) $(LIBS)
 
+# Programs that end-to-end tests run: like other people's, static, with nothing of skep in them.
+E2E := $(patsubst tests/e2e/%.c,build/e2e/%,$(wildcard tests/e2e/*/*.c))
+build/e2e/%: tests/e2e/%.c | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Werror -static -pthread -o $@ $< -lbpf -lelf -lz
+
 .PHONY: unit
-unit: $(UNIT) $(FUZZ) $(BENCH) $(B)/isa/diff
+unit: $(UNIT) $(FUZZ) $(BENCH) $(E2E) $(B)/isa/diff $(B)/libskep.a
 
 test: | build/.deps-build build/.deps-test
 	@$(MAKE) --no-print-directory KIND=asan build/asan/skep unit

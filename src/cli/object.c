@@ -247,6 +247,7 @@ static int run_packet(struct session *s, const struct capture_packet *p, struct 
 		return skep_fail(err, rc, "packet %llu of %u bytes: %s",
 				 (unsigned long long)s->r->packets + 1, p->len, strerror(-rc));
 	s->r->packets++;
+	s->r->runs += s->wish->repeat;
 	s->r->ns += (uint64_t)opts.duration * s->wish->repeat;
 	count(s->r, opts.retval);
 	if (!s->out || opts.retval > 31 || !(s->kind->out >> opts.retval & 1))
@@ -486,6 +487,7 @@ int object_run(const struct object_wish *wish, struct object_result *r, struct s
 		return -ENOMEM;
 	s->wish = wish;
 	s->r = r;
+	r->stats = wish->stats;
 	host_bpf_keep();
 	rc = work(s, err);
 	capture_close(s->in);

@@ -29,7 +29,8 @@ struct object_result {
 	char prog[64], type[32];
 	bool has_packets; /* the program's type takes packets */
 	uint64_t packets;
-	uint64_t ns; /* of all runs */
+	uint64_t runs, ns; /* of all packets and repetitions */
+	bool stats;
 	uint64_t verdicts[OBJECT_VERDICTS], others;
 	const char *const *verdict_names; /* NULL-terminated; NULL: numbers */
 	uint32_t last;			  /* return value of the last run */

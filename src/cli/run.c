@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * run.c: the verb run: a program's bytes on memory of the caller's.
+ * run.c: the verb run: an object on packets (object.h), or a program's bytes on memory of the caller's.
  *
  *	hex -> isa_decode -> verify_structure -> vm_interp or the JIT's code -> r0
  */
 #include "cli/cli.h"
 
+#include <inttypes.h>
+
+#include "cli/object.h"
 #include "cli/term.h"
 #include "cli/verb.h"
+#include "host/seam.h"
 #include "vm/vm.h"
 
 #define HEX_MAX (16U << 20) /* characters on standard input */
@@ -145,33 +149,159 @@ static int run_hex(const struct args *a, struct buf *out, struct skep_err *err)
 	return rc;
 }
 
+/* ---- an object ------------------------------------------------------------------------------ */
+
+static void print_json(const struct object_result *r, const char *host, struct buf *b)
+{
+	const char *comma = "";
+	char number[16];
+	unsigned i;
+
+	buf_str(b, "{\"program\":");
+	buf_json(b, r->prog, strlen(r->prog));
+	buf_fmt(b, ",\"type\":\"%s\",\"host\":\"%s\",\"packets\":%" PRIu64 ",\"verdicts\":{",
+		r->type, host, r->packets);
+	for (i = 0; i < OBJECT_VERDICTS; i++) {
+		if (!r->verdicts[i])
+			continue;
+		buf_fmt(b, "%s\"%s\":%" PRIu64, comma, object_verdict(r, i, number),
+			r->verdicts[i]);
+		comma = ",";
+	}
+	if (r->others)
+		buf_fmt(b, "%s\"other\":%" PRIu64, comma, r->others);
+	buf_fmt(b, "},\"last\":%u,\"ns\":%" PRIu64 ",\"runs\":%" PRIu64, r->last, r->ns, r->runs);
+	if (r->stats)
+		buf_fmt(b,
+			",\"insns\":%u,\"jited_bytes\":%u,\"run_cnt\":%" PRIu64
+			",\"run_time_ns\":%" PRIu64,
+			r->insns, r->jited_bytes, r->run_cnt, r->run_ns);
+	buf_fmt(b, ",\"maps\":{%s}}\n", r->maps.len ? r->maps.data : "");
+}
+
+static void print_verdicts(const struct object_result *r, struct buf *b)
+{
+	char number[16];
+	unsigned i;
+
+	for (i = 0; i < OBJECT_VERDICTS; i++)
+		if (r->verdicts[i])
+			buf_fmt(b, "%12" PRIu64 "  %s\n", r->verdicts[i],
+				object_verdict(r, i, number));
+	if (r->others)
+		buf_fmt(b, "%12" PRIu64 "  other values, the last %d\n", r->others, (int)r->last);
+}
+
+static void print_text(const struct object_result *r, const char *host, struct buf *b)
+{
+	buf_fmt(b, "%s (%s) in the %s: ", r->prog, r->type, host);
+	if (r->has_packets)
+		buf_fmt(b, "%" PRIu64 " packet%s, %.1f ns a run\n", r->packets,
+			r->packets == 1 ? "" : "s",
+			r->runs ? (double)r->ns / (double)r->runs : 0.0);
+	else
+		buf_fmt(b, "returned %d\n", (int)r->last);
+	if (r->has_packets)
+		print_verdicts(r, b);
+	if (r->stats)
+		buf_fmt(b,
+			"%u instructions, %u bytes of machine code%s; %" PRIu64 " runs in %" PRIu64
+			" ns\n",
+			r->insns, r->jited_bytes, r->jited_bytes ? "" : " (interpreted)",
+			r->run_cnt, r->run_ns);
+	if (r->maps.len)
+		buf_fmt(b, "{%s}\n", r->maps.data);
+}
+
+static int run_object(const struct args *a, struct buf *out, struct skep_err *err)
+{
+	const struct skep_engine_options options = {.interpret = a->set[OPTION_INTERP],
+						    .unsafe = a->set[OPTION_UNSAFE]};
+	const struct object_wish wish = {
+		.path = a->operands[0],
+		.prog = a->text[OPTION_PROG],
+		.in = a->text[OPTION_IN],
+		.out = a->text[OPTION_OUT],
+		.sets = a->texts,
+		.n_sets = a->n_texts,
+		.dump = a->text[OPTION_DUMP],
+		.repeat =
+			a->set[OPTION_REPEAT] ? (unsigned)min(a->num[OPTION_REPEAT], 1L << 30) : 1,
+		.stats = a->set[OPTION_STATS],
+	};
+	const char *host = a->set[OPTION_HOST] ? a->text[OPTION_HOST] : "engine";
+	struct skep_engine *engine = NULL;
+	struct object_result r;
+	int rc = 0;
+
+	if (!strcmp(host, "engine"))
+		rc = skep_engine_open(&engine, &options);
+	host_use(engine);
+	if (!rc)
+		rc = object_run(&wish, &r, err);
+	host_use(NULL);
+	skep_engine_free(engine);
+	if (rc)
+		return rc;
+	if (a->set[OPTION_JSON])
+		print_json(&r, host, out);
+	else
+		print_text(&r, host, out);
+	object_done(&r);
+	return 0;
+}
+
+static const char *contradiction(const struct args *a)
+{
+	if (a->set[OPTION_JIT] && a->set[OPTION_INTERP])
+		return "--jit or --interp, not both";
+	if (!a->set[OPTION_HEX] && a->set[OPTION_JIT])
+		return "--jit goes with --hex; for an object it is --unsafe";
+	if (!a->set[OPTION_HEX] && !a->n_operands)
+		return "an object is missing: skep run prog.bpf.o, or --hex";
+	return NULL;
+}
+
 static int run(const struct args *a, struct skep_err *err)
 {
 	cleanup(buf_done) struct buf out = {0};
+	const char *wrong = contradiction(a);
+	int rc;
 
-	if (!a->set[OPTION_HEX]) {
-		skep_fail(err, 0, "--hex is missing: skep run --hex < program");
+	if (wrong) {
+		skep_fail(err, 0, "%s", wrong);
 		return CLI_USAGE;
 	}
-	if (a->set[OPTION_JIT] && a->set[OPTION_INTERP]) {
-		skep_fail(err, 0, "--jit or --interp, not both");
-		return CLI_USAGE;
-	}
-	if (run_hex(a, &out, err)) /* whatever it was, the program was refused */
-		return CLI_FAILED;
-	return term_flush(&out);
+	rc = a->set[OPTION_HEX] ? run_hex(a, &out, err) : run_object(a, &out, err);
+	if (rc == -EPERM)
+		return rc;
+	return rc ? CLI_FAILED : term_flush(&out); /* whatever it was, the program was refused */
 }
 
 const struct verb verb_run = {
 	.name = "run",
-	.doc = "run a program's bytes in the engine",
-	.text = "One line of hex on standard input is the program: 8 bytes an instruction, blanks "
-		"allowed. It runs with r1 at the memory and r2 its length, and r0 is printed in hex. "
-		"The interpreter checks every access to memory; code that --jit compiles is trusted.",
-	.operand = {.name = "MEMHEX", .doc = "bytes of memory that the program may read and write"},
-	.options = {OPTION_HEX, OPTION_JIT, OPTION_INTERP},
+	.doc = "run a BPF object on packets, or a program's bytes, unattached",
+	.text = "Loads an object into the engine of this process (no root, no kernel) or with --host "
+		"kernel into the kernel, runs one program on each packet of a capture, and counts what "
+		"it decided. The engine interprets programs with every access checked; --unsafe compiles "
+		"them, for those that the kernel's verifier has accepted.\n\n"
+		"--set takes numbers (7, 0x1f), addresses (192.0.2.1, 2001:db8::1), hex:0a0b0c and "
+		"str:text. Maps are printed as JSON, by the object's BTF.\n\n"
+		"With --hex one line on standard input is the program: 8 bytes an instruction, blanks "
+		"allowed. It runs with r1 at the memory given (MEMHEX) and r2 its length, and r0 is "
+		"printed in hex.",
+	.operand = {.name = "OBJ|MEMHEX", .doc = "an object file; with --hex the memory, in hex"},
+	.options = {OPTION_PROG, OPTION_IN, OPTION_OUT, OPTION_SET, OPTION_DUMP, OPTION_REPEAT,
+		    OPTION_STATS, OPTION_HOST, OPTION_UNSAFE, OPTION_INTERP, OPTION_HEX, OPTION_JIT,
+		    OPTION_JSON},
 	.examples =
 		{
+			{"skep run filter.bpf.o --in web.pcap --out passed.pcap --dump all",
+			 "which packets pass, and what the maps hold then"},
+			{"skep run filter.bpf.o --in web.pcap --repeat 1000 --unsafe",
+			 "how many ns a packet takes"},
+			{"skep run lb.bpf.o --prog balance --set port=443 --set backends:0=192.0.2.7",
+			 "with a variable and a map set before"},
 			{"echo b7000000 2a000000 9500000000000000 | skep run --hex", "prints 2a"},
 		},
 	.run = run,

@@ -25,6 +25,11 @@
 #include "map/map.h"
 #include "skep/engine.h"
 
+struct vm_who {
+	uint32_t pid, tid, uid, gid;
+	char comm[16];
+};
+
 /*
  * The caller of a bpf(2): this process, or one whose calls are answered for it. Addresses in attr are
  * the caller's, fds too.
@@ -37,6 +42,13 @@ struct vm_caller {
 	int (*fd_get)(void *arg, int fd);
 	/* Give @fd (of this process; still owned by the vm) to the caller. Returns the caller's number. */
 	int (*fd_put)(void *arg, int fd, int flags);
+	/* Who that is; NULL: this process. */
+	void (*who)(void *arg, struct vm_who *who);
+	/*
+	 * open(2) of a path as the caller sees it; @dir: its descriptor or AT_FDCWD. Ours, or -errno.
+	 * NULL: pins are names only, no files.
+	 */
+	int (*open)(void *arg, int dir, const char *path, int flags, unsigned mode);
 	void *arg;
 };
 
@@ -45,6 +57,32 @@ long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd,
 	    unsigned size);
 
 extern const struct vm_caller vm_self; /* this process */
+
+/**
+ * vm_sweep() - let go of objects whose callers closed their last descriptor (E1).
+ *
+ * Questions about ids sweep by themselves; who answers for other processes calls it now and then,
+ * and when one of them ends. Costs two system calls an object.
+ */
+void vm_sweep(struct skep_engine *e);
+
+/** vm_unpin() - what unlink(2) of a pin's path is. Return: 0 or -ENOENT. */
+int vm_unpin(struct skep_engine *e, const char *path);
+
+/** vm_trace() - where the lines of bpf_trace_printk() go; by default nowhere. */
+void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, size_t len),
+	      void *arg);
+
+/**
+ * vm_wake_fd() - the eventfd that the ring behind @fd, a descriptor of this process, signals.
+ *
+ * Made when first asked for and borrowed: it lives as long as the map and is never read, so watch it
+ * edge-triggered. Return: it; -EBADF (no object of this engine), -EPERM (one that has no ring).
+ */
+int vm_wake_fd(struct skep_engine *e, int fd);
+
+/** vm_wake_again() - signal anew the rings that hold what nobody consumed: what level-triggering is. */
+void vm_wake_again(struct skep_engine *e);
 
 /* Helpers, by BPF_FUNC number; NULL: not here. */
 typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * seam.c: the calls of libc that libbpf makes to reach BPF, under the linker's --wrap.
+ *
+ *	syscall(SYS_bpf ...)   the engine's bpf(2)
+ *	epoll_ctl              rings: descriptors of the engine are memfds, which nobody can poll; the
+ *	                       eventfd of the ring stands in for it, edge-triggered
+ *	statfs                 a directory that an object is to be pinned in passes for a bpffs
+ *
+ * What libbpf does with mmap(2) and close(2) on the engine's descriptors is the kernel's to answer.
+ */
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/statfs.h>
+#include <sys/syscall.h>
+
+#include "host/inside.h"
+#include "host/seam.h"
+#include "vm/vm.h"
+
+static __thread struct skep_engine *engine;
+
+struct skep_engine *host_use(struct skep_engine *other)
+{
+	struct skep_engine *before = engine;
+
+	engine = other;
+	return before;
+}
+
+struct skep_engine *host_used(void)
+{
+	return engine;
+}
+
+/* The linker turns calls of syscall() into __wrap_syscall(), __real_syscall() into syscall(). */
+long __real_syscall(long nr, ...);
+int __real_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event);
+int __real_statfs(const char *path, struct statfs *out);
+long __wrap_syscall(long nr, ...);
+int __wrap_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event);
+int __wrap_statfs(const char *path, struct statfs *out);
+
+static long or_errno(long rc)
+{
+	if (rc >= 0)
+		return rc;
+	errno = (int)-rc;
+	return -1;
+}
+
+/* Six arguments are taken and passed whatever the call has, as libc's own syscall() does. */
+long __wrap_syscall(long nr, ...)
+{
+	long a[6];
+	va_list args;
+
+	va_start(args, nr);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(args, long);
+	va_end(args);
+	if (nr == SYS_bpf && engine)
+		return or_errno(
+			vm_bpf(engine, &vm_self, (unsigned)a[0], (uint64_t)a[1], (unsigned)a[2]));
+	return __real_syscall(nr, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+int __wrap_epoll_ctl(int epoll, int op, int fd, struct epoll_event *event)
+{
+	int ring = engine ? vm_wake_fd(engine, fd) : -EBADF;
+	struct epoll_event e;
+
+	if (ring < 0)
+		return __real_epoll_ctl(epoll, op, fd, event);
+	if (event)
+		e = host_ring_event(event);
+	return __real_epoll_ctl(epoll, op, ring, event ? &e : NULL);
+}
+
+int __wrap_statfs(const char *path, struct statfs *out)
+{
+	int rc = __real_statfs(path, out);
+
+	if (!rc && engine)
+		out->f_type = BPF_FS_MAGIC;
+	return rc;
+}
