@@ -118,12 +118,13 @@ struct target {
 	int listener;
 	uint64_t id; /* of the notification */
 	pid_t tid;
-	int pidfd; /* -1 until needed */
+	int pidfd; /* -1 until needed; kept while the same thread asks */
 };
 
 struct vm_caller;
 
-void target_init(struct target *t, int listener, const struct seccomp_notif *n);
+/** target_turn() - the next notification; of {.pidfd = -1} at first. */
+void target_turn(struct target *t, int listener, const struct seccomp_notif *n);
 void target_done(struct target *t);
 /** target_caller() - borrows @t. */
 struct vm_caller target_caller(struct target *t);

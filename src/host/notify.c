@@ -22,6 +22,7 @@
 #define THREADS_MAX 64
 #define SPARE	    2	 /* threads that wait to lead */
 #define AGAIN_MS    20	 /* between two looks at rings that somebody polls */
+#define SWEEP_MS    1000 /* after a call, what nobody holds any more is let go */
 #define FREE_WAIT_S 1	 /* for programs that run when all ends */
 #define NOTIF_BYTES 1024 /* the kernel's struct seccomp_notif; it may grow */
 
@@ -29,10 +30,11 @@ struct notify {
 	int listener;
 	int stop; /* eventfd; readable: end */
 	struct skep_engine *engine;
-	dev_t pins;	      /* the command's own /sys/fs/bpf; 0: none */
-	pthread_mutex_t lead; /* held by the leader while it takes and answers */
-	_Atomic bool polled;  /* some ring is */
-	int quiet_ms;	      /* since the last call; the leader's */
+	dev_t pins;		    /* where the command's /sys/fs/bpf is; 0: it has none */
+	ino_t pins_root;	    /* that directory, or 0: all of the device is for pins */
+	pthread_mutex_t lead;	    /* held by the leader while it takes and answers */
+	_Atomic bool polled;	    /* some ring is */
+	int64_t again_at, sweep_at; /* when rings and objects are looked at; the leader's */
 	_Atomic unsigned spare;
 	pthread_mutex_t count; /* guards threads */
 	pthread_cond_t ended;
@@ -97,7 +99,29 @@ static bool on_epoll_ctl(struct notify *n, const struct vm_caller *c,
 	return true;
 }
 
-/* ---- statfs: the command's own /sys/fs/bpf passes for a bpffs --------------------------------*/
+/* ---- statfs: /sys/fs/bpf passes for a bpffs --------------------------------------------------*/
+/* The command's own with --root; otherwise that one directory, so that tools try to pin there. */
+static void pins_find(struct notify *n, pid_t command)
+{
+	struct stat theirs, ours;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/root/sys/fs/bpf", command);
+	if (stat(path, &theirs))
+		return;
+	n->pins = theirs.st_dev;
+	if (!stat("/sys/fs/bpf", &ours) && ours.st_dev == theirs.st_dev)
+		n->pins_root = theirs.st_ino;
+}
+
+static bool is_for_pins(const struct notify *n, int fd)
+{
+	struct stat st;
+
+	return !fstat(fd, &st) && st.st_dev == n->pins &&
+	       (!n->pins_root || st.st_ino == n->pins_root);
+}
+
 static int path_read(const struct vm_caller *c, uint64_t addr, char out[static PATH_MAX])
 {
 	size_t n = 0, part;
@@ -128,9 +152,8 @@ static bool on_statfs(const struct notify *n, const struct vm_caller *c, enum tr
 {
 	cleanup(fd_close) int fd = n->pins ? open_place(c, trap, call) : -1;
 	struct statfs fs;
-	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) || st.st_dev != n->pins || fstatfs(fd, &fs))
+	if (fd < 0 || !is_for_pins(n, fd) || fstatfs(fd, &fs))
 		return false;
 	fs.f_type = BPF_FS_MAGIC;
 	*rc = c->write(c->arg, call->args[1], &fs, sizeof(fs));
@@ -156,17 +179,16 @@ static bool may_take_long(const struct seccomp_data *call)
 	}
 }
 
-static void answer(struct notify *n, const struct seccomp_notif *call)
+static void answer(struct notify *n, struct target *t, const struct seccomp_notif *call)
 {
 	const struct seccomp_data *d = &call->data;
 	enum trap trap = trap_of(d);
-	cleanup(target_done) struct target t;
 	struct vm_caller c;
 	bool done = false;
 	long rc = 0;
 
-	target_init(&t, n->listener, call);
-	c = target_caller(&t);
+	target_turn(t, n->listener, call);
+	c = target_caller(t);
 	if (trap == TRAP_BPF) {
 		rc = vm_bpf(n->engine, &c, (unsigned)d->args[0], d->args[1], (unsigned)d->args[2]);
 		done = true;
@@ -179,22 +201,30 @@ static void answer(struct notify *n, const struct seccomp_notif *call)
 }
 
 /* ---- threads ---------------------------------------------------------------------------------*/
-/* How long to wait for a call before there is something else to do. */
-static int patience(const struct notify *n)
+static int64_t now_ms(void)
 {
-	return n->polled ? AGAIN_MS : n->quiet_ms < SWEEP_MS ? SWEEP_MS : -1;
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
-static void idle(struct notify *n)
+/* What is due besides calls. Return: milliseconds until something is again, -1: nothing. */
+static int chores(struct notify *n)
 {
-	int before = n->quiet_ms;
+	int64_t now = now_ms();
 
-	if (before < SWEEP_MS)
-		n->quiet_ms += patience(n);
-	if (before < SWEEP_MS && n->quiet_ms >= SWEEP_MS)
+	if (n->sweep_at && now >= n->sweep_at) {
+		n->sweep_at = 0;
 		vm_sweep(n->engine);
-	if (n->polled)
+	}
+	if (n->polled && now >= n->again_at) {
+		n->again_at = now + AGAIN_MS;
 		vm_wake_again(n->engine);
+	}
+	if (n->polled)
+		return (int)(n->again_at - now);
+	return n->sweep_at ? (int)(n->sweep_at - now) : -1;
 }
 
 /* The next call. Return: false at the end. */
@@ -203,15 +233,14 @@ static bool receive(struct notify *n, union call *call)
 	struct pollfd fds[] = {{n->listener, POLLIN, 0}, {n->stop, POLLIN, 0}};
 
 	for (;;) {
-		int ready = poll(fds, array_size(fds), patience(n));
+		int ready = poll(fds, array_size(fds), chores(n));
 
 		if (fds[1].revents || (ready < 0 && errno != EINTR))
 			return false;
-		if (ready <= 0) {
-			idle(n);
+		if (ready <= 0)
 			continue;
-		}
-		n->quiet_ms = 0;
+		if (!n->sweep_at)
+			n->sweep_at = now_ms() + SWEEP_MS;
 		if (!(fds[0].revents & POLLIN))
 			return false; /* POLLHUP: nobody is left to ask */
 		memset(call, 0, sizeof(*call));
@@ -255,7 +284,7 @@ static void thread_end(struct notify *n)
 }
 
 /* Lead, until a call is taken that others need not wait for, or the end. */
-static bool take_long(struct notify *n, union call *call)
+static bool take_long(struct notify *n, struct target *t, union call *call)
 {
 	bool got;
 
@@ -264,7 +293,7 @@ static bool take_long(struct notify *n, union call *call)
 	while ((got = receive(n, call))) {
 		if (may_take_long(&call->n.data) && (n->spare || !thread_start(n)))
 			break;
-		answer(n, &call->n);
+		answer(n, t, &call->n);
 	}
 	pthread_mutex_unlock(&n->lead);
 	return got;
@@ -272,11 +301,12 @@ static bool take_long(struct notify *n, union call *call)
 
 static void *work(void *arg)
 {
+	cleanup(target_done) struct target t = {.pidfd = -1};
 	struct notify *n = arg;
 	union call call;
 
-	while (take_long(n, &call)) {
-		answer(n, &call.n);
+	while (take_long(n, &t, &call)) {
+		answer(n, &t, &call.n);
 		if (n->spare >= SPARE)
 			break;
 		n->spare++;
@@ -286,18 +316,6 @@ static void *work(void *arg)
 }
 
 /* ---- all of it -------------------------------------------------------------------------------*/
-/* The device of the command's own /sys/fs/bpf; 0 where it sees ours. */
-static dev_t pins_of(pid_t command)
-{
-	struct stat theirs, ours;
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/root/sys/fs/bpf", command);
-	if (stat(path, &theirs))
-		return 0;
-	return stat("/sys/fs/bpf", &ours) || ours.st_dev != theirs.st_dev ? theirs.st_dev : 0;
-}
-
 static bool call_fits(void)
 {
 	struct seccomp_notif_sizes sizes;
@@ -318,11 +336,11 @@ int notify_open(struct notify **out, int listener, struct skep_engine *engine, p
 		.listener = listener,
 		.stop = eventfd(0, EFD_CLOEXEC),
 		.engine = engine,
-		.pins = pins_of(command),
 		.lead = PTHREAD_MUTEX_INITIALIZER,
 		.count = PTHREAD_MUTEX_INITIALIZER,
 		.ended = PTHREAD_COND_INITIALIZER,
 	};
+	pins_find(n, command);
 	rc = n->stop < 0 ? -errno : call_fits() ? thread_start(n) : -EOVERFLOW;
 	if (rc) {
 		n->listener = -1;

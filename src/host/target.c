@@ -18,9 +18,13 @@
 
 #define THREAD ((unsigned)O_EXCL) /* PIDFD_THREAD, since Linux 6.9 */
 
-void target_init(struct target *t, int listener, const struct seccomp_notif *n)
+void target_turn(struct target *t, int listener, const struct seccomp_notif *n)
 {
-	*t = (struct target){.listener = listener, .id = n->id, .tid = (pid_t)n->pid, .pidfd = -1};
+	if (t->tid != (pid_t)n->pid)
+		fd_close(&t->pidfd);
+	t->listener = listener;
+	t->id = n->id;
+	t->tid = (pid_t)n->pid;
 }
 
 void target_done(struct target *t)
@@ -92,10 +96,18 @@ static int pidfd_of(struct target *t)
 static int target_fd_get(void *arg, int fd)
 {
 	struct target *t = arg;
+	bool kept = t->pidfd >= 0;
 	int pidfd = fd < 0 ? -EBADF : pidfd_of(t);
-	long mine = pidfd < 0 ? pidfd : syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	long mine;
 
-	return mine >= 0 ? (int)mine : pidfd < 0 ? pidfd : -errno;
+	if (pidfd < 0)
+		return pidfd;
+	mine = syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (mine < 0 && errno == ESRCH && kept) { /* of an earlier thread of that number */
+		fd_close(&t->pidfd);
+		return target_fd_get(t, fd);
+	}
+	return mine < 0 ? -errno : (int)mine;
 }
 
 /* Only death interrupts the thread from here on, so the number cannot get lost on its way. */

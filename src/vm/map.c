@@ -314,7 +314,8 @@ long map_do_create(struct call *c)
 		return -ENOMEM;
 	m->engine = c->e;
 	m->wake = -1;
-	m->objects = (struct map_objects){slot_get, slot_put, slot_id, c->e};
+	m->objects = (struct map_objects){
+		.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
 		rc = object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);

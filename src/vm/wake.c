@@ -3,6 +3,7 @@
  * Waking: a memfd is always ready, so whoever polls a ring watches an eventfd of the map's instead,
  * edge-triggered. It is written at wake-ups and never read.
  */
+#include <stdatomic.h>
 #include <sys/eventfd.h>
 
 #include "vm/inside.h"

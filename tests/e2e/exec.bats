@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: Apache-2.0
 # skep exec as an ordinary user: whatever runs below it sees the engine's objects only.
+bats_require_minimum_version 1.5.0
 load common
 
 setup_file() {
@@ -38,8 +39,7 @@ exec_() { nobody "$DIR/skep" exec "$@"; }
 }
 
 @test "a command that is not there gives 127, one that cannot run 126" {
-	run exec_ -- /no/such/command
-	[ "$status" = 127 ]
+	run -127 exec_ -- /no/such/command
 	[[ "$output" == *"/no/such/command: No such file or directory"* ]]
 	run exec_ -- /etc/passwd
 	[ "$status" = 126 ]
@@ -160,7 +160,7 @@ except PermissionError: print("EPERM")'
 			bpftool map show 2>'"$DIR"'/survivor" & echo $$ >'"$DIR"'/command; wait' 3>&- &
 	eventually 3 test -s "$DIR/command"
 	command=$(cat "$DIR/command")
-	kill -9 "$(ps -o ppid= -p "$command")"
+	kill -9 $(ps -o ppid= -p "$command")
 	eventually 2 sh -c "! kill -0 $command 2>/dev/null"
 	touch "$DIR/dead"
 	eventually 3 grep -q "Function not implemented" "$DIR/survivor"
@@ -170,8 +170,9 @@ except PermissionError: print("EPERM")'
 @test "a signal to skep reaches the command" {
 	exec_ -- sh -c 'trap "exit 5" USR1; echo $$ >'"$DIR"'/waits; while :; do sleep 0.05; done' 3>&- &
 	eventually 3 test -s "$DIR/waits"
-	kill -USR1 "$(ps -o ppid= -p "$(cat "$DIR/waits")")"
-	run wait $!
+	kill -USR1 $(ps -o ppid= -p "$(cat "$DIR/waits")")
+	status=0
+	wait $! || status=$?
 	[ "$status" = 5 ]
 }
 
@@ -191,7 +192,6 @@ except PermissionError: print("EPERM")'
 }
 
 @test "an interactive shell has job control" {
-	need_tmux=$(command -v tmux) || skip "needs tmux"
 	t="tmux -L skep-exec-$$"
 	$t new-session -d -x 80 -y 20 "$DIR/skep exec -- bash --norc -i; echo STATUS \$?; sleep 5" 3>&-
 	$t send-keys 'sleep 100' Enter

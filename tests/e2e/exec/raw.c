@@ -114,7 +114,7 @@ int main(int argc, char **argv)
 	for (long i = 0; i < threads; i++)
 		pthread_create(&ids[i], NULL, work, (void *)i);
 	while (alive)
-		for (int i = 0; i < threads; i++, usleep(50))
+		for (int i = 0; i < threads; i++, usleep(argc > 3 ? atoi(argv[3]) : 500))
 			pthread_kill(ids[i], SIGURG);
 	for (int i = 0; i < threads; i++)
 		pthread_join(ids[i], NULL);
