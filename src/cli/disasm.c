@@ -348,12 +348,15 @@ static void print_section(struct buf *b, struct section *s)
 
 static int decode(struct section *s, const Elf_Data *data, struct skep_err *err)
 {
+	int rc;
+
 	s->n = (unsigned)(data->d_size / sizeof(struct bpf_insn));
 	s->insns = calloc(s->n, sizeof(*s->insns));
 	s->refers = calloc(s->n, sizeof(*s->refers));
 	if (!s->insns || !s->refers)
 		return -ENOMEM;
-	return skep_note(err, isa_decode(data->d_buf, s->n, s->insns, err), "section %s", s->name);
+	rc = isa_decode(data->d_buf, s->n, s->insns, err);
+	return rc ? skep_note(err, rc, "section %s", s->name) : 0;
 }
 
 static int section(struct object *o, Elf_Scn *scn, const char *name, bool json, struct buf *b,
