@@ -115,7 +115,7 @@ llvms() {
 		s/(cmp)?xchg_64\((r\d+ \S+),/atomic64_$1xchg((u64 *)($2),/;
 		s/(cmp)?xchg32_32\((r\d+ \S+),/atomic_$1xchg((u32 *)($2),/;
 		s/atomic_fetch/atomic64_fetch/ if /u64/;
-		s/\bw(\d+)/r$1/g if /\*\(/;'
+		s/\bw(\d+)/r$1/g if /\*\(|atomic/;'
 }
 
 @test "disasm says what llvm-objdump says" {
