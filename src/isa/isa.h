@@ -96,4 +96,7 @@ int isa_parse(const char *line, struct isa_insn out[2], struct skep_err *err);
 /** isa_name() - "ADD64_X" */
 const char *isa_name(enum isa_op op);
 
+/** isa_written() - the register that @insn itself sets, -1: none. Calls lose r1 to r5 besides. */
+int isa_written(const struct isa_insn *insn);
+
 #endif

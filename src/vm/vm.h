@@ -46,12 +46,21 @@ long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd,
 
 extern const struct vm_caller vm_self; /* this process */
 
+/* Helpers, by BPF_FUNC number; NULL: not here. */
+typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
+extern vm_helper *const vm_helpers[];
+extern const unsigned vm_n_helpers;
+
 /* A program ready to run. */
 struct vm_code {
 	struct isa_insn *insns; /* resolved: LDDW holds addresses, CALL's imm a helper's number */
 	unsigned n_insns;
 	struct verify_proof *proof;
-	struct jit_code *jit; /* NULL: interpreted */
+	struct jit_code *jit;	   /* NULL: interpreted */
+	vm_helper *const *helpers; /* by CALL's imm: vm_helpers; others in tests */
+	unsigned n_helpers;
+	vm_helper *const *kfuncs; /* by CALL_KFUNC's imm, as resolved */
+	unsigned n_kfuncs;
 };
 
 struct vm_region {
@@ -60,6 +69,12 @@ struct vm_region {
 };
 
 #define VM_REGIONS 32
+
+/* The frames of one vm_interp(); of nested ones, the innermost first. */
+struct vm_stack {
+	uint64_t base, live; /* [base, base + live) are frames in use */
+	struct vm_stack *outer;
+};
 
 /* One run of a program on one thread. Helpers find theirs with vm_running(). */
 struct vm_run {
@@ -72,7 +87,10 @@ struct vm_run {
 	/* Asked for addresses outside regions: values of maps. */
 	bool (*covers)(struct vm_run *run, uint64_t addr, size_t size, bool write);
 	uint64_t budget; /* instructions left; 0 at the start: unbounded. Interpreted code only */
-	int fault;	 /* -errno of a refused access, endless loop ... */
+	struct vm_stack *stack;
+	unsigned frames;	    /* in use on all of these stacks, at most ISA_FRAMES */
+	const struct vm_code *tail; /* by vm_tail_call(): continue there */
+	int fault;		    /* -errno of a refused access, endless loop ... */
 	unsigned fault_pc;
 	struct skep_err err;
 	struct vm_run *outer; /* of the run this one interrupts */
@@ -93,15 +111,18 @@ uint64_t vm_interp(struct vm_run *run, const struct vm_code *code, unsigned pc, 
 uint64_t vm_call(struct vm_run *run, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3,
 		 uint64_t r4, uint64_t r5);
 
+/**
+ * vm_tail_call() - for the helper of that name in interpreted code: when it has returned, @next takes
+ * the frame of the function that called it, with the same r1; callers of that function get its r0.
+ *
+ * Return: 0, -ELOOP after ISA_TAIL_MAX of them, and the program goes on.
+ */
+int vm_tail_call(struct vm_run *run, const struct vm_code *next);
+
 /** vm_code_run() - from the start: compiled where it is, else interpreted. */
 uint64_t vm_code_run(struct vm_run *run, const struct vm_code *code, uint64_t ctx);
 
 /** vm_access() - may the running program touch these bytes (for helpers' arguments)? */
 bool vm_access(struct vm_run *run, uint64_t addr, size_t size, bool write);
-
-/* Helpers, by BPF_FUNC number; NULL: not here. */
-typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
-extern vm_helper *const vm_helpers[];
-extern const unsigned vm_n_helpers;
 
 #endif
