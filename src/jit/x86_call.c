@@ -84,12 +84,15 @@ static void lookup(struct jit_build *b, const struct jit_map *m)
 		value_address(b, m);
 		return;
 	}
-	none = x86_skip(b, CC_AE);
-	value_address(b, m);
 	if (n && n->op == ISA_JNE64_K && n->dst == 0 && n->imm == 0) {
 		b->next = (unsigned)(n - b->insns) + 1;
+		x86_jump(b, CC_AE, b->next);
+		value_address(b, m);
 		x86_jump(b, JIT_ALWAYS, jit_jump_target(b, b->next - 1, n));
+		return;
 	}
+	none = x86_skip(b, CC_AE);
+	value_address(b, m);
 	x86_land(b, none);
 }
 

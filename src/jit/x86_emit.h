@@ -164,7 +164,7 @@ void x86_imm(struct jit_build *b, unsigned reg, uint64_t v);
 void x86_vex(struct jit_build *b, bool wide, unsigned map, unsigned pp, unsigned op, unsigned reg,
 	     unsigned v, unsigned rm);
 
-/* A short forward jump inside of one instruction's code: x86_land() where it leads. */
+/* A short forward jump within one instruction's code, over no site: x86_land() where it leads. */
 static inline uint8_t *x86_skip(struct jit_build *b, unsigned cc)
 {
 	x86_1(b, cc == JIT_ALWAYS ? 0xeb : 0x70 | cc);
