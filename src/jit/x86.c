@@ -10,6 +10,7 @@
  * rbp is set only where r10 occurs; what a leaf needs and fits is left below rsp.
  */
 #include <cpuid.h>
+#include <pthread.h>
 
 #include "jit/x86.h"
 
@@ -17,17 +18,25 @@ const uint8_t x86_reg[ISA_REGS + 1] = {RAX, RDI, RSI, RDX, RCX, R8, RBX, R13, R1
 
 bool x86_bmi2, x86_movbe;
 
-int jit_machine_init(struct skep_err *err)
+static void look(void)
 {
 #ifdef __x86_64__
 	unsigned a, b, c, d;
 
-	(void)err;
 	if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
 		x86_bmi2 = b & bit_BMI2;
 	if (__get_cpuid(1, &a, &b, &c, &d))
 		x86_movbe = c & bit_MOVBE;
-	return 0;
+#endif
+}
+
+int jit_machine_init(struct skep_err *err)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+#ifdef __x86_64__
+	(void)err;
+	return -pthread_once(&once, look); /* under a hypervisor CPUID takes longer than a program */
 #else
 	return skep_fail(err, -EOPNOTSUPP, "no JIT for this machine");
 #endif
