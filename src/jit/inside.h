@@ -120,6 +120,11 @@ void jit_refuse(struct jit_build *b, const char *why);
 const struct isa_insn *jit_follow(const struct jit_build *b);
 /* Where a jump at @pc with @i leads, through other jumps. */
 unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct isa_insn *i);
+/* Registers, a bit each, that @i may read or surely writes. */
+uint16_t jit_reads(const struct isa_insn *i);
+uint16_t jit_writes(const struct isa_insn *i);
+bool jit_leaves(const struct isa_insn *i); /* jumps, calls and exits */
+bool jit_stores(const struct isa_insn *i);
 /* Is @reg certainly not read after instruction @pc? */
 bool jit_dead_after(const struct jit_build *b, unsigned pc, unsigned reg);
 /* The map whose address @reg holds before @pc; NULL: not known. */

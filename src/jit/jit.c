@@ -131,7 +131,7 @@ static bool is_jump(uint8_t code)
 	       JIT_ALU(code) != 9;
 }
 
-static uint16_t reads(const struct isa_insn *i)
+uint16_t jit_reads(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	uint16_t d = 1 << i->dst, s = 1 << i->src;
@@ -163,7 +163,7 @@ static uint16_t reads(const struct isa_insn *i)
 	}
 }
 
-static uint16_t writes(const struct isa_insn *i)
+uint16_t jit_writes(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
@@ -186,6 +186,20 @@ static uint16_t writes(const struct isa_insn *i)
 	}
 }
 
+bool jit_leaves(const struct isa_insn *i)
+{
+	uint8_t class = JIT_CLASS(jit_codes[i->op]);
+
+	return class == JIT_JMP || class == JIT_JMP32;
+}
+
+bool jit_stores(const struct isa_insn *i)
+{
+	uint8_t class = JIT_CLASS(jit_codes[i->op]);
+
+	return class == JIT_ST || class == JIT_STX;
+}
+
 static bool dead_from(const struct jit_build *b, unsigned pc, unsigned reg, unsigned *budget)
 {
 	uint16_t bit = 1 << reg;
@@ -199,9 +213,10 @@ static bool dead_from(const struct jit_build *b, unsigned pc, unsigned reg, unsi
 		}
 		if (i->op == ISA_EXIT)
 			return reg != 0;
-		if (reads(i) & bit || (JIT_CLASS(jit_codes[i->op]) == JIT_STX && writes(i) & bit))
+		if (jit_reads(i) & bit ||
+		    (JIT_CLASS(jit_codes[i->op]) == JIT_STX && jit_writes(i) & bit))
 			return false;
-		if (writes(i) & bit)
+		if (jit_writes(i) & bit)
 			return true;
 		if (is_jump(jit_codes[i->op])) {
 			unsigned to = jit_jump_target(b, pc, i);
@@ -220,7 +235,7 @@ static bool dead_from(const struct jit_build *b, unsigned pc, unsigned reg, unsi
 
 bool jit_dead_after(const struct jit_build *b, unsigned pc, unsigned reg)
 {
-	unsigned budget = 24;
+	unsigned budget = 48;
 
 	return dead_from(b, pc + 1, reg, &budget);
 }
@@ -240,7 +255,7 @@ const struct jit_map *jit_known_map(const struct jit_build *b, unsigned pc, unsi
 	while (pc > b->func->start && !(b->flags[pc] & JIT_TARGET)) {
 		const struct isa_insn *i = &b->insns[--pc];
 
-		if (i->op == ISA_NONE || !(writes(i) & 1 << reg))
+		if (i->op == ISA_NONE || !(jit_writes(i) & 1 << reg))
 			continue;
 		if (i->op == ISA_LDDW)
 			return map_at(b, isa_imm64(i));
@@ -318,7 +333,7 @@ int jit_scan(struct jit_build *b)
 static void track(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op], class = JIT_CLASS(code);
-	uint16_t w = writes(i);
+	uint16_t w = jit_writes(i);
 	bool narrow = class == JIT_ALU32 ||
 		      (class == JIT_LDX && JIT_MODE(code) == 0x60 && JIT_SIZE(code) != 0x18);
 

@@ -36,7 +36,8 @@ int jit_machine_init(struct skep_err *err)
 
 #ifdef __x86_64__
 	(void)err;
-	return -pthread_once(&once, look); /* under a hypervisor CPUID takes longer than a program */
+	return -pthread_once(&once,
+			     look); /* under a hypervisor CPUID takes longer than a program */
 #else
 	return skep_fail(err, -EOPNOTSUPP, "no JIT for this machine");
 #endif
