@@ -82,6 +82,7 @@ struct jit_build {
 	unsigned pc, next;	    /* being lowered, and the first that is not */
 	const struct jit_func *func;
 	uint16_t zext;	  /* registers whose upper half is known to be 0 */
+	uint16_t unsure;  /* those that the instruction being lowered may leave otherwise */
 	uint8_t flag_of;  /* what the flags compare with 0: register + 1, | 0x80 for 32 bits */
 	uint8_t flag_was; /* before the instruction being lowered */
 	int32_t slot;	  /* of the loop counter, relative to r10 */

@@ -359,6 +359,7 @@ static void lower_at(struct jit_build *b, unsigned pc)
 	at = (uint32_t)(b->p - b->scratch);
 	b->pc = pc;
 	b->next = pc + 1;
+	b->unsure = 0;
 	if (i->op != JIT_NOP) {
 		b->flag_was = b->flag_of;
 		b->flag_of = 0;
@@ -373,6 +374,7 @@ static void lower_at(struct jit_build *b, unsigned pc)
 		if (b->insns[pc].op != ISA_NONE)
 			track(b, &b->insns[pc]);
 	}
+	b->zext &= ~b->unsure;
 }
 
 static int lower_all(struct jit_build *b)

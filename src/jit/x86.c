@@ -211,12 +211,50 @@ static void compare_imm(struct jit_build *b, bool wide, unsigned alu, unsigned d
 	}
 }
 
-static void lower_jump(struct jit_build *b, const struct isa_insn *i)
+/* The instruction at @pc where it only comes after the one before it. */
+static const struct isa_insn *only_after(const struct jit_build *b, unsigned pc)
+{
+	return pc < b->func->end && !(b->flags[pc] & JIT_TARGET) ? &b->insns[pc] : NULL;
+}
+
+static bool is_goto(const struct isa_insn *i)
+{
+	return i && (i->op == ISA_JA || i->op == ISA_JA32);
+}
+
+/* The register move that the jump @i skips, and nothing else. */
+static const struct isa_insn *skipped_move(const struct jit_build *b, const struct isa_insn *i)
+{
+	const struct isa_insn *m = only_after(b, b->pc + 1), *n = only_after(b, b->pc + 2);
+
+	if (!m || (m->op != ISA_MOV64_X && m->op != ISA_MOV32_X) || m->dst == m->src)
+		return NULL;
+	if (i->off == 1 ||
+	    (is_goto(n) && jit_jump_target(b, b->pc + 2, n) == jit_jump_target(b, b->pc, i)))
+		return m;
+	return NULL;
+}
+
+/* The flags are set: move unless @cc. A 32-bit cmov clears the upper half even where it moves nothing. */
+static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn *m)
+{
+	bool narrow = m->op == ISA_MOV32_X;
+	unsigned s = x86_reg[m->src];
+
+	if (narrow && !(b->zext & 1 << m->src)) {
+		x86_mov(b, false, T0, s);
+		s = T0;
+	}
+	x86_rr(b, X_CMOV | (cc ^ 1) | X_W, x86_reg[m->dst], s);
+	if (!narrow || !(b->zext & 1 << m->dst))
+		b->unsure = 1 << m->dst;
+}
+
+static void compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned alu = JIT_ALU(code), d = x86_reg[i->dst], s = x86_reg[i->src];
 	bool wide = JIT_CLASS(code) == JIT_JMP;
-	uint8_t flags = (uint8_t)(i->dst + 1) | (wide ? 0 : 0x80);
 
 	if (!JIT_SRC_X(code) && b->in->blind)
 		s = x86_hidden(b, (uint64_t)(int64_t)i->imm);
@@ -224,7 +262,30 @@ static void lower_jump(struct jit_build *b, const struct isa_insn *i)
 		x86_rr(b, (alu == 4 ? X_TEST : X_CMP) | W(wide), s, d);
 	else
 		compare_imm(b, wide, alu, d, i->imm, b->flag_was == flags);
-	x86_jump(b, condition[alu], jit_jump_target(b, b->pc, i));
+}
+
+static void lower_jump(struct jit_build *b, const struct isa_insn *i)
+{
+	uint8_t code = jit_codes[i->op], flags = (uint8_t)(i->dst + 1);
+	unsigned alu = JIT_ALU(code), cc = condition[alu];
+	const struct isa_insn *n;
+
+	if (JIT_CLASS(code) == JIT_JMP32)
+		flags |= 0x80;
+	compare(b, i, flags);
+	n = skipped_move(b, i);
+	if (n) {
+		b->next++;
+		move_unless(b, cc, n);
+		return;
+	}
+	n = only_after(b, b->pc + 1);
+	if (i->off == 1 && is_goto(n)) {
+		b->next++;
+		x86_jump(b, cc ^ 1, jit_jump_target(b, b->pc + 1, n));
+	} else {
+		x86_jump(b, cc, jit_jump_target(b, b->pc, i));
+	}
 	if (!b->in->blind && !JIT_SRC_X(code) && i->imm == 0 && (alu == 1 || alu == 5))
 		b->flag_of = flags;
 }

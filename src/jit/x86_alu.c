@@ -133,9 +133,13 @@ static bool add_to_copy(struct jit_build *b, const struct isa_insn *i, const str
 	int64_t imm = JIT_ALU(jit_codes[n->op]) == SUB ? -(int64_t)n->imm : n->imm;
 
 	if (JIT_SRC_X(jit_codes[n->op])) {
+		unsigned x = n->src == i->dst ? s : x86_reg[n->src];
+
 		if (JIT_ALU(jit_codes[n->op]) == SUB)
 			return false;
-		x86_rx(b, X_LEA | W(wide), d, s, n->src == i->dst ? s : x86_reg[n->src], 0, 0);
+		consume(b, n);
+		if (!wide || !x86_load_indexed(b, jit_follow(b), i->dst, s, x))
+			x86_rx(b, X_LEA | W(wide), d, s, x, 0, 0);
 		return true;
 	}
 	if (imm != (int32_t)imm || b->in->blind)
@@ -342,6 +346,9 @@ void x86_alu(struct jit_build *b, const struct isa_insn *i)
 			simple_imm(b, i, wide, alu);
 			break;
 		}
+		if (i->op == ISA_ADD64_X && i->dst != i->src &&
+		    x86_load_indexed(b, jit_follow(b), i->dst, x86_reg[i->dst], x86_reg[i->src]))
+			break;
 		x86_rr(b, simple[alu] | W(wide), x86_reg[i->src], x86_reg[i->dst]);
 		sets_flags(b, i, wide);
 	}

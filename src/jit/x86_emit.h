@@ -47,6 +47,7 @@ enum x86_op {
 	X_LEA = 0x8d,
 	X_MOVSXD = 0x63,
 	X_XCHG = 0x87,
+	X_CMOV = X_0F | 0x40,
 	X_IMUL = X_0F | 0xaf,
 	X_MOVZX8 = X_0F | 0xb6,
 	X_MOVZX16 = X_0F | 0xb7,

@@ -7,28 +7,36 @@
 #define SIZE_32 0x00
 #define SIZE_64 0x18
 
-/* d = [base + off], zero-extended, of a size as in the opcode */
-static void load(struct jit_build *b, unsigned size, unsigned d, unsigned base, int32_t off)
-{
-	static const uint16_t ops[] = {
+/* By size and by whether the sign is extended. */
+static const uint16_t load_ops[2][4] = {
+	{
 		[SIZE_8 >> 3] = X_MOVZX8,
 		[SIZE_16 >> 3] = X_MOVZX16,
 		[SIZE_32 >> 3] = X_LOAD,
 		[SIZE_64 >> 3] = X_LOAD | X_W,
-	};
+	},
+	{
+		[SIZE_8 >> 3] = X_MOVSX8 | X_W,
+		[SIZE_16 >> 3] = X_MOVSX16 | X_W,
+		[SIZE_32 >> 3] = X_MOVSXD | X_W,
+	},
+};
 
-	x86_rm(b, ops[size >> 3], d, base, off);
+static unsigned load_op(uint8_t code)
+{
+	return load_ops[JIT_MODE(code) == 0x80][JIT_SIZE(code) >> 3];
 }
 
-static void load_signed(struct jit_build *b, unsigned size, unsigned d, unsigned base, int32_t off)
+bool x86_load_indexed(struct jit_build *b, const struct isa_insn *m, unsigned t, unsigned base,
+		      unsigned index)
 {
-	static const uint16_t ops[] = {
-		[SIZE_8 >> 3] = X_MOVSX8,
-		[SIZE_16 >> 3] = X_MOVSX16,
-		[SIZE_32 >> 3] = X_MOVSXD,
-	};
-
-	x86_rm(b, ops[size >> 3] | X_W, d, base, off);
+	if (!m || m->op < ISA_LDX8 || m->op > ISA_LDSX32 || m->src != t)
+		return false;
+	if (m->dst != t && !jit_dead_after(b, (unsigned)(m - b->insns), t))
+		return false;
+	x86_rx(b, load_op(jit_codes[m->op]), x86_reg[m->dst], base, index, 0, m->off);
+	b->next = (unsigned)(m - b->insns) + 1;
+	return true;
 }
 
 static void store(struct jit_build *b, unsigned size, unsigned s, unsigned base, int32_t off)
@@ -93,10 +101,8 @@ void x86_memory(struct jit_build *b, const struct isa_insn *i)
 
 	switch (JIT_CLASS(code)) {
 	case JIT_LDX:
-		if (JIT_MODE(code) == 0x80)
-			load_signed(b, JIT_SIZE(code), d, s, i->off);
-		else if (!load_swapped(b, i))
-			load(b, JIT_SIZE(code), d, s, i->off);
+		if (!load_swapped(b, i))
+			x86_rm(b, load_op(code), d, s, i->off);
 		break;
 	case JIT_ST:
 		if (b->in->blind)
@@ -157,7 +163,7 @@ void x86_atomic(struct jit_build *b, const struct isa_insn *i)
 	unsigned what = jit_imms[i->op];
 
 	if (i->op >= ISA_LOAD_ACQ8 && i->op <= ISA_LOAD_ACQ64) {
-		load(b, JIT_SIZE(code), d, s, i->off);
+		x86_rm(b, load_ops[0][JIT_SIZE(code) >> 3], d, s, i->off);
 	} else if (i->op >= ISA_STORE_REL8 && i->op <= ISA_STORE_REL64) {
 		store(b, JIT_SIZE(code), s, d, i->off);
 	} else if (i->op == ISA_XCHG64 || i->op == ISA_XCHG32) {

@@ -245,6 +245,14 @@ static unsigned rnd(unsigned n)
 	return (unsigned)(seed >> 11) % n;
 }
 
+static unsigned reach; /* the last instruction that a jump so far leads to */
+
+static unsigned branch_to(unsigned off)
+{
+	reach = max(reach, prog.n + 1 + off);
+	return off;
+}
+
 /* Few registers and few constants, so that instructions meet. */
 static void random_insn(unsigned left)
 {
@@ -260,7 +268,8 @@ static void random_insn(unsigned left)
 		add(rows[k].op, d, c & 8 && (c & 0xf0) != 0xd0 ? s : 0, 0,
 		    c & 8 ? 0 : fit((uint8_t)c, imm));
 	else if (is_branch((uint8_t)c) && left > 1)
-		add(rows[k].op, d, c & 8 ? s : 0, (int)rnd(min(left, 5u)), c & 8 ? 0 : imm);
+		add(rows[k].op, d, c & 8 ? s : 0, (int)branch_to(rnd(min(left, 5u))),
+		    c & 8 ? 0 : imm);
 	else if (rows[k].op >= ISA_LDX8 && rows[k].op <= ISA_LDSX32)
 		add(rows[k].op, d, 10, off, 0);
 	else if (rows[k].op >= ISA_ST8 && rows[k].op <= ISA_ST64)
@@ -273,12 +282,60 @@ static void random_insn(unsigned left)
 		add(rnd(2) ? ISA_MOV64_X : ISA_MOV32_X, d, s, 0, 0);
 }
 
+/* A register made of two bytes of the stack, in either order. */
+static void bytes_idiom(unsigned a, unsigned b, unsigned swap)
+{
+	add(ISA_LDX8, swap ? a : b, 10, -24 + (int)swap, 0);
+	if (!rnd(4))
+		add(ISA_STX8, 10, a, -23, 0);
+	add(ISA_LDX8, swap ? b : a, 10, -23 - (int)swap, 0);
+	add(ISA_LSH64_K, a, 0, 0, 8);
+	swap = rnd(2);
+	add(ISA_OR64_X, swap ? a : b, swap ? b : a, 0, 0);
+	if (rnd(4))
+		add(ISA_MOV64_K, swap ? b : a, 0, 0, 5);
+}
+
+/* A move under a condition, and what depends on upper halves. */
+static void move_idiom(unsigned a, unsigned b)
+{
+	add(ISA_JGT64_X, rnd(10), rnd(10), 1, 0);
+	add(rnd(2) ? ISA_MOV32_X : ISA_MOV64_X, a, b, 0, 0);
+	if (rnd(2))
+		add(ISA_MOV32_X, a, a, 0, 0);
+}
+
+/* An address of the stack in a register, and a load through it. */
+static void address_idiom(unsigned a, unsigned b)
+{
+	add(ISA_MOV64_K, b, 0, 0, -48);
+	add(ISA_MOV64_X, a, 10, 0, 0);
+	if (rnd(2))
+		add(ISA_ADD64_X, a, b, 0, 0);
+	else
+		add(ISA_ADD64_K, a, 0, 0, -48);
+	add(rnd(2) ? ISA_LDX64 : ISA_LDSX16, rnd(2) ? a : b, a, 8, 0);
+	add(ISA_MOV64_K, a, 0, 0, 1);
+}
+
 static void idioms(void)
 {
 	unsigned a = rnd(10), b = rnd(10), k = 1 + rnd(62), swap = rnd(2);
 
 	if (a == b)
 		b = (a + 1) % 10;
+	switch (rnd(5)) {
+	case 0:
+		bytes_idiom(a, b, swap);
+		return;
+	case 1:
+		move_idiom(a, b);
+		return;
+	case 2: /* entered in the middle it would go anywhere */
+		if (prog.n >= reach)
+			address_idiom(a, b);
+		return;
+	}
 	if (rnd(2)) {
 		add(ISA_MOV64_X, a, b, 0, 0);
 		add(swap ? ISA_LSH64_K : ISA_RSH64_K, a, 0, 0, (int)k);
@@ -304,6 +361,7 @@ static void random_programs_agree(void **state maybe_unused)
 
 	for (round = 0; round < 30000; round++) {
 		begin();
+		reach = 0;
 		for (k = 0; k < 6; k++)
 			add(ISA_STX64, 10, k, -16 - 8 * (int)k, 0);
 		n = 1 + rnd(24);
