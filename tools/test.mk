@@ -36,8 +36,14 @@ $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o | $(BENCH_BPF)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
+# Random programs: kernel against interpreter against JIT.
+$(B)/isa/diff: $(wildcard tests/isa/*.[ch]) $(LIBPARTS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(filter %.c,$^) $(LIBPARTS) $(LIBS)
+
 .PHONY: unit
-unit: $(UNIT) $(FUZZ) $(BENCH)
+unit: $(UNIT) $(FUZZ) $(BENCH) $(B)/isa/diff
 
 test: | build/.deps-build build/.deps-test
 	@$(MAKE) --no-print-directory KIND=asan build/asan/skep unit
