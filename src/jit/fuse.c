@@ -24,21 +24,6 @@ struct join {
 	bool wide;
 };
 
-static bool joins(const struct isa_insn *i)
-{
-	switch (i->op) {
-	case ISA_OR64_X:
-	case ISA_XOR64_X:
-	case ISA_ADD64_X:
-	case ISA_OR32_X:
-	case ISA_XOR32_X:
-	case ISA_ADD32_X:
-		return i->dst != i->src;
-	default:
-		return false;
-	}
-}
-
 /* The first instruction from which @pc is reached straight. */
 static unsigned straight_from(const struct jit_build *b, unsigned pc)
 {
@@ -243,6 +228,6 @@ void jit_fuse(struct jit_build *b)
 	unsigned pc;
 
 	for (pc = 2; pc < b->n; pc++)
-		if (joins(&b->insns[pc]))
+		if (jit_info[b->insns[pc].op] & JIT_JOINS && b->insns[pc].dst != b->insns[pc].src)
 			fuse_at(b, pc);
 }

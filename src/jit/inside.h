@@ -105,7 +105,8 @@ extern const uint8_t jit_info[JIT_OPS];
 #define JIT_NARROW     8 /* leaves the upper half 0 */
 #define JIT_JUMPS      16
 #define JIT_STORES     32
-#define JIT_SPECIAL    64 /* ask the functions below */
+#define JIT_SPECIAL    64  /* ask the functions below */
+#define JIT_JOINS      128 /* two registers, as jit_fuse() looks for */
 
 uint16_t jit_reads_special(const struct isa_insn *i);
 uint16_t jit_writes_special(const struct isa_insn *i);

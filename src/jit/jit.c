@@ -63,13 +63,20 @@ const uint16_t jit_imms[JIT_OPS] = {
 		  ? JIT_SPECIAL                                                            \
 		  : 0))
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init" /* the few that join */
 const uint8_t jit_info[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = INFO(code),
 #include "isa/insn.def"
 #undef INSN
+	[ISA_OR64_X] = INFO(0x4f) | JIT_JOINS,
+	[ISA_OR32_X] = INFO(0x4c) | JIT_JOINS,
+	[ISA_XOR64_X] = INFO(0xaf) | JIT_JOINS,
+	[ISA_XOR32_X] = INFO(0xac) | JIT_JOINS,
 	[JIT_ROL64] = INFO(0x67),
 	[JIT_ROL32] = INFO(0x64),
 };
+#pragma GCC diagnostic pop
 
 struct jit_code {
 	uint8_t *image;
@@ -166,6 +173,8 @@ uint16_t jit_writes_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
+	if (i->op >= ISA_LOAD_ACQ8 && i->op <= ISA_LOAD_ACQ64)
+		return 1 << i->dst;
 	if (CLASS(code) == JIT_STX)
 		return 1 << i->src | 1;
 	if (IS_ALU(code))
@@ -579,6 +588,21 @@ static struct jit_code *code_new(const struct jit_build *b, size_t len)
 	return take(c);
 }
 
+/* insn_place() of all, in order. */
+static void place_insns(const struct jit_build *b, uint32_t *offsets)
+{
+	uint32_t sites = 0, shrunk = 0;
+	unsigned n;
+
+	for (n = 0; n <= b->n; n++) {
+		if (b->sites[n] != sites) {
+			sites = b->sites[n];
+			shrunk = shrunk_before(b, sites);
+		}
+		offsets[n] = b->at[n] - shrunk;
+	}
+}
+
 static int finish(struct jit_code **out, struct jit_build *b)
 {
 	size_t len = layout_size(b);
@@ -589,8 +613,7 @@ static int finish(struct jit_code **out, struct jit_build *b)
 		return -ENOMEM;
 	for (n = 0; n < b->n_funcs; n++)
 		b->funcs[n].entry = b->funcs[n].at - shrunk_before(b, b->funcs[n].site);
-	for (n = 0; n <= b->n; n++)
-		c->offsets[n] = insn_place(b, n);
+	place_insns(b, c->offsets);
 	for (n = 0; n < b->n_funcs; n++)
 		c->offsets[b->n + 1 + n] = b->funcs[n].entry;
 	layout(b, c->image);
