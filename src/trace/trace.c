@@ -142,7 +142,7 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 
 static int attach_sample(struct trace *t, struct tcp_bpf *b)
 {
-	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(b->maps.marks)};
+	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(b->maps.tcps)};
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
 
 	t->sample = bpf_program__attach_iter(b->progs.sample, &opts);
@@ -159,6 +159,7 @@ static int load_tcp(struct trace *t, struct skep_err *err)
 	choose(t, b);
 	b->rodata->ring_quarter = ring_bytes(t->spec.ring_kib) / 4;
 	bpf_map__set_max_entries(b->maps.ring, ring_bytes(t->spec.ring_kib));
+	bpf_map__set_max_entries(b->maps.tcps, (uint32_t)t->spec.connections);
 	rc = tcp_bpf__load(b);
 	if (!rc)
 		rc = attach_sample(t, b);
@@ -349,6 +350,7 @@ static void sum_counts(struct trace *t, struct trace_count *sum)
 		return;
 	for (cpu = 0; cpu < t->cpus; cpu++) {
 		sum->flows_lost += t->counts[cpu].flows_lost;
+		sum->marks_lost += t->counts[cpu].marks_lost;
 		for (kind = 0; kind < TRACE_KINDS; kind++) {
 			sum->sent[kind] += t->counts[cpu].sent[kind];
 			sum->lost[kind] += t->counts[cpu].lost[kind];
@@ -369,7 +371,7 @@ static uint64_t trace_lost(void *cap)
 		lost += sum.lost[k];
 	if (t->conns)
 		conn_count(t->conns, &conns);
-	return lost + sum.flows_lost + conns.refused;
+	return lost + sum.flows_lost + sum.marks_lost + conns.refused;
 }
 
 static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
@@ -390,6 +392,9 @@ static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
 		   kinds[k], (double)sum.lost[k]);
 	fn(arg, "skep_trace_flow_datagrams_lost_total", CAP_COUNTER,
 	   "Datagrams whose flow found the flow map full", "", (double)sum.flows_lost);
+	fn(arg, "skep_trace_marks_lost_total", CAP_COUNTER,
+	   "Connections without an owner: the map of open ones was full", "",
+	   (double)sum.marks_lost);
 }
 
 static void trace_metrics(void *cap, cap_count_fn fn, void *arg)
@@ -445,7 +450,7 @@ static void trace_report(void *cap, report_fn fn, void *arg)
 	struct trace *t = cap;
 
 	say(fn, arg, "TCP connections", t->tcp != NULL,
-	    t->tcp ? "tp_btf/inet_sock_set_state; iter/bpf_sk_storage_map, iter/task_file"
+	    t->tcp ? "tp_btf/inet_sock_set_state; iter/bpf_map_elem, iter/task_file"
 		   : host_feature(t->env.host, HOST_TP_BTF)->reason,
 	    host_feature(t->env.host, HOST_TP_BTF)->fix);
 	report_accept(t, fn, arg);

@@ -72,6 +72,18 @@ in_ns() { ip netns exec "$NS" "$@"; }
 	eventually 3 rows "select state, bytes_sent, bytes_received from connection where local_port = 40003" "closed,10,10"
 }
 
+@test "a connection that nobody has used yet belongs to who listens" {
+	ip netns exec $NS socat TCP-LISTEN:8092,reuseaddr,fork EXEC:cat 3>&- &
+	PIDS="${PIDS:-} $!"
+	listener=$!
+	sleep 0.3
+	kill -STOP $listener # it will not accept
+	(sleep 4) | in_ns socat - TCP:127.0.0.1:8092,sourceport=40006 >/dev/null 3>&- &
+	PIDS="$PIDS $!"
+	eventually 3 rows "select comm, pid, remote_comm, state from connection where direction = 'in' and remote_port = 40006" "socat,$listener,socat,established"
+	kill -CONT $listener
+}
+
 @test "a UDP flow has both processes, bytes and packets each way, and ends when it is silent" {
 	ip netns exec $NS socat UDP-RECVFROM:8091,reuseaddr,fork EXEC:cat 3>&- &
 	PIDS="${PIDS:-} $!"
