@@ -127,6 +127,8 @@ static int scan(struct guard *g, struct skep_err *err)
 			process_scan_task(g->processes, &tasks[i]);
 	if (n < 0)
 		return skep_fail(err, -errno, "iterate over tasks: %s", strerror(errno));
+	if (!g->scans)
+		process_scan_proc(g->processes, host_cgroup2(g->env.host));
 	process_scan_end(g->processes);
 	g->scans++;
 	return 0;

@@ -21,6 +21,7 @@
 LICENSE;
 
 #define SIGNAL_GROUP_EXIT 4
+#define PF_KTHREAD	  0x00200000
 
 const volatile __u32 agent_pid;	   /* P3 */
 const volatile __u64 ring_quarter; /* bytes */
@@ -120,7 +121,7 @@ static __always_inline void fill_task(struct guard_task *t, struct task_struct *
 	if (bpf_core_field_exists(task->loginuid))
 		t->loginuid = task->loginuid.val;
 	t->caps = caps_effective(cred);
-	t->pad = 0;
+	t->flags = task->flags & PF_KTHREAD ? GUARD_KERNEL : 0;
 	fill_ns(t, task, cred);
 	BPF_CORE_READ_STR_INTO(&t->comm, task, comm);
 }

@@ -267,8 +267,8 @@ static void fill_process(struct conn_table *t, const struct conn *c, struct proc
 	out->service = out->comm;
 	if (!p)
 		return;
-	if (p->cgroup->label[0])
-		out->service = STORE_STRZ(p->cgroup->label);
+	if (p->kernel || p->cgroup->label[0])
+		out->service = STORE_STRZ(who_service(p));
 	out->container = STORE_STRZ(p->cgroup->container);
 	out->pod = STORE_STRZ(p->cgroup->pod);
 }
