@@ -8,6 +8,9 @@
 
 #include "trace/trace.h"
 
+#define RING_COUNT struct trace_count
+#include "ring.h"
+
 #define AF_INET	 2
 #define AF_INET6 10
 
@@ -21,22 +24,6 @@
 
 #define SOCK_DONE 1 /* bit of sk_flags: a FIN has come */
 
-const volatile __u64 ring_quarter; /* bytes */
-
-__u64 last_wake;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 2 << 20);
-} ring SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct trace_count);
-} count SEC(".maps");
-
 /* Beside each UDP socket; TCP's are in tcp.bpf.c. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
@@ -44,33 +31,6 @@ struct {
 	__type(key, int);
 	__type(value, struct trace_mark);
 } marks SEC(".maps");
-
-static __always_inline struct trace_count *counts(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&count, &zero);
-}
-
-/* Sent is counted when room is asked for; lost when there is none. */
-static __always_inline void *reserve(enum trace_kind kind, __u64 size)
-{
-	struct trace_count *c = counts();
-	void *e = bpf_ringbuf_reserve(&ring, size, 0);
-
-	if (!c)
-		goto out;
-	c->sent[kind]++;
-	if (!e)
-		c->lost[kind]++;
-out:
-	return e;
-}
-
-static __always_inline void submit(void *e, __u64 now)
-{
-	bpf_ringbuf_submit(e, ring_flags(&ring, ring_quarter, now, &last_wake));
-}
 
 static __always_inline void own(struct trace_owner *o, struct task_struct *task)
 {
