@@ -100,12 +100,11 @@ in_ns() { ip netns exec "$NS" "$@"; }
 	ip netns exec $NS dnsmasq --no-daemon --no-resolv --no-hosts --addn-hosts="$D2/hosts" --user=root --pid-file= --listen-address=127.0.0.1 --bind-interfaces >/dev/null 2>&1 3>&- &
 	dns=$!
 	PIDS="${PIDS:-} $dns"
-	sleep 0.4
-	in_ns curl -s -4 -o /dev/null --local-port 40005 http://shop.example:8080/
+	eventually 5 in_ns curl -s -4 -o /dev/null --local-port 40005 http://shop.example:8080/ # when the name server is up
 	kill $dns
 	rm -rf "/etc/netns/$NS"
 	eventually 5 rows "select remote_name from connection where local_port = 40005 and direction = 'out'" shop.example
-	eventually 5 rows "select name, rcode, answers, comm from dns where name = 'shop.example' and type = 'A' limit 1" "shop.example,NOERROR,127.0.0.1,curl"
+	eventually 5 rows "select name, rcode, answers, comm from dns where name = 'shop.example' and type = 'A' and rcode is not null limit 1" "shop.example,NOERROR,127.0.0.1,curl"
 }
 
 @test "the map leads from client to server" {
