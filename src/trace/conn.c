@@ -12,7 +12,8 @@
  * C2  Ends meet by address. Addresses of loopback are of one network namespace; others are taken
  *     to be unique on the host (a veth pair has one end in each namespace).
  * C3  A row stays open LINGER_NS after its end, because the other end may become known later; the
- *     last LINGER_MAX only, so that a storm of short connections stays within the caches.
+ *     last LINGER_MAX only. Two that have met and ended go at once, so that a storm of short
+ *     connections stays within the caches.
  * C4  Only cells that changed are written; a connection first heard of at its close is one append
  *     with all that is known of it.
  */
@@ -490,6 +491,17 @@ static void end(struct conn_table *t, struct conn *c, const struct ending *how)
 	ended(t, c, how->time);
 }
 
+/* C3. Not within an iteration over the table: two may go. */
+static void part(struct conn_table *t, struct conn *c)
+{
+	struct conn *peer = c->peer;
+
+	if (!peer || !peer->ended)
+		return;
+	forget(t, peer);
+	forget(t, c);
+}
+
 /* C3 */
 static void trim(struct conn_table *t)
 {
@@ -596,6 +608,8 @@ void conn_close(struct conn_table *t, const struct trace_tcp *e)
 		if (c)
 			ended(t, c, how.time);
 	}
+	if (c)
+		part(t, c);
 	trim(t);
 }
 
@@ -734,8 +748,10 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 	if (!c)
 		return;
 	tell_open(t, c);
-	if (is_over)
-		end(t, c, &(struct ending){.time = f->last, .state = "closed"});
+	if (!is_over)
+		return;
+	end(t, c, &(struct ending){.time = f->last, .state = "closed"});
+	part(t, c);
 }
 
 void conn_sample_end(struct conn_table *t)

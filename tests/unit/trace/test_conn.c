@@ -121,6 +121,7 @@ static void ends_first_heard_of_at_their_close_are_whole(void **state)
 	struct fixture *f = *state;
 	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
 	struct trace_tcp b = tcp(2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
+	struct conn_stat stat;
 
 	a.bytes_sent = b.bytes_received = 70;
 	a.bytes_received = b.bytes_sent = 900;
@@ -139,6 +140,8 @@ static void ends_first_heard_of_at_their_close_are_whole(void **state)
 		"in,200,p200,100,p100,p100,900,70,4,5,-,0,closed,1,-,event\n"
 		"out,100,p100,200,p200,p200,70,900,5,4,33,2,closed,1,ECONNRESET,event\n");
 	assert_string_equal(f->events, "connection.close connection.close ");
+	conn_count(f->table, &stat); /* nothing more can be learned of them */
+	assert_int_equal(stat.known, 0);
 }
 
 static void a_new_owner_is_told_to_the_other_end(void **state)
