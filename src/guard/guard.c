@@ -196,6 +196,7 @@ static void guard_tick(void *cap, uint64_t boot_now maybe_unused)
 	if (lost == g->lost_seen || !g->bpf)
 		return;
 	g->lost_seen = lost;
+	guard_poll(g); /* who began before the loss must be known to be missed */
 	scan(g, NULL); /* G2; a failure is tried again after the next loss */
 }
 

@@ -155,5 +155,6 @@ exact() {
 	eventually 5 exact
 	[ "$("$SKEP" status --json | jq .lost)" -gt 0 ]
 	# and nothing lives on that is dead
-	eventually 4 rows "select count(*) from process where argv like '%e2e-tiny%' and ended is null" 0
+	eventually 4 rows "select count(*) from process where argv like '%e2e-tiny%' and comm in ('sh', 'spawn') and ended is null" 0
+	[ "$(q "select count(*) > 100 from process where argv like '%e2e-tiny%' and comm in ('sh', 'spawn')")" = 1 ]
 }
