@@ -17,16 +17,4 @@
 
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
-/*
- * Rings are polled; a wake-up costs ten times the program. One is forced only when a ring is a
- * quarter full, and then once a millisecond at most: @last is a global of the object.
- */
-static __always_inline __u64 ring_flags(void *ring, __u64 quarter, __u64 now, __u64 *last)
-{
-	if (bpf_ringbuf_query(ring, BPF_RB_AVAIL_DATA) < quarter || now - *last < 1000000)
-		return BPF_RB_NO_WAKEUP;
-	*last = now;
-	return BPF_RB_FORCE_WAKEUP;
-}
-
 #endif

@@ -230,11 +230,10 @@ struct tcp_sock {
 	__u32 segs_in, segs_out, srtt_us, total_retrans;
 };
 
-struct bpf_iter__bpf_sk_storage_map {
+struct bpf_iter__bpf_map_elem {
 	struct bpf_iter_meta *meta;
 	void *map;
-	struct sock *sk;
-	void *value;
+	void *key, *value;
 };
 
 #pragma clang attribute pop

@@ -8,6 +8,9 @@
 
 #include "trace/trace.h"
 
+#define RING_COUNT struct trace_count
+#include "ring.h"
+
 #define AF_INET	 2
 #define AF_INET6 10
 
@@ -21,56 +24,13 @@
 
 #define SOCK_DONE 1 /* bit of sk_flags: a FIN has come */
 
-const volatile __u64 ring_quarter; /* bytes */
-
-__u64 last_wake;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 2 << 20);
-} ring SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct trace_count);
-} count SEC(".maps");
-
-/* CLONE: an accepted socket inherits its listener's mark, and with it a first guess of the owner. */
+/* Beside each UDP socket; TCP's are in tcp.bpf.c. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
 	__type(value, struct trace_mark);
 } marks SEC(".maps");
-
-static __always_inline struct trace_count *counts(void)
-{
-	__u32 zero = 0;
-
-	return bpf_map_lookup_elem(&count, &zero);
-}
-
-/* Sent is counted when room is asked for; lost when there is none. */
-static __always_inline void *reserve(enum trace_kind kind, __u64 size)
-{
-	struct trace_count *c = counts();
-	void *e = bpf_ringbuf_reserve(&ring, size, 0);
-
-	if (!c)
-		goto out;
-	c->sent[kind]++;
-	if (!e)
-		c->lost[kind]++;
-out:
-	return e;
-}
-
-static __always_inline void submit(void *e, __u64 now)
-{
-	bpf_ringbuf_submit(e, ring_flags(&ring, ring_quarter, now, &last_wake));
-}
 
 static __always_inline void own(struct trace_owner *o, struct task_struct *task)
 {
@@ -82,20 +42,27 @@ static __always_inline void own(struct trace_owner *o, struct task_struct *task)
 	BPF_CORE_READ_STR_INTO(&o->comm, leader, comm);
 }
 
-/* Loads through BTF pointers, not through helpers: a pointer that is NULL or gone reads as 0. */
-static __always_inline void read_ends(struct trace_ends *e, struct sock *sk, struct tcp_sock *tp)
+/*
+ * A field of the kernel. Through a BTF pointer (direct) it is one load, which reads as 0 where the
+ * pointer is NULL or gone; a bare address needs a helper. @direct is a constant.
+ */
+#define LOAD(direct, from, field) ((direct) ? (from)->field : BPF_CORE_READ(from, field))
+
+static __always_inline void read_ends(struct trace_ends *e, struct sock *sk, struct tcp_sock *tp,
+				      const int direct)
 {
 	struct sock_common *c = &sk->__sk_common;
+	struct inet_sock *inet = (struct inet_sock *)tp;
 
 	__builtin_memset(e, 0, sizeof(*e));
-	e->family = c->skc_family;
+	e->family = LOAD(direct, c, skc_family);
 	/* not skc_num: a close gives the port back before it is told */
-	e->local_port = __builtin_bswap16(((struct inet_sock *)tp)->inet_sport);
-	e->remote_port = __builtin_bswap16(c->skc_dport);
-	e->netns = c->skc_net.net->ns.inum;
+	e->local_port = __builtin_bswap16(LOAD(direct, inet, inet_sport));
+	e->remote_port = __builtin_bswap16(LOAD(direct, c, skc_dport));
+	e->netns = direct ? c->skc_net.net->ns.inum : BPF_CORE_READ(c, skc_net.net, ns.inum);
 	if (e->family == AF_INET) {
-		*(__u32 *)e->local = c->skc_rcv_saddr;
-		*(__u32 *)e->remote = c->skc_daddr;
+		*(__u32 *)e->local = LOAD(direct, c, skc_rcv_saddr);
+		*(__u32 *)e->remote = LOAD(direct, c, skc_daddr);
 	} else {
 		BPF_CORE_READ_INTO(&e->local, c, skc_v6_rcv_saddr);
 		BPF_CORE_READ_INTO(&e->remote, c, skc_v6_daddr);
@@ -103,25 +70,37 @@ static __always_inline void read_ends(struct trace_ends *e, struct sock *sk, str
 }
 
 /* A FIN stands in bytes_received as one byte; a SYN stands nowhere. */
+static __always_inline void read_fields(struct trace_tcp *t, struct sock *sk, struct tcp_sock *tp,
+					const int direct)
+{
+	__u64 received = LOAD(direct, tp, bytes_received);
+	__u64 done = LOAD(direct, sk, __sk_common.skc_flags) >> SOCK_DONE & 1;
+
+	read_ends(&t->ends, sk, tp, direct);
+	t->cookie = LOAD(direct, sk, __sk_common.skc_cookie.counter);
+	t->bytes_sent = LOAD(direct, tp, bytes_sent) - LOAD(direct, tp, bytes_retrans);
+	t->bytes_received = received ? received - done : 0;
+	t->packets_sent = LOAD(direct, tp, segs_out);
+	t->packets_received = LOAD(direct, tp, segs_in);
+	t->rtt_us = LOAD(direct, tp, srtt_us) >> 3;
+	t->retransmits = LOAD(direct, tp, total_retrans);
+	t->error = LOAD(direct, sk, sk_err);
+	__builtin_memset(t->pad, 0, sizeof(t->pad));
+}
+
 static __always_inline int read_tcp(struct trace_tcp *t, struct sock *sk)
 {
 	struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
-	__u64 received;
 
-	if (!tp)
-		return -1;
-	received = tp->bytes_received;
-	read_ends(&t->ends, sk, tp);
-	t->cookie = sk->__sk_common.skc_cookie.counter;
-	t->bytes_sent = tp->bytes_sent - tp->bytes_retrans;
-	t->bytes_received = received ? received - (sk->__sk_common.skc_flags >> SOCK_DONE & 1) : 0;
-	t->packets_sent = tp->segs_out;
-	t->packets_received = tp->segs_in;
-	t->rtt_us = tp->srtt_us >> 3;
-	t->retransmits = tp->total_retrans;
-	t->error = sk->sk_err;
-	__builtin_memset(t->pad, 0, sizeof(t->pad));
-	return 0;
+	if (tp)
+		read_fields(t, sk, tp, 1);
+	return tp ? 0 : -1;
+}
+
+/* The same of a bare address, known to be a TCP socket's. */
+static __always_inline void read_tcp_at(struct trace_tcp *t, struct sock *sk)
+{
+	read_fields(t, sk, (struct tcp_sock *)sk, 0);
 }
 
 #endif

@@ -32,7 +32,7 @@
 
 /* ---- the loop ------------------------------------------------------------------------------ */
 
-static unsigned poll_all(struct agent *a)
+unsigned agent_poll(struct agent *a)
 {
 	unsigned i, n = 0;
 
@@ -53,7 +53,7 @@ static void on_poll(maybe_unused evutil_socket_t fd, maybe_unused short what, vo
 {
 	struct agent *a = arg;
 
-	a->poll_ms = poll_all(a) ? POLL_MS : min(a->poll_ms * 2, (unsigned)POLL_IDLE_MS);
+	a->poll_ms = agent_poll(a) ? POLL_MS : min(a->poll_ms * 2, (unsigned)POLL_IDLE_MS);
 	poll_arm(a);
 }
 

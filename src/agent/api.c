@@ -265,7 +265,7 @@ const struct api_route api_routes[] = {
 	  [EVENTS_PID] = {"pid", API_INT, -1, INT32_MAX, -1, "process id; -1: any"},
 	  [EVENTS_COMM] = TEXT("comm", "name of the process"),
 	  [EVENTS_SERVICE] = TEXT("service", "its service"),
-	  [EVENTS_CONTAINER] = TEXT("container", "its container id"),
+	  [EVENTS_CONTAINER] = TEXT("container", "its container id, or a prefix of it"),
 	  [EVENTS_LIMIT] = {"limit", API_INT, 1, EVENTS_MAX, 1000, "events at most"}}},
 	{GETS, "/v1/openapi.json", "this document", JSON, false, serve_openapi, {{0}}},
 	{GETS,

@@ -218,16 +218,23 @@ void events_tick(struct events *e)
 
 /* ---- events -------------------------------------------------------------------------------- */
 
-static bool text_is(const struct store_table *t, const uint64_t *row, int col, const char *want)
+static bool text_begins(const struct store_table *t, const uint64_t *row, int col, const char *want)
 {
+	size_t n = strlen(want);
 	struct store_cell cell;
 
-	if (!want[0])
+	if (!n)
 		return true;
 	if (col < 0)
 		return false;
 	cell = store_get(t, row, (unsigned)col);
-	return cell.set && cell.len == strlen(want) && !memcmp(cell.str, want, cell.len);
+	return cell.set && cell.len >= n && !memcmp(cell.str, want, n);
+}
+
+static bool text_is(const struct store_table *t, const uint64_t *row, int col, const char *want)
+{
+	return text_begins(t, row, col, want) &&
+	       (!want[0] || store_get(t, row, (unsigned)col).len == strlen(want));
 }
 
 static bool wanted(const struct event_filter *f, unsigned kind, const struct binding *b,
@@ -239,7 +246,7 @@ static bool wanted(const struct event_filter *f, unsigned kind, const struct bin
 		return false;
 	return text_is(b->table, row, b->comm, f->comm) &&
 	       text_is(b->table, row, b->service, f->service) &&
-	       text_is(b->table, row, b->container, f->container);
+	       text_begins(b->table, row, b->container, f->container);
 }
 
 static int64_t at(const struct event_kind *k, const struct binding *b, const uint64_t *row)

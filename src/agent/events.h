@@ -33,7 +33,7 @@ struct event_filter {
 	int64_t pid;	/* -1: any */
 	char comm[64];	/* "": any */
 	char service[256];
-	char container[128];
+	char container[128]; /* a prefix of its id */
 };
 
 /** event_kinds_parse() - "process,dns,connection.close" into bits; "" is all. -EINVAL: unknown. */

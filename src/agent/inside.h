@@ -62,6 +62,9 @@ void status_cap(struct agent *a, unsigned i, struct buf *b);
 /* metrics.c */
 void metrics_print(struct agent *a, struct buf *b);
 
+/* agent.c: takes what waits in the rings, so that an answer tells of all that was sent before it. */
+unsigned agent_poll(struct agent *a);
+
 /* Resident bytes of this process. */
 uint64_t status_resident(void);
 uint64_t status_lost(const struct agent *a);

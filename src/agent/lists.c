@@ -268,6 +268,16 @@ static void equal_add(struct buf *sql, const char *column, const char *want, con
 	buf_fmt(sql, " and %s = ?%u", column, *n);
 }
 
+/* " and column begins with ?N" where @want is set. */
+static void prefix_add(struct buf *sql, const char *column, const char *want, const char **params,
+		       unsigned *n)
+{
+	if (!want[0])
+		return;
+	params[(*n)++] = want;
+	buf_fmt(sql, " and substr(%s, 1, length(?%u)) = ?%u", column, *n, *n);
+}
+
 /* The newest rows of one kind. */
 static int past_kind(const struct query_job *job, const struct event_kind *k, struct store *s,
 		     struct past *p, unsigned millisec, struct skep_err *err)
@@ -286,7 +296,7 @@ static int past_kind(const struct query_job *job, const struct event_kind *k, st
 		buf_fmt(&sql, " and pid = %" PRId64, f->pid);
 	equal_add(&sql, "comm", f->comm, params, &n);
 	equal_add(&sql, "service", f->service, params, &n);
-	equal_add(&sql, "container", f->container, params, &n);
+	prefix_add(&sql, "container", f->container, params, &n);
 	buf_fmt(&sql, " order by 2 desc limit %" PRIu64, job->limit);
 	if (!buf_ok(&sql))
 		return -ENOMEM;

@@ -170,6 +170,7 @@ void metrics_print(struct agent *a, struct buf *b)
 	struct samples s = {0};
 	unsigned i;
 
+	agent_poll(a);
 	own_add(a, &s);
 	http_add(a, &s);
 	who_add(a, &s);

@@ -121,6 +121,7 @@ void status_cap(struct agent *a, unsigned i, struct buf *b)
 	const struct agent_cap *c = &a->caps[i];
 	struct listing l = {b, ""};
 
+	agent_poll(a);
 	cap_add(c, b);
 	buf_str(b, ",\"counters\":{");
 	if (c->cap)
@@ -166,6 +167,7 @@ void status_agent(struct agent *a, struct buf *b)
 	struct listing tables = {b, ""};
 	unsigned i;
 
+	agent_poll(a);
 	agent_add(a, b);
 	host_add(a, b);
 	buf_fmt(b, ",\n\"lost\":%" PRIu64 ",\n\"capabilities\":[", status_lost(a));

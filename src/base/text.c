@@ -63,15 +63,31 @@ static bool put(char *dst, size_t cap, size_t *at, const char *s, size_t n)
 	return true;
 }
 
+/* Length of the run of bytes that stand as they are, without a look at UTF-8. */
+static size_t plain(const char *s, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (s[i] < 0x20 || s[i] > 0x7e || s[i] == '\\' || s[i] == '\'')
+			break;
+	return i;
+}
+
 /* Bytes with escapes; @quote also escapes the single quote. False when @dst is full. */
 static bool put_escaped(char *dst, size_t cap, size_t *at, const char *src, size_t n, bool quote)
 {
 	char esc[5];
-	size_t i = 0;
+	size_t i = 0, run;
 	unsigned len;
 	bool ok = true;
 
 	while (i < n && ok) {
+		run = min(plain(src + i, n - i), cap - 1 - *at);
+		put(dst, cap, at, src + i, run);
+		i += run;
+		if (i == n)
+			break;
 		len = text_utf8(src + i, n - i);
 		if (len && src[i] != '\\' && !(quote && src[i] == '\'')) {
 			ok = put(dst, cap, at, src + i, len);
@@ -147,4 +163,20 @@ size_t text_argv(char *dst, size_t cap, const char *args, size_t n)
 	}
 	dst[at] = '\0';
 	return at;
+}
+
+size_t text_ipv4(char dst[16], const uint8_t addr[4])
+{
+	char *p = dst;
+	unsigned i;
+
+	for (i = 0; i < 4; i++) {
+		if (addr[i] >= 100)
+			*p++ = (char)('0' + addr[i] / 100);
+		if (addr[i] >= 10)
+			*p++ = (char)('0' + addr[i] / 10 % 10);
+		*p++ = (char)('0' + addr[i] % 10);
+		*p++ = i < 3 ? '.' : '\0';
+	}
+	return (size_t)(p - dst) - 1;
 }

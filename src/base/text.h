@@ -38,4 +38,7 @@ size_t text_escape(char *dst, size_t cap, const char *src, size_t n);
  */
 size_t text_argv(char *dst, size_t cap, const char *args, size_t n);
 
+/** text_ipv4() - "192.0.2.1" and its NUL from an address in network byte order. Return: length. */
+size_t text_ipv4(char dst[16], const uint8_t addr[4]);
+
 #endif

@@ -14,7 +14,7 @@
 #include "cli/verb.h"
 #include "host/host.h"
 
-#define NAME_WIDTH 28U
+#define FACT_WIDTH 9U /* "version" and two blanks */
 
 struct page {
 	struct term term;
@@ -43,8 +43,8 @@ static void painted(struct page *p, enum term_style style, const char *s)
 /* A name in its column, and words wrapped beside it. */
 static void fact(struct page *p, const char *name, const char *words)
 {
-	buf_fmt(&p->out, "  %-*s", NAME_WIDTH, name);
-	term_wrap(&p->out, words, NAME_WIDTH + 2, p->term.width);
+	buf_fmt(&p->out, "  %-*s", FACT_WIDTH, name);
+	term_wrap(&p->out, words, FACT_WIDTH + 2, p->term.width);
 	buf_chr(&p->out, '\n');
 }
 
@@ -75,16 +75,29 @@ static void agent(struct page *p, const json_t *root)
 	fact(p, "lost", words);
 }
 
-/* "+ name  use" where it is ready; else with the reason and the remedy below. */
-static void item(struct page *p, bool ready, const char *name, const char *use, const char *reason,
-		 const char *fix)
+/* Columns that the longest name of a list takes. */
+static unsigned widest(const json_t *list, const char *key)
 {
+	unsigned width = 0;
+	const json_t *o;
+	size_t i;
+
+	json_array_foreach(list, i, o) width =
+		max(width, (unsigned)term_width(text(o, key), strlen(text(o, key))));
+	return width;
+}
+
+/* "+ name  use" where it is ready; else with the reason and the remedy below. */
+static void item(struct page *p, unsigned width, bool ready, const char *name, const char *use,
+		 const char *reason, const char *fix)
+{
+	unsigned own = term_width(name, strlen(name));
+
 	buf_str(&p->out, "  ");
 	painted(p, ready ? TERM_GOOD : TERM_BAD, ready ? "✓ " : "✗ ");
 	term_add(&p->out, name, strlen(name), UINT32_MAX);
-	buf_fmt(&p->out, "%*s",
-		(int)(NAME_WIDTH + 8 - min(term_width(name, strlen(name)), NAME_WIDTH + 7U)), "");
-	term_wrap(&p->out, use, NAME_WIDTH + 12, p->term.width);
+	buf_fmt(&p->out, "%*s", (int)(width - min(own, width)) + 2, "");
+	term_wrap(&p->out, use, width + 6, p->term.width);
 	buf_chr(&p->out, '\n');
 	if (ready)
 		return;
@@ -103,6 +116,7 @@ static void item(struct page *p, bool ready, const char *name, const char *use, 
 static void capabilities(struct page *p, const json_t *root)
 {
 	const json_t *c, *r;
+	unsigned width;
 	bool ready;
 	size_t i, k;
 
@@ -113,11 +127,12 @@ static void capabilities(struct page *p, const json_t *root)
 		buf_str(&p->out, ": ");
 		term_wrap(&p->out, text(c, "doc"), 2, p->term.width);
 		buf_fmt(&p->out, " (%" PRId64 " events lost)\n", number(c, "lost"));
+		width = widest(json_object_get(c, "reports"), "what");
 		json_array_foreach(json_object_get(c, "reports"), k, r)
 		{
 			ready = json_is_true(json_object_get(r, "ready"));
-			item(p, ready, text(r, "what"), ready ? text(r, "how") : "", text(r, "how"),
-			     text(r, "fix"));
+			item(p, width, ready, text(r, "what"), ready ? text(r, "how") : "",
+			     text(r, "how"), text(r, "fix"));
 		}
 	}
 }
@@ -125,6 +140,7 @@ static void capabilities(struct page *p, const json_t *root)
 static void features(struct page *p, const json_t *root)
 {
 	const json_t *list = json_object_get(root, "features"), *f;
+	unsigned width = widest(list, "name");
 	size_t i;
 
 	if (!json_array_size(list))
@@ -133,8 +149,8 @@ static void features(struct page *p, const json_t *root)
 	painted(p, TERM_HEAD, "What this kernel lets skep do");
 	buf_chr(&p->out, '\n');
 	json_array_foreach(list, i, f)
-		item(p, json_is_true(json_object_get(f, "ready")), text(f, "name"), text(f, "use"),
-		     text(f, "reason"), text(f, "fix"));
+		item(p, width, json_is_true(json_object_get(f, "ready")), text(f, "name"),
+		     text(f, "use"), text(f, "reason"), text(f, "fix"));
 }
 
 static void table_row(struct table *t, const json_t *row)

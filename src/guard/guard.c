@@ -7,7 +7,7 @@
  * G2  When the ring lost events, the next tick scans again: nothing lives on that is dead, nothing
  *     is missing that lives; what ended meanwhile ends without an exit code.
  */
-#include "cap/cap.h"
+#include "cap/ring.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -35,10 +35,9 @@ struct guard {
 	struct process_table *processes;
 	struct process_bpf *bpf;
 	struct ring_buffer *ring;
-	unsigned cpus;
 	uint64_t lost_seen; /* G2 */
 	uint64_t scans, refused;
-	struct guard_count *counts; /* one a CPU */
+	struct cap_counts counts; /* struct guard_count */
 };
 
 static void guard_close(void *cap)
@@ -52,23 +51,19 @@ static void guard_close(void *cap)
 	ring_buffer__free(g->ring);
 	process_bpf__destroy(g->bpf);
 	process_free(g->processes);
-	free(g->counts);
+	cap_counts_done(&g->counts);
 	free(g);
 }
 
 static int guard_open(void **out, const struct cap_env *env, struct skep_err *err)
 {
 	struct guard *g = calloc(1, sizeof(*g));
-	int cpus = libbpf_num_possible_cpus();
 
-	if (g && cpus > 0)
-		g->counts = calloc((size_t)cpus, sizeof(*g->counts));
-	if (!g || !g->counts) {
+	if (!g || cap_counts_init(&g->counts, sizeof(struct guard_count))) {
 		guard_close(g);
 		return skep_fail(err, -ENOMEM, "no memory for guard");
 	}
 	g->env = *env;
-	g->cpus = (unsigned)cpus;
 	*out = g;
 	return 0;
 }
@@ -82,15 +77,6 @@ static int on_record(void *arg, void *data, size_t size)
 	return 0;
 }
 
-static uint32_t ring_bytes(int64_t kib)
-{
-	uint32_t bytes = 4096;
-
-	while (bytes < kib * 1024 && bytes < 1U << 30)
-		bytes *= 2;
-	return bytes;
-}
-
 static int load(struct process_bpf **out, const struct guard_spec *spec, struct skep_err *err)
 {
 	struct process_bpf *bpf = process_bpf__open();
@@ -99,8 +85,8 @@ static int load(struct process_bpf **out, const struct guard_spec *spec, struct 
 	if (!bpf)
 		return skep_fail(err, -errno, "open process.bpf.o: %s", strerror(errno));
 	bpf->rodata->agent_pid = (uint32_t)getpid();
-	bpf->rodata->ring_quarter = ring_bytes(spec->ring_kib) / 4;
-	bpf_map__set_max_entries(bpf->maps.ring, ring_bytes(spec->ring_kib));
+	bpf->rodata->ring_quarter = cap_ring_bytes(spec->ring_kib) / 4;
+	bpf_map__set_max_entries(bpf->maps.ring, cap_ring_bytes(spec->ring_kib));
 	rc = process_bpf__load(bpf);
 	if (!rc)
 		rc = process_bpf__attach(bpf);
@@ -127,6 +113,8 @@ static int scan(struct guard *g, struct skep_err *err)
 			process_scan_task(g->processes, &tasks[i]);
 	if (n < 0)
 		return skep_fail(err, -errno, "iterate over tasks: %s", strerror(errno));
+	if (!g->scans)
+		process_scan_proc(g->processes, host_cgroup2(g->env.host));
 	process_scan_end(g->processes);
 	g->scans++;
 	return 0;
@@ -188,18 +176,7 @@ static int guard_fd(void *cap)
 
 static void sum_counts(struct guard *g, struct guard_count *sum)
 {
-	uint32_t zero = 0;
-	unsigned cpu, kind;
-
-	memset(sum, 0, sizeof(*sum));
-	if (!g->bpf || bpf_map_lookup_elem(bpf_map__fd(g->bpf->maps.count), &zero, g->counts))
-		return;
-	for (cpu = 0; cpu < g->cpus; cpu++) {
-		for (kind = 0; kind < GUARD_KINDS; kind++) {
-			sum->sent[kind] += g->counts[cpu].sent[kind];
-			sum->lost[kind] += g->counts[cpu].lost[kind];
-		}
-	}
+	cap_counts_sum(&g->counts, g->bpf ? bpf_map__fd(g->bpf->maps.count) : -1, sum);
 }
 
 static uint64_t guard_lost(void *cap)
@@ -219,31 +196,26 @@ static void guard_tick(void *cap, uint64_t boot_now maybe_unused)
 	if (lost == g->lost_seen || !g->bpf)
 		return;
 	g->lost_seen = lost;
+	guard_poll(g); /* who began before the loss must be known to be missed */
 	scan(g, NULL); /* G2; a failure is tried again after the next loss */
 }
 
 static void guard_metrics(void *cap, cap_count_fn fn, void *arg)
 {
-	static const char *const kinds[] = {"kind=\"fork\"", "kind=\"exec\"", "kind=\"exit\""};
+	static const char *const labels[] = {"kind=\"fork\"", "kind=\"exec\"", "kind=\"exit\""};
 	struct guard *g = cap;
 	struct guard_count sum;
-	unsigned k;
 
 	if (!g->processes)
 		return;
 	sum_counts(g, &sum);
-	for (k = 0; k < GUARD_KINDS; k++) {
-		fn(arg, "skep_guard_sent_total", CAP_COUNTER, "Events the kernel half produced",
-		   kinds[k], (double)sum.sent[k]);
-	}
-	for (k = 0; k < GUARD_KINDS; k++) {
-		fn(arg, "skep_guard_events_total", CAP_COUNTER, "Events that reached the tables",
-		   kinds[k], (double)process_reported(g->processes)[k]);
-	}
-	for (k = 0; k < GUARD_KINDS; k++) {
-		fn(arg, "skep_guard_lost_total", CAP_COUNTER, "Events that found the ring full",
-		   kinds[k], (double)sum.lost[k]);
-	}
+	cap_kinds_count(&(struct cap_kinds){.cap = "guard",
+					    .labels = labels,
+					    .n = GUARD_KINDS,
+					    .sent = (const uint64_t *)sum.sent,
+					    .reported = process_reported(g->processes),
+					    .lost = (const uint64_t *)sum.lost},
+			fn, arg);
 	fn(arg, "skep_guard_scans_total", CAP_COUNTER, "Scans of all processes", "",
 	   (double)g->scans);
 }

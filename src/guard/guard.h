@@ -14,6 +14,8 @@
 
 enum guard_kind { GUARD_FORK, GUARD_EXEC, GUARD_EXIT, GUARD_KINDS };
 
+#define GUARD_KERNEL 1U /* a kernel thread */
+
 enum guard_ns {
 	GUARD_NS_MNT,
 	GUARD_NS_NET,
@@ -34,7 +36,7 @@ struct guard_task {
 	__u32 pid, ppid;
 	__u32 uid, gid, euid, loginuid; /* loginuid ~0: never set */
 	__u32 ns[GUARD_NS_COUNT];	/* inode numbers */
-	__u32 pad;
+	__u32 flags;			/* GUARD_KERNEL */
 	char comm[GUARD_COMM];
 };
 

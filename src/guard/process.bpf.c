@@ -11,33 +11,22 @@
  *
  * P1  A process is reported once for each of its life's steps: threads are not (fork: tgid == pid;
  *     exit: the last thread's).
- * P2  sent == reported + lost, for each kind and exactly.
+ * P2  sent == reported + lost, for each kind and exactly (ring.h).
  * P3  The agent's own children (its query workers) are not reported.
  */
 #include "bpf.h"
 
 #include "guard/guard.h"
 
+#define RING_COUNT struct guard_count
+#include "ring.h"
+
 LICENSE;
 
 #define SIGNAL_GROUP_EXIT 4
+#define PF_KTHREAD	  0x00200000
 
-const volatile __u32 agent_pid;	   /* P3 */
-const volatile __u64 ring_quarter; /* bytes */
-
-__u64 last_wake;
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 2 << 20);
-} ring SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct guard_count);
-} count SEC(".maps");
+const volatile __u32 agent_pid; /* P3 */
 
 struct exec_buf {
 	struct guard_exec e;
@@ -51,19 +40,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct exec_buf);
 } scratch SEC(".maps");
-
-static __always_inline void send(enum guard_kind kind, void *event, __u64 size, __u64 now)
-{
-	__u32 zero = 0;
-	struct guard_count *c = bpf_map_lookup_elem(&count, &zero);
-
-	if (!c)
-		return;
-	c->sent[kind]++;
-	if (bpf_ringbuf_output(&ring, event, size,
-			       ring_flags(&ring, ring_quarter, now, &last_wake)))
-		c->lost[kind]++;
-}
 
 /* Loads through BTF pointers, not through helpers: a pointer that is NULL or gone reads as 0. */
 static __always_inline __u64 caps_effective(const struct cred *cred)
@@ -120,7 +96,7 @@ static __always_inline void fill_task(struct guard_task *t, struct task_struct *
 	if (bpf_core_field_exists(task->loginuid))
 		t->loginuid = task->loginuid.val;
 	t->caps = caps_effective(cred);
-	t->pad = 0;
+	t->flags = task->flags & PF_KTHREAD ? GUARD_KERNEL : 0;
 	fill_ns(t, task, cred);
 	BPF_CORE_READ_STR_INTO(&t->comm, task, comm);
 }

@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "guard/process.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/wait.h>
 
 #include "base/text.h"
+#include "guard/proc.h"
 #include "host/host.h"
 #include "who/who.h"
+
+#define SETTLED_NS 1000000000ULL /* a younger process may have its fork in the ring still */
 
 struct process_table {
 	struct cap_env env;
@@ -145,6 +149,7 @@ static struct who_process *meet(struct process_table *t, const struct guard_task
 	p->parent = id_of(task->ppid, task->parent_start);
 	p->netns = task->ns[GUARD_NS_NET];
 	p->flags = t->generation;
+	p->kernel = task->flags & GUARD_KERNEL;
 	text_escape(p->comm, sizeof(p->comm), task->comm, strnlen(task->comm, GUARD_COMM));
 	return p;
 }
@@ -156,7 +161,10 @@ static void settle(struct process_table *t, struct who_process *p, const struct 
 	bool same =
 		near && near->cgroup->id == task->cgroup && near->cgroup_pids == task->cgroup_pids;
 
-	p->cgroup = same ? near->cgroup : who_cgroup_get(t->env.who, task->cgroup, task->pid);
+	if (same)
+		p->cgroup = near->cgroup;
+	else if (task->cgroup) /* /proc may not have told it */
+		p->cgroup = who_cgroup_get(t->env.who, task->cgroup, task->pid);
 	p->cgroup_pids = task->cgroup_pids;
 }
 
@@ -367,11 +375,49 @@ void process_scan_task(struct process_table *t, const struct guard_task *task)
 	store_append(t->rows, cells, &p->row);
 }
 
+/* The true start of a process, where a child of it was met: /proc rounds it down. */
+static void find_start(void *arg, struct who_process *child)
+{
+	struct guard_task *t = arg;
+	uint64_t start = child->parent.start;
+
+	if (child->parent.pid == t->pid && start >= t->start && start < t->start + PROC_TICK_NS)
+		t->start = start;
+}
+
+static void scan_proc_task(struct process_table *t, uint32_t pid, const char *cgroup2)
+{
+	struct who_process *p = who_process_alive(t->env.who, pid);
+	struct guard_task task;
+
+	if ((p && p->flags == t->generation) || proc_task(&task, pid, cgroup2) ||
+	    task.start + SETTLED_NS > t->scanned)
+		return;
+	who_each(t->env.who, find_start, &task);
+	p = task.ppid ? who_process_alive(t->env.who, task.ppid) : NULL;
+	task.parent_start = p ? p->id.start : 0;
+	process_scan_task(t, &task);
+}
+
+void process_scan_proc(struct process_table *t, const char *cgroup2)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *e;
+
+	if (!proc)
+		return;
+	while ((e = readdir(proc)))
+		if (e->d_name[0] >= '1' && e->d_name[0] <= '9')
+			scan_proc_task(t, (uint32_t)strtoul(e->d_name, NULL, 10), cgroup2);
+	closedir(proc);
+}
+
 static void end_missing(void *arg, struct who_process *p)
 {
 	struct process_table *t = arg;
 
-	if (p->ended || p->flags == t->generation || p->id.start >= t->scanned)
+	if (p->ended || p->flags == t->generation || p->id.start >= t->scanned ||
+	    proc_lives(p->id.pid, p->id.start))
 		return;
 	row_end(t, p, t->scanned);
 	emit(t, "process.exit", p);

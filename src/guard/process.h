@@ -41,6 +41,13 @@ void process_scan_begin(struct process_table *t);
 void process_scan_task(struct process_table *t, const struct guard_task *task);
 void process_scan_end(struct process_table *t);
 
+/**
+ * process_scan_proc() - after process_scan_task() and before process_scan_end(): the processes of
+ * /proc that were not given. Kernels are met whose iterator leaves out pid 1.
+ * @cgroup2: mount point of cgroup2, "" where there is none
+ */
+void process_scan_proc(struct process_table *t, const char *cgroup2);
+
 /** process_reported() - events taken, by kind. */
 const uint64_t *process_reported(const struct process_table *t);
 

@@ -12,8 +12,10 @@
  * C2  Ends meet by address. Addresses of loopback are of one network namespace; others are taken
  *     to be unique on the host (a veth pair has one end in each namespace).
  * C3  A row stays open LINGER_NS after its end, because the other end may become known later; the
- *     last LINGER_MAX only, so that a storm of short connections stays within the caches.
- * C4  Only cells that changed are written.
+ *     last LINGER_MAX only. Two that have met and ended go at once, so that a storm of short
+ *     connections stays within the caches.
+ * C4  Only cells that changed are written; a connection first heard of at its close is one append
+ *     with all that is known of it.
  */
 #include "trace/conn.h"
 
@@ -129,9 +131,11 @@ static bool is_mapped(uint16_t family, const uint8_t addr[16])
 
 const char *conn_addr(uint16_t family, const uint8_t addr[16], char out[46])
 {
-	if (is_mapped(family, addr))
-		return inet_ntop(AF_INET, addr + 12, out, 46);
-	return inet_ntop(family == AF_INET ? AF_INET : AF_INET6, addr, out, 46);
+	if (family == AF_INET || is_mapped(family, addr))
+		text_ipv4(out, family == AF_INET ? addr : addr + 12);
+	else
+		inet_ntop(AF_INET6, addr, out, 46);
+	return out;
 }
 
 /* IPv4 is compared as mapped IPv6, so that an IPv6 socket meets its IPv4 peer. */
@@ -242,68 +246,76 @@ static const struct who_process *process_of(struct conn_table *t, const struct c
 	return c->owner.pid ? who_process_ask(t->env.who, id) : NULL;
 }
 
-static const char *comm_of(const struct conn *c, char out[WHO_COMM_MAX])
-{
-	text_escape(out, WHO_COMM_MAX, c->owner.comm, strnlen(c->owner.comm, TRACE_COMM));
-	return out;
-}
-
-/* The five cells that name a process, on its own row or on the other end's. */
+/* What names a process on its own row or on the other end's; its strings live as long as it. */
 struct process_cells {
 	struct store_cell pid, started, comm, service, container, pod;
+	char text[WHO_COMM_MAX];
 };
 
-static void fill_process(struct conn_table *t, const struct conn *c, struct process_cells *out,
-			 char comm[WHO_COMM_MAX])
+static void fill_process(struct conn_table *t, const struct conn *c, struct process_cells *out)
 {
 	const struct who_process *p = process_of(t, c);
+	const struct trace_owner *o = &c->owner;
+	size_t n;
 
-	memset(out, 0, sizeof(*out));
-	if (!c->owner.pid)
+	memset(out, 0, offsetof(struct process_cells, text));
+	if (!o->pid)
 		return;
-	out->pid = STORE_NUM(c->owner.pid);
-	out->started = STORE_NUM(c->owner.start);
-	out->comm = STORE_STRZ(comm_of(c, comm));
+	n = text_escape(out->text, sizeof(out->text), o->comm, strnlen(o->comm, TRACE_COMM));
+	out->pid = STORE_NUM(o->pid);
+	out->started = STORE_NUM(o->start);
+	out->comm = n ? STORE_TEXT(out->text, n) : STORE_NONE;
 	out->service = out->comm;
 	if (!p)
 		return;
-	if (p->cgroup->label[0])
-		out->service = STORE_STRZ(p->cgroup->label);
+	if (p->kernel || p->cgroup->label[0])
+		out->service = STORE_STRZ(who_service(p));
 	out->container = STORE_STRZ(p->cgroup->container);
 	out->pod = STORE_STRZ(p->cgroup->pod);
 }
 
-static void write_owner(struct conn_table *t, struct conn *c)
+static void fill_owner(struct store_cell *cells, const struct process_cells *p)
 {
-	char comm[WHO_COMM_MAX];
-	struct process_cells p;
-
-	fill_process(t, c, &p, comm);
-	set(t, c, CONN_PID, p.pid);
-	set(t, c, CONN_STARTED, p.started);
-	set(t, c, CONN_COMM, p.comm);
-	set(t, c, CONN_SERVICE, p.service);
-	set(t, c, CONN_CONTAINER, p.container);
-	set(t, c, CONN_POD, p.pod);
+	cells[CONN_PID] = p->pid;
+	cells[CONN_STARTED] = p->started;
+	cells[CONN_COMM] = p->comm;
+	cells[CONN_SERVICE] = p->service;
+	cells[CONN_CONTAINER] = p->container;
+	cells[CONN_POD] = p->pod;
 }
 
-static void write_peer(struct conn_table *t, struct conn *c, const struct conn *peer)
+static void fill_remote(struct store_cell *cells, const struct process_cells *p)
 {
-	char comm[WHO_COMM_MAX];
-	struct process_cells p;
+	cells[CONN_REMOTE_PID] = p->pid;
+	cells[CONN_REMOTE_STARTED] = p->started;
+	cells[CONN_REMOTE_COMM] = p->comm;
+	cells[CONN_REMOTE_SERVICE] = p->service;
+	cells[CONN_REMOTE_CONTAINER] = p->container;
+}
 
-	if (!peer->owner.pid)
+static void write_owner(struct conn_table *t, struct conn *c, const struct process_cells *p)
+{
+	set(t, c, CONN_PID, p->pid);
+	set(t, c, CONN_STARTED, p->started);
+	set(t, c, CONN_COMM, p->comm);
+	set(t, c, CONN_SERVICE, p->service);
+	set(t, c, CONN_CONTAINER, p->container);
+	set(t, c, CONN_POD, p->pod);
+}
+
+static void write_remote(struct conn_table *t, struct conn *c, const struct process_cells *p)
+{
+	if (!p->pid.set)
 		return;
-	fill_process(t, peer, &p, comm);
-	set(t, c, CONN_REMOTE_PID, p.pid);
-	set(t, c, CONN_REMOTE_STARTED, p.started);
-	set(t, c, CONN_REMOTE_COMM, p.comm);
-	set(t, c, CONN_REMOTE_SERVICE, p.service);
-	set(t, c, CONN_REMOTE_CONTAINER, p.container);
+	set(t, c, CONN_REMOTE_PID, p->pid);
+	set(t, c, CONN_REMOTE_STARTED, p->started);
+	set(t, c, CONN_REMOTE_COMM, p->comm);
+	set(t, c, CONN_REMOTE_SERVICE, p->service);
+	set(t, c, CONN_REMOTE_CONTAINER, p->container);
 }
 
-/* C1, C2 */
-static void meet(struct conn_table *t, struct conn *c)
+/* C1, C2: the other end, now its peer; NULL where it is not known. */
+static struct conn *find_peer(struct conn_table *t, struct conn *c)
 {
 	struct tuple other = c->tuple;
 	struct conn *peer;
@@ -314,23 +326,38 @@ static void meet(struct conn_table *t, struct conn *c)
 	other.remote_port = c->tuple.local_port;
 	HASH_FIND(by_tuple, t->by_tuple, &other, sizeof(other), peer);
 	if (!peer || peer == c || (peer->peer && peer->peer->indexed))
-		return;
+		return NULL;
 	if (peer->peer) /* of an older user of the same ports */
 		peer->peer->peer = NULL;
 	c->peer = peer;
 	peer->peer = c;
-	write_peer(t, c, peer);
-	write_peer(t, peer, c);
+	return peer;
+}
+
+static void meet(struct conn_table *t, struct conn *c)
+{
+	struct conn *peer = find_peer(t, c);
+	struct process_cells p;
+
+	if (!peer)
+		return;
+	fill_process(t, peer, &p);
+	write_remote(t, c, &p);
+	fill_process(t, c, &p);
+	write_remote(t, peer, &p);
 }
 
 static void write_owners(struct conn_table *t, struct conn *c, const struct trace_owner *owner)
 {
+	struct process_cells p;
+
 	if (!owner->pid || !memcmp(&c->owner, owner, sizeof(*owner)))
 		return; /* C4 */
 	c->owner = *owner;
-	write_owner(t, c);
+	fill_process(t, c, &p);
+	write_owner(t, c, &p);
 	if (c->peer)
-		write_peer(t, c->peer, c);
+		write_remote(t, c->peer, &p);
 }
 
 static const char *state_name(unsigned state)
@@ -352,17 +379,64 @@ static const char *state_name(unsigned state)
 	return state < array_size(names) && names[state] ? names[state] : "open";
 }
 
+/* How a connection ended, where that is known when its row is made. */
+struct ending {
+	uint64_t time;	   /* ns of CLOCK_BOOTTIME; 0: it lives */
+	const char *state; /* closed or failed */
+	const char *error; /* errno's name, or NULL */
+};
+
+static void fill_counters(struct store_cell *cells, const struct conn *c)
+{
+	cells[CONN_BYTES_SENT] = STORE_NUM(c->sent);
+	cells[CONN_BYTES_RECEIVED] = STORE_NUM(c->received);
+	cells[CONN_PACKETS_SENT] = STORE_NUM(c->packets_sent);
+	cells[CONN_PACKETS_RECEIVED] = STORE_NUM(c->packets_received);
+	if (c->tuple.proto != IPPROTO_TCP)
+		return;
+	cells[CONN_RETRANSMITS] = STORE_NUM(c->retransmits);
+	if (c->rtt_us)
+		cells[CONN_RTT_US] = STORE_NUM(c->rtt_us);
+}
+
+static void fill_life(struct store_cell *cells, const struct conn *c, uint64_t opened,
+		      const struct ending *end)
+{
+	cells[CONN_TIME] = STORE_NUM(host_wall(opened));
+	cells[CONN_STATE] = STORE_STRZ(end->time ? end->state : state_name(c->state));
+	if (end->time)
+		cells[CONN_ENDED] = STORE_NUM(host_wall(end->time));
+	cells[CONN_ERROR] = STORE_STRZ(end->error);
+}
+
+/* What is known of both processes goes into @cells, and this end's into its peer's row. */
+static void fill_both(struct conn_table *t, struct conn *c, struct store_cell *cells,
+		      struct process_cells *own, struct process_cells *other)
+{
+	struct conn *peer;
+
+	fill_process(t, c, own);
+	fill_owner(cells, own);
+	enter_index(t, c);
+	peer = find_peer(t, c);
+	if (!peer)
+		return;
+	write_remote(t, peer, own);
+	fill_process(t, peer, other);
+	if (other->pid.set)
+		fill_remote(cells, other);
+}
+
 static void begin_row(struct conn_table *t, struct conn *c, const struct trace_ends *e,
-		      uint64_t opened, const char *origin)
+		      uint64_t opened, const char *origin, const struct ending *end)
 {
 	struct store_cell cells[CONN_COLUMNS] = {0};
+	struct process_cells own, other;
 	char local[46], remote[46];
 	const char *name = names_find(t->names, e->netns, e->family, e->remote, t->now);
 
-	cells[CONN_TIME] = STORE_NUM(host_wall(opened));
 	cells[CONN_PROTO] = STORE_STRZ(c->tuple.proto == IPPROTO_TCP ? "tcp" : "udp");
 	cells[CONN_DIRECTION] = STORE_STRZ(c->in ? "in" : "out");
-	cells[CONN_STATE] = STORE_STRZ(state_name(c->state));
 	cells[CONN_LOCAL_ADDR] = STORE_STRZ(conn_addr(e->family, e->local, local));
 	cells[CONN_LOCAL_PORT] = STORE_NUM(e->local_port);
 	cells[CONN_REMOTE_ADDR] = STORE_STRZ(conn_addr(e->family, e->remote, remote));
@@ -372,14 +446,10 @@ static void begin_row(struct conn_table *t, struct conn *c, const struct trace_e
 	cells[CONN_NETNS] = STORE_NUM(e->netns);
 	cells[CONN_COOKIE] = STORE_NUM(c->key.cookie);
 	cells[CONN_ORIGIN] = STORE_STRZ(origin);
-	cells[CONN_BYTES_SENT] = cells[CONN_BYTES_RECEIVED] = STORE_NUM(0);
-	cells[CONN_PACKETS_SENT] = cells[CONN_PACKETS_RECEIVED] = STORE_NUM(0);
-	if (c->tuple.proto == IPPROTO_TCP)
-		cells[CONN_RETRANSMITS] = STORE_NUM(0);
+	fill_life(cells, c, opened, end);
+	fill_counters(cells, c);
+	fill_both(t, c, cells, &own, &other);
 	store_append(t->rows, cells, &c->row);
-	write_owner(t, c);
-	enter_index(t, c);
-	meet(t, c);
 }
 
 #define update(t, c, field, column, value)                   \
@@ -403,14 +473,33 @@ static void tell_open(struct conn_table *t, struct conn *c)
 	c->told = true;
 }
 
-static void end(struct conn_table *t, struct conn *c, const char *state, uint64_t boot_ns)
+/* Its row says already that it has ended. */
+static void ended(struct conn_table *t, struct conn *c, uint64_t boot_ns)
 {
 	c->ended = boot_ns;
-	set(t, c, CONN_ENDED, STORE_NUM(host_wall(boot_ns)));
-	set(t, c, CONN_STATE, STORE_STRZ(state));
 	emit(t, "connection.close", c);
 	DL_APPEND(t->ended, c);
 	t->n_ended++;
+}
+
+static void end(struct conn_table *t, struct conn *c, const struct ending *how)
+{
+	set(t, c, CONN_ENDED, STORE_NUM(host_wall(how->time)));
+	set(t, c, CONN_STATE, STORE_STRZ(how->state));
+	if (how->error)
+		set(t, c, CONN_ERROR, STORE_STRZ(how->error));
+	ended(t, c, how->time);
+}
+
+/* C3. Not within an iteration over the table: two may go. */
+static void part(struct conn_table *t, struct conn *c)
+{
+	struct conn *peer = c->peer;
+
+	if (!peer || !peer->ended)
+		return;
+	forget(t, peer);
+	forget(t, c);
 }
 
 /* C3 */
@@ -421,6 +510,11 @@ static void trim(struct conn_table *t)
 }
 
 /* ---- TCP ------------------------------------------------------------------------------------ */
+
+static bool was_established(const struct trace_tcp *e)
+{
+	return e->state != TCP_SYN_SENT && e->state != TCP_SYN_RECV;
+}
 
 static void update_tcp(struct conn_table *t, struct conn *c, const struct trace_tcp *e)
 {
@@ -434,13 +528,14 @@ static void update_tcp(struct conn_table *t, struct conn *c, const struct trace_
 		c->state = e->state;
 		set(t, c, CONN_STATE, STORE_STRZ(state_name(e->state)));
 	}
-	c->established |= e->state != TCP_SYN_SENT && e->state != TCP_SYN_RECV;
+	c->established |= was_established(e);
 	c->generation = t->generation;
 	c->missed = 0;
 	write_owners(t, c, &e->mark.owner);
 }
 
-static struct conn *tcp_begin(struct conn_table *t, const struct trace_tcp *e, const char *origin)
+static struct conn *tcp_begin(struct conn_table *t, const struct trace_tcp *e, const char *origin,
+			      const struct ending *end)
 {
 	struct trace_flow_key key = {.cookie = e->cookie};
 	struct conn *c = conn_new(t, &key);
@@ -451,11 +546,19 @@ static struct conn *tcp_begin(struct conn_table *t, const struct trace_tcp *e, c
 	c->owner = e->mark.owner;
 	c->in = e->mark.flags & TRACE_IN;
 	c->state = e->state;
-	begin_row(t, c, &e->ends, e->mark.opened ? e->mark.opened : t->now, origin);
+	c->established = was_established(e);
+	c->sent = e->bytes_sent;
+	c->received = e->bytes_received;
+	c->packets_sent = e->packets_sent;
+	c->packets_received = e->packets_received;
+	c->rtt_us = e->rtt_us;
+	c->retransmits = e->retransmits;
+	begin_row(t, c, &e->ends, e->mark.opened ? e->mark.opened : t->now, origin, end);
 	return c;
 }
 
-static struct conn *tcp_of(struct conn_table *t, const struct trace_tcp *e)
+/* NULL: not known yet. */
+static struct conn *tcp_find(struct conn_table *t, const struct trace_tcp *e)
 {
 	struct trace_flow_key key = {.cookie = e->cookie};
 	struct conn *c = conn_find(t, &key);
@@ -465,32 +568,48 @@ static struct conn *tcp_of(struct conn_table *t, const struct trace_tcp *e)
 		forget(t, c);
 		c = NULL;
 	}
-	return c ? c : tcp_begin(t, e, e->mark.flags & TRACE_OLD ? "scan" : "event");
+	return c;
 }
 
-static void tcp_close(struct conn_table *t, struct conn *c, const struct trace_tcp *e)
+static const char *origin_of(const struct trace_tcp *e)
 {
-	const char *name = e->error > 0 ? strerrorname_np(e->error) : NULL;
+	return e->mark.flags & TRACE_OLD ? "scan" : "event";
+}
 
-	if (name)
-		set(t, c, CONN_ERROR, STORE_STRZ(name));
-	if (c->ended)
+static void tcp_close(struct conn_table *t, struct conn *c, const struct trace_tcp *e,
+		      const struct ending *how)
+{
+	update_tcp(t, c, e);
+	if (c->ended) { /* without a close; now there is one */
+		if (how->error)
+			set(t, c, CONN_ERROR, STORE_STRZ(how->error));
 		return;
+	}
 	if (!c->peer)
 		meet(t, c);
-	end(t, c, c->established ? "closed" : "failed", e->head.time);
+	end(t, c, how);
 }
 
 void conn_close(struct conn_table *t, const struct trace_tcp *e)
 {
+	struct ending how = {.time = e->head.time};
 	struct conn *c;
 
 	t->now = e->head.time;
-	c = e->cookie ? tcp_of(t, e) : NULL;
-	if (!c)
+	if (!e->cookie)
 		return;
-	update_tcp(t, c, e);
-	tcp_close(t, c, e);
+	c = tcp_find(t, e);
+	how.state = (c && c->established) || was_established(e) ? "closed" : "failed";
+	how.error = e->error > 0 ? strerrorname_np(e->error) : NULL;
+	if (c) {
+		tcp_close(t, c, e, &how);
+	} else {
+		c = tcp_begin(t, e, origin_of(e), &how);
+		if (c)
+			ended(t, c, how.time);
+	}
+	if (c)
+		part(t, c);
 	trim(t);
 }
 
@@ -542,7 +661,6 @@ void conn_scan_end(struct conn_table *t)
 	struct trace_flow_key key = {0};
 	size_t listeners = sort_listeners(t);
 	struct trace_tcp *e;
-	struct conn *c;
 
 	t->now = host_boot_now();
 	for (e = t->found + listeners; e < t->found + t->n_found; e++) {
@@ -551,9 +669,7 @@ void conn_scan_end(struct conn_table *t)
 			continue;
 		if (listened(t, listeners, e))
 			e->mark.flags |= TRACE_IN;
-		c = tcp_begin(t, e, "scan");
-		if (c)
-			update_tcp(t, c, e);
+		tcp_begin(t, e, "scan", &(struct ending){0});
 	}
 	free(t->found);
 	t->found = NULL;
@@ -572,45 +688,70 @@ void conn_sample(struct conn_table *t, const struct trace_tcp *e)
 {
 	struct conn *c;
 
-	c = tcp_of(t, e);
-	if (!c || c->ended)
+	c = tcp_find(t, e);
+	if (c && c->ended)
 		return;
-	update_tcp(t, c, e);
+	if (c)
+		update_tcp(t, c, e);
+	else
+		c = tcp_begin(t, e, origin_of(e), &(struct ending){0});
+	if (!c)
+		return;
 	if (c->state != TCP_SYN_SENT)
 		tell_open(t, c);
 }
 
-void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const struct trace_flow *f,
-	       bool ended)
+static void update_flow(struct conn_table *t, struct conn *c, const struct trace_flow *f)
 {
-	struct trace_owner owner = f->owner;
-	struct conn *c = conn_find(t, key);
-	struct trace_ends ends = key->ends;
-
-	if (c && c->ended) { /* the same ends talk again: another flow */
-		forget(t, c);
-		c = NULL;
-	}
-	if (!c) {
-		c = conn_new(t, key);
-		if (!c)
-			return;
-		c->owner = owner;
-		c->in = f->flags & TRACE_IN;
-		ends.netns = f->netns;
-		tuple_of(&c->tuple, &ends, IPPROTO_UDP);
-		begin_row(t, c, &ends, f->opened, "event");
-	}
 	update(t, c, sent, CONN_BYTES_SENT, f->bytes_sent);
 	update(t, c, received, CONN_BYTES_RECEIVED, f->bytes_received);
 	update(t, c, packets_sent, CONN_PACKETS_SENT, (uint32_t)f->packets_sent);
 	update(t, c, packets_received, CONN_PACKETS_RECEIVED, (uint32_t)f->packets_received);
 	c->generation = t->generation;
 	c->missed = 0;
-	write_owners(t, c, &owner);
+	write_owners(t, c, &f->owner);
+}
+
+static struct conn *flow_begin(struct conn_table *t, const struct trace_flow_key *key,
+			       const struct trace_flow *f)
+{
+	struct conn *c = conn_new(t, key);
+	struct trace_ends ends = key->ends;
+
+	if (!c)
+		return NULL;
+	ends.netns = f->netns;
+	tuple_of(&c->tuple, &ends, IPPROTO_UDP);
+	c->owner = f->owner;
+	c->in = f->flags & TRACE_IN;
+	c->sent = f->bytes_sent;
+	c->received = f->bytes_received;
+	c->packets_sent = (uint32_t)f->packets_sent;
+	c->packets_received = (uint32_t)f->packets_received;
+	begin_row(t, c, &ends, f->opened, "event", &(struct ending){0});
+	return c;
+}
+
+void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const struct trace_flow *f,
+	       bool is_over)
+{
+	struct conn *c = conn_find(t, key);
+
+	if (c && c->ended) { /* the same ends talk again: another flow */
+		forget(t, c);
+		c = NULL;
+	}
+	if (c)
+		update_flow(t, c, f);
+	else
+		c = flow_begin(t, key, f);
+	if (!c)
+		return;
 	tell_open(t, c);
-	if (ended && !c->ended)
-		end(t, c, "closed", f->last);
+	if (!is_over)
+		return;
+	end(t, c, &(struct ending){.time = f->last, .state = "closed"});
+	part(t, c);
 }
 
 void conn_sample_end(struct conn_table *t)
@@ -620,7 +761,7 @@ void conn_sample_end(struct conn_table *t)
 	HASH_ITER (hh, t->by_key, c, next) {
 		if (!c->ended && c->generation != t->generation && ++c->missed >= 2) {
 			t->vanished++;
-			end(t, c, "closed", t->now);
+			end(t, c, &(struct ending){.time = t->now, .state = "closed"});
 		}
 	}
 	trim(t);

@@ -50,7 +50,7 @@ void conn_scan_end(struct conn_table *t);
 void conn_sample_begin(struct conn_table *t, uint64_t boot_now);
 void conn_sample(struct conn_table *t, const struct trace_tcp *e);
 void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const struct trace_flow *f,
-	       bool ended);
+	       bool is_over);
 void conn_sample_end(struct conn_table *t);
 
 struct conn_stat {

@@ -3,22 +3,27 @@
  * tcp.bpf.c: every TCP connection of the host, from connect or accept to close, and the owner of
  * each socket.
  *
- *	inet_sock_set_state -----> mark beside the socket; at its close --> ring
+ *	inet_sock_set_state -----> tcps: a mark for each connection; at its close --> ring
  *	sock_{send,recv}_length -> owner of the mark, at first use only
- *	iter/bpf_sk_storage_map -> read(2), once a second: all marked sockets with their counters
+ *	iter/bpf_map_elem -------> read(2), once a second: all marked sockets with their counters
  *
  * A connection shorter than a second is one record; a longer one is met by the iterator.
  *
- * maps in: none. maps out: ring, count, marks (socket.h).
+ * maps in: none. maps out: ring, count, marks (socket.h), tcps, listeners.
  *
  * T1  A connection is keyed by its socket's cookie; addresses only find the other end.
  * T2  Each connection that was opened is closed once: the one transition to TCP_CLOSE.
- * T3  The owner is a process that used the socket; until one did, it is who connected or listened.
+ * T3  The owner is a process that used the socket; until one did, it is who connected or listened
+ *     on its port.
  *     State changes that an application causes (connect, listen, shutdown, close) run in its
  *     context; the others run wherever a packet came in and never name an owner.
  * T4  Bytes are payload: counters of the kernel less retransmissions, SYN and FIN.
  * T5  A connect(2) that fails before a packet leaves (no route, no port) is told when it returns,
  *     because only then its error is known; on its way out it may change states or not.
+ * T6  A mark lies in a preallocated map by the address of its socket, from SYN_SENT or ESTABLISHED
+ *     to TCP_CLOSE: storage beside the socket (BPF_MAP_TYPE_SK_STORAGE) takes two allocations and
+ *     two RCU frees an end, several times the cost of everything else here. The address is that of
+ *     a living socket as long as the mark is there; only sample() must look twice.
  */
 #include "bpf.h"
 #include "socket.h"
@@ -27,11 +32,76 @@ LICENSE;
 
 #define IPPROTO_TCP 6
 
+#define LISTENERS 4096
+
 const volatile __u32 sees_connect; /* hooks that see every connect return are attached: T5 */
+
+/* T6. The agent sets max_entries. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct sock *);
+	__type(value, struct trace_mark);
+} tcps SEC(".maps");
+
+struct listener {
+	__u32 netns; /* inode number */
+	__u32 port;
+};
+
+/* Who listens (T3). Nothing is removed: a port that is accepted on has been listened on since. */
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, LISTENERS);
+	__type(key, struct listener);
+	__type(value, struct trace_owner);
+} listeners SEC(".maps");
 
 static __always_inline int is_inet(struct sock *sk)
 {
 	return sk->__sk_common.skc_family == AF_INET || sk->__sk_common.skc_family == AF_INET6;
+}
+
+static __always_inline struct trace_mark *mark_find(struct sock *sk)
+{
+	return bpf_map_lookup_elem(&tcps, &sk);
+}
+
+static __always_inline void mark_put(struct sock *sk, const struct trace_mark *m)
+{
+	struct trace_count *c;
+
+	bpf_get_socket_cookie(sk); /* makes one */
+	if (!bpf_map_update_elem(&tcps, &sk, m, BPF_ANY))
+		return;
+	c = counts();
+	if (c)
+		c->marks_lost++;
+}
+
+static __always_inline void listens(struct sock *sk, struct task_struct *task)
+{
+	struct listener key = {
+		.netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum),
+		.port = BPF_CORE_READ(sk, __sk_common.skc_num),
+	};
+	struct trace_owner o = {};
+
+	own(&o, task);
+	bpf_map_update_elem(&listeners, &key, &o, BPF_ANY);
+}
+
+/* T3: no process has used the socket yet, or none ever did. */
+static __always_inline void guess(struct trace_tcp *t)
+{
+	struct listener key = {.netns = t->ends.netns, .port = t->ends.local_port};
+	struct trace_owner *o;
+
+	if (t->mark.owner.pid)
+		return;
+	o = bpf_map_lookup_elem(&listeners, &key);
+	if (o)
+		t->mark.owner = *o;
 }
 
 static __always_inline struct trace_tcp *event(struct sock *sk, struct trace_mark *mark, int state,
@@ -48,6 +118,8 @@ static __always_inline struct trace_tcp *event(struct sock *sk, struct trace_mar
 	e->state = state;
 	if (read_tcp(e, sk))
 		e->cookie = 0; /* cannot be: it is a TCP socket; the agent refuses it */
+	else
+		guess(e);
 	return e;
 }
 
@@ -65,41 +137,38 @@ static __always_inline void mark_owner(struct trace_mark *m, __u32 flags)
 	m->flags |= flags;
 }
 
-/* connect(2) or listen(2): a fresh mark, in the caller's context (T3). */
-static __always_inline void begin(struct sock *sk, __u32 flags, __u64 now)
+/* connect(2), in the caller's context (T3). */
+static __always_inline void connects(struct sock *sk, __u64 now)
 {
-	struct trace_mark *m;
+	struct trace_mark m = {.opened = now};
 
-	bpf_get_socket_cookie(sk); /* makes one */
-	m = bpf_sk_storage_get(&marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!m)
-		return;
-	m->opened = now;
-	m->flags = flags;
-	mark_owner(m, 0);
+	mark_owner(&m, TRACE_OUT | TRACE_OWNED | (sees_connect ? TRACE_CALLING : 0));
+	mark_put(sk, &m);
 }
 
-/* Of an accepted socket the mark is its listener's, cloned: another connection, no owner yet. */
-static __always_inline void established(struct sock *sk, __u64 now)
+/* Accepted, unless this end asked (both may have, in a simultaneous open). */
+static __always_inline void established(struct sock *sk, int old, __u64 now)
 {
-	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	struct trace_mark fresh = {.opened = now, .flags = TRACE_IN}, *m;
 
-	if (!m)
+	if (old == TCP_SYN_SENT)
 		return;
-	if (!(m->flags & TRACE_OUT)) {
-		m->flags = TRACE_IN;
-		m->opened = now;
-		bpf_get_socket_cookie(sk);
-	}
+	m = mark_find(sk);
+	if (!m || !(m->flags & TRACE_OUT))
+		mark_put(sk, &fresh);
 }
 
-/* The mark goes with the socket; a socket that connects again gets a fresh one. */
+/* The mark ends with the connection; a socket that connects again gets a fresh one. */
 static __always_inline void closed(struct sock *sk, int old, __u64 now)
 {
-	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), none = {.flags = TRACE_OLD};
+	struct trace_mark *m = mark_find(sk), none = {.flags = TRACE_OLD};
 
-	if (!m || !(m->flags & (TRACE_LISTEN | TRACE_CALLING))) /* T5 */
+	if (!m && old == TCP_SYN_RECV)
+		return;			       /* never was one */
+	if (!m || !(m->flags & TRACE_CALLING)) /* T5 */
 		report(sk, m ? m : &none, old, now);
+	if (m)
+		bpf_map_delete_elem(&tcps, &sk);
 }
 
 SEC("tp_btf/inet_sock_set_state")
@@ -111,18 +180,17 @@ int BPF_PROG(on_state, struct sock *sk, int old, int state)
 		return 0;
 	switch (state) {
 	case TCP_SYN_SENT:
-		begin(sk, TRACE_OUT | TRACE_OWNED | (sees_connect ? TRACE_CALLING : 0),
-		      bpf_ktime_get_boot_ns());
+		connects(sk, bpf_ktime_get_boot_ns());
 		break;
 	case TCP_LISTEN:
-		begin(sk, TRACE_LISTEN, bpf_ktime_get_boot_ns());
+		listens(sk, bpf_get_current_task_btf());
 		break;
 	case TCP_ESTABLISHED:
-		established(sk, bpf_ktime_get_boot_ns());
+		established(sk, old, bpf_ktime_get_boot_ns());
 		break;
 	case TCP_FIN_WAIT1:
 	case TCP_LAST_ACK:
-		m = bpf_sk_storage_get(&marks, sk, 0, 0);
+		m = mark_find(sk);
 		if (m && !(m->flags & TRACE_OWNED))
 			mark_owner(m, TRACE_OWNED);
 		break;
@@ -141,8 +209,8 @@ static __always_inline int used(struct sock *sk)
 
 	if (!is_inet(sk))
 		return 0;
-	m = bpf_sk_storage_get(&marks, sk, 0, 0);
-	if (!m || m->flags & (TRACE_OWNED | TRACE_LISTEN))
+	m = sk->sk_protocol == IPPROTO_TCP ? mark_find(sk) : bpf_sk_storage_get(&marks, sk, 0, 0);
+	if (!m || m->flags & TRACE_OWNED)
 		return 0;
 	mark_owner(m, TRACE_OWNED);
 	return 0;
@@ -208,10 +276,10 @@ static __always_inline void refused(struct sock *sk, const void *addr, struct tr
 	submit(e, now);
 }
 
-/* T5. A mark without CALLING is of an earlier connection of this socket. */
+/* T5. Where the state was changed back already there is no mark any more. */
 static __always_inline int returned(struct sock *sk, const void *addr, int ret)
 {
-	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, 0), fresh = {};
+	struct trace_mark *m = mark_find(sk), fresh = {};
 
 	if (m && m->flags & TRACE_CALLING)
 		m->flags &= ~TRACE_CALLING;
@@ -235,20 +303,55 @@ int BPF_PROG(on_connect6, struct sock *sk, void *addr, int len, int ret)
 	return returned(sk, addr, ret);
 }
 
-SEC("iter/bpf_sk_storage_map")
-int sample(struct bpf_iter__bpf_sk_storage_map *ctx)
+/* T6: the key may be of a socket that is gone; then it has no mark now, or another one. */
+SEC("iter/bpf_map_elem")
+int sample(struct bpf_iter__bpf_map_elem *ctx)
 {
+	struct sock **key = ctx->key, *sk;
 	struct trace_mark *m = ctx->value;
-	struct sock *sk = ctx->sk;
 	struct trace_tcp t = {};
 
-	if (!sk || !m || m->flags & TRACE_LISTEN || sk->sk_protocol != IPPROTO_TCP)
+	if (!key || !m)
 		return 0;
+	sk = *key;
 	t.mark = *m;
-	t.state = sk->__sk_common.skc_state;
-	if (t.state != TCP_CLOSE && !read_tcp(&t, sk))
+	t.state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	if (t.state == TCP_CLOSE)
+		return 0;
+	read_tcp_at(&t, sk);
+	guess(&t);
+	m = mark_find(sk);
+	if (m && m->opened == t.mark.opened)
 		bpf_seq_write(ctx->meta->seq, &t, sizeof(t));
 	return 0;
+}
+
+static __always_inline void found_udp(struct sock *sk, struct task_struct *task)
+{
+	struct trace_mark *m = bpf_sk_storage_get(&marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+
+	if (!m || m->owner.pid)
+		return;
+	own(&m->owner, task);
+	m->opened = bpf_ktime_get_boot_ns();
+	m->flags = TRACE_OLD;
+	m->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
+}
+
+/* Returns whether it is told: one that has a mark is known, from an event or another descriptor. */
+static __always_inline int found_tcp(struct sock *sk, struct task_struct *task, struct trace_tcp *t)
+{
+	t->state = sk->__sk_common.skc_state;
+	if (t->state == TCP_LISTEN)
+		listens(sk, task);
+	else if (t->state == TCP_CLOSE || mark_find(sk))
+		return 0;
+	own(&t->mark.owner, task);
+	t->mark.opened = bpf_ktime_get_boot_ns();
+	t->mark.flags = TRACE_OLD | TRACE_OWNED;
+	if (t->state != TCP_LISTEN)
+		mark_put(sk, &t->mark);
+	return !read_tcp(t, sk);
 }
 
 /*
@@ -261,30 +364,16 @@ int scan(struct bpf_iter__task_file *ctx)
 	struct task_struct *task = ctx->task;
 	struct file *file = ctx->file;
 	struct trace_tcp t = {};
-	struct trace_mark *m;
 	struct socket *socket;
-	struct sock *sk;
 
 	if (!task || !file || task->pid != task->tgid)
 		return 0;
 	socket = bpf_sock_from_file(file);
 	if (!socket || !socket->sk || !is_inet(socket->sk))
 		return 0;
-	sk = socket->sk;
-	m = bpf_sk_storage_get(&marks, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
-	if (!m || m->owner.pid)
-		return 0;
-	own(&m->owner, task);
-	m->opened = bpf_ktime_get_boot_ns();
-	m->flags = TRACE_OLD;
-	m->netns = BPF_CORE_READ(sk, __sk_common.skc_net.net, ns.inum);
-	t.state = sk->__sk_common.skc_state;
-	if (sk->sk_protocol != IPPROTO_TCP)
-		return 0;
-	m->flags |= t.state == TCP_LISTEN ? TRACE_LISTEN : TRACE_OWNED;
-	bpf_get_socket_cookie(sk);
-	t.mark = *m;
-	if (!read_tcp(&t, sk))
+	if (socket->sk->sk_protocol != IPPROTO_TCP)
+		found_udp(socket->sk, task);
+	else if (found_tcp(socket->sk, task, &t))
 		bpf_seq_write(ctx->meta->seq, &t, sizeof(t));
 	return 0;
 }

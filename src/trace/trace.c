@@ -10,7 +10,7 @@
  * X1  Hooks are attached before the scan, so no socket falls between.
  * X2  A hook that this kernel lacks is left out and reported; what remains works without it.
  */
-#include "cap/cap.h"
+#include "cap/ring.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -55,9 +55,8 @@ struct trace {
 	struct bpf_link *sample;
 	struct ring_buffer *ring;
 	struct skep_err udp_error;
-	unsigned cpus;
 	uint64_t reported[TRACE_KINDS], refused;
-	struct trace_count *counts; /* one a CPU */
+	struct cap_counts counts; /* struct trace_count */
 };
 
 static void trace_close(void *cap)
@@ -73,25 +72,22 @@ static void trace_close(void *cap)
 	dnslog_free(t->dns);
 	conn_free(t->conns);
 	names_free(t->names);
-	free(t->counts);
+	cap_counts_done(&t->counts);
 	free(t);
 }
 
 static int trace_open(void **out, const struct cap_env *env, struct skep_err *err)
 {
 	struct trace *t = calloc(1, sizeof(*t));
-	int cpus = libbpf_num_possible_cpus(), rc = -ENOMEM;
+	int rc = t ? cap_counts_init(&t->counts, sizeof(struct trace_count)) : -ENOMEM;
 
-	if (t && cpus > 0)
-		t->counts = calloc((size_t)cpus, sizeof(*t->counts));
-	if (t && t->counts)
+	if (!rc)
 		rc = names_open(&t->names, NAMES_MAX);
 	if (rc) {
 		trace_close(t);
 		return skep_fail(err, rc, "no memory for trace");
 	}
 	t->env = *env;
-	t->cpus = (unsigned)cpus;
 	*out = t;
 	return 0;
 }
@@ -111,15 +107,6 @@ static int on_record(void *arg, void *data, size_t size)
 	}
 	t->reported[head->kind]++;
 	return 0;
-}
-
-static uint32_t ring_bytes(int64_t kib)
-{
-	uint32_t bytes = 4096;
-
-	while (bytes < kib * 1024 && bytes < 1U << 30)
-		bytes *= 2;
-	return bytes;
 }
 
 /* ---- loading -------------------------------------------------------------------------------- */
@@ -142,7 +129,7 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 
 static int attach_sample(struct trace *t, struct tcp_bpf *b)
 {
-	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(b->maps.marks)};
+	union bpf_iter_link_info info = {.map.map_fd = (uint32_t)bpf_map__fd(b->maps.tcps)};
 	LIBBPF_OPTS(bpf_iter_attach_opts, opts, .link_info = &info, .link_info_len = sizeof(info));
 
 	t->sample = bpf_program__attach_iter(b->progs.sample, &opts);
@@ -157,8 +144,9 @@ static int load_tcp(struct trace *t, struct skep_err *err)
 	if (!b)
 		return skep_fail(err, -errno, "open tcp.bpf.o: %s", strerror(errno));
 	choose(t, b);
-	b->rodata->ring_quarter = ring_bytes(t->spec.ring_kib) / 4;
-	bpf_map__set_max_entries(b->maps.ring, ring_bytes(t->spec.ring_kib));
+	b->rodata->ring_quarter = cap_ring_bytes(t->spec.ring_kib) / 4;
+	bpf_map__set_max_entries(b->maps.ring, cap_ring_bytes(t->spec.ring_kib));
+	bpf_map__set_max_entries(b->maps.tcps, (uint32_t)t->spec.connections);
 	rc = tcp_bpf__load(b);
 	if (!rc)
 		rc = attach_sample(t, b);
@@ -341,19 +329,7 @@ static void trace_tick(void *cap, uint64_t boot_now)
 
 static void sum_counts(struct trace *t, struct trace_count *sum)
 {
-	uint32_t zero = 0;
-	unsigned cpu, kind;
-
-	memset(sum, 0, sizeof(*sum));
-	if (!t->tcp || bpf_map_lookup_elem(bpf_map__fd(t->tcp->maps.count), &zero, t->counts))
-		return;
-	for (cpu = 0; cpu < t->cpus; cpu++) {
-		sum->flows_lost += t->counts[cpu].flows_lost;
-		for (kind = 0; kind < TRACE_KINDS; kind++) {
-			sum->sent[kind] += t->counts[cpu].sent[kind];
-			sum->lost[kind] += t->counts[cpu].lost[kind];
-		}
-	}
+	cap_counts_sum(&t->counts, t->tcp ? bpf_map__fd(t->tcp->maps.count) : -1, sum);
 }
 
 static uint64_t trace_lost(void *cap)
@@ -369,27 +345,27 @@ static uint64_t trace_lost(void *cap)
 		lost += sum.lost[k];
 	if (t->conns)
 		conn_count(t->conns, &conns);
-	return lost + sum.flows_lost + conns.refused;
+	return lost + sum.flows_lost + sum.marks_lost + conns.refused;
 }
 
 static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
 {
-	static const char *const kinds[TRACE_KINDS] = {"kind=\"close\"", "kind=\"dns\""};
+	static const char *const labels[TRACE_KINDS] = {"kind=\"close\"", "kind=\"dns\""};
 	struct trace_count sum;
-	unsigned k;
 
 	sum_counts(t, &sum);
-	for (k = 0; k < TRACE_KINDS; k++)
-		fn(arg, "skep_trace_sent_total", CAP_COUNTER, "Events the kernel half produced",
-		   kinds[k], (double)sum.sent[k]);
-	for (k = 0; k < TRACE_KINDS; k++)
-		fn(arg, "skep_trace_events_total", CAP_COUNTER, "Events that reached the tables",
-		   kinds[k], (double)t->reported[k]);
-	for (k = 0; k < TRACE_KINDS; k++)
-		fn(arg, "skep_trace_lost_total", CAP_COUNTER, "Events that found the ring full",
-		   kinds[k], (double)sum.lost[k]);
+	cap_kinds_count(&(struct cap_kinds){.cap = "trace",
+					    .labels = labels,
+					    .n = TRACE_KINDS,
+					    .sent = (const uint64_t *)sum.sent,
+					    .reported = t->reported,
+					    .lost = (const uint64_t *)sum.lost},
+			fn, arg);
 	fn(arg, "skep_trace_flow_datagrams_lost_total", CAP_COUNTER,
 	   "Datagrams whose flow found the flow map full", "", (double)sum.flows_lost);
+	fn(arg, "skep_trace_marks_lost_total", CAP_COUNTER,
+	   "Connections without an owner: the map of open ones was full", "",
+	   (double)sum.marks_lost);
 }
 
 static void trace_metrics(void *cap, cap_count_fn fn, void *arg)
@@ -445,7 +421,7 @@ static void trace_report(void *cap, report_fn fn, void *arg)
 	struct trace *t = cap;
 
 	say(fn, arg, "TCP connections", t->tcp != NULL,
-	    t->tcp ? "tp_btf/inet_sock_set_state; iter/bpf_sk_storage_map, iter/task_file"
+	    t->tcp ? "tp_btf/inet_sock_set_state; iter/bpf_map_elem, iter/task_file"
 		   : host_feature(t->env.host, HOST_TP_BTF)->reason,
 	    host_feature(t->env.host, HOST_TP_BTF)->fix);
 	report_accept(t, fn, arg);

@@ -16,9 +16,8 @@ enum trace_kind {
 	TRACE_KINDS
 };
 
-#define TRACE_OUT     1U /* this end asked */
-#define TRACE_IN      2U /* this end was asked */
-#define TRACE_LISTEN  4U
+#define TRACE_OUT     1U   /* this end asked */
+#define TRACE_IN      2U   /* this end was asked */
 #define TRACE_OWNED   8U   /* the owner has used it; before, it is who listened or created it */
 #define TRACE_OLD     16U  /* found by the scan */
 #define TRACE_CALLING 128U /* connect(2) has not returned */
@@ -30,7 +29,7 @@ struct trace_owner {
 	char comm[TRACE_COMM];
 };
 
-/* What is kept beside each socket (sk_storage). */
+/* What is kept of each socket. */
 struct trace_mark {
 	struct trace_owner owner;
 	__u64 opened; /* ns of CLOCK_BOOTTIME */
@@ -97,6 +96,7 @@ struct trace_count {
 	__u64 sent[TRACE_KINDS];
 	__u64 lost[TRACE_KINDS];
 	__u64 flows_lost; /* datagrams of flows that found the flow map full */
+	__u64 marks_lost; /* TCP connections that found the map of marks full: their owner is lost */
 };
 
 #ifndef __bpf__

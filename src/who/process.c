@@ -272,6 +272,8 @@ void who_each(struct who *w, void (*fn)(void *arg, struct who_process *p), void 
 
 const char *who_service(const struct who_process *p)
 {
+	if (p->kernel)
+		return "kernel";
 	return p->cgroup->label[0] ? p->cgroup->label : p->comm;
 }
 

@@ -49,6 +49,7 @@ struct who_process {
 	uint64_t cgroup_pids; /* guard's: kernfs id in the hierarchy of the pids controller */
 	uint32_t netns;	      /* inode number */
 	uint32_t flags;	      /* guard's */
+	bool kernel;	      /* a kernel thread; set by guard */
 	const struct who_cgroup *cgroup; /* never NULL; set by guard from who_cgroup_get() */
 	char comm[WHO_COMM_MAX];	 /* escaped */
 };
@@ -91,7 +92,7 @@ void who_process_end(struct who *w, struct who_process *p, uint64_t boot_ns);
 void who_expire(struct who *w, uint64_t boot_ns);
 void who_each(struct who *w, void (*fn)(void *arg, struct who_process *p), void *arg);
 
-/* The label that service maps group by: the cgroup's, else comm. */
+/* The label that service maps group by: "kernel" for kernel threads, the cgroup's, else comm. */
 const char *who_service(const struct who_process *p);
 
 /**

@@ -19,6 +19,14 @@ token_url() { "$SKEP" url; }
 	jq -e '[.features[] | select(.ready | not) | .reason != "" and .fix != ""] | all' "$DIR/status"
 }
 
+@test "status's columns are as wide as their longest name" {
+	agent_up
+	"$SKEP" status >"$DIR/text"
+	grep -q '^  version  skep ' "$DIR/text"
+	# the longest name of a list has two blanks behind it
+	[ "$(sed -n '/^What this kernel/,/^$/p' "$DIR/text" | grep -oE '^  (✓|✗) [^ ]+ +[^ ]' | grep -oE ' +[^ ]$' | awk '{ print length - 1 }' | sort -n | head -n 1)" = 2 ]
+}
+
 @test "without an agent, status still probes and a client verb says how to start one" {
 	export SKEP_SOCKET=/tmp/skep-no-such.sock
 	run "$SKEP" status

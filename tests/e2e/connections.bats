@@ -72,6 +72,18 @@ in_ns() { ip netns exec "$NS" "$@"; }
 	eventually 3 rows "select state, bytes_sent, bytes_received from connection where local_port = 40003" "closed,10,10"
 }
 
+@test "a connection that nobody has used yet belongs to who listens" {
+	ip netns exec $NS socat TCP-LISTEN:8092,reuseaddr,fork EXEC:cat 3>&- &
+	PIDS="${PIDS:-} $!"
+	listener=$!
+	sleep 0.3
+	kill -STOP $listener # it will not accept
+	(sleep 4) | in_ns socat - TCP:127.0.0.1:8092,sourceport=40006 >/dev/null 3>&- &
+	PIDS="$PIDS $!"
+	eventually 3 rows "select comm, pid, remote_comm, state from connection where direction = 'in' and remote_port = 40006" "socat,$listener,socat,established"
+	kill -CONT $listener
+}
+
 @test "a UDP flow has both processes, bytes and packets each way, and ends when it is silent" {
 	ip netns exec $NS socat UDP-RECVFROM:8091,reuseaddr,fork EXEC:cat 3>&- &
 	PIDS="${PIDS:-} $!"
@@ -88,12 +100,11 @@ in_ns() { ip netns exec "$NS" "$@"; }
 	ip netns exec $NS dnsmasq --no-daemon --no-resolv --no-hosts --addn-hosts="$D2/hosts" --user=root --pid-file= --listen-address=127.0.0.1 --bind-interfaces >/dev/null 2>&1 3>&- &
 	dns=$!
 	PIDS="${PIDS:-} $dns"
-	sleep 0.4
-	in_ns curl -s -4 -o /dev/null --local-port 40005 http://shop.example:8080/
+	eventually 5 in_ns curl -s -4 -o /dev/null --local-port 40005 http://shop.example:8080/ # when the name server is up
 	kill $dns
 	rm -rf "/etc/netns/$NS"
 	eventually 5 rows "select remote_name from connection where local_port = 40005 and direction = 'out'" shop.example
-	eventually 5 rows "select name, rcode, answers, comm from dns where name = 'shop.example' and type = 'A' limit 1" "shop.example,NOERROR,127.0.0.1,curl"
+	eventually 5 rows "select name, rcode, answers, comm from dns where name = 'shop.example' and type = 'A' and rcode is not null limit 1" "shop.example,NOERROR,127.0.0.1,curl"
 }
 
 @test "the map leads from client to server" {

@@ -138,6 +138,7 @@ struct fake {
 	struct store_table *process, *connection, *dns;
 	uint64_t appended;
 	int64_t size;
+	const char *container; /* of the processes to come */
 };
 
 static struct fake fake;
@@ -170,6 +171,7 @@ static inline void fake_process(const char *comm, int64_t pid, int64_t time, int
 	cells[PROCESS_EXE] = STORE_STRZ("/bin/true");
 	cells[PROCESS_ARGV] = STORE_STRZ("true 'a \"b'");
 	cells[PROCESS_SERVICE] = STORE_STRZ(comm);
+	cells[PROCESS_CONTAINER] = STORE_STRZ(fake.container);
 	cells[PROCESS_ORIGIN] = STORE_STRZ("exec");
 	store_append(fake.process, cells, &row);
 	if (fake.env.emit)

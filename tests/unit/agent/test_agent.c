@@ -325,6 +325,8 @@ static void queries_answer_with_rows_or_with_sqlites_own_words(maybe_unused void
 	assert_true(status_is(ask("/v1/events?kind=nonsense"), 400));
 	assert_true(status_is(ask("/v1/events?kid=1"), 400));
 	assert_true(status_is(query("select * from event"), 200));
+	assert_non_null(strstr(ask("/v1/schema"), "\"views\":[{\"name\":\"event\",\"columns\":["
+						  "{\"name\":\"at\","));
 	stop(&r);
 }
 

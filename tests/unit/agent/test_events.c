@@ -151,6 +151,25 @@ static void a_filter_lets_through_what_it_names(maybe_unused void **state)
 	close(fd);
 }
 
+static void a_container_is_named_by_a_prefix_of_its_id(maybe_unused void **state)
+{
+	int fd;
+
+	strcpy(next.container, "c0ff");
+	fd = follow();
+	fake_process("none", 1, 1, -1);
+	fake.container = "c0ffee0123";
+	fake_process("in", 2, 2, -1);
+	fake.container = "0c0ffee123";
+	fake_process("other", 3, 3, -1);
+	fake.container = "c0f";
+	fake_process("short", 4, 4, -1);
+	receive(fd);
+	assert_int_equal(count(text, "event: process.exec"), 1);
+	assert_non_null(strstr(text, "\"comm\":\"in\""));
+	close(fd);
+}
+
 static void a_slow_reader_loses_events_and_is_told_how_many(maybe_unused void **state)
 {
 	const unsigned n = 20000;
@@ -255,6 +274,7 @@ int main(void)
 		cmocka_unit_test(kinds_are_single_or_whole_families),
 		TEST(an_event_is_its_row_with_kind_and_time),
 		TEST(a_filter_lets_through_what_it_names),
+		TEST(a_container_is_named_by_a_prefix_of_its_id),
 		TEST(a_slow_reader_loses_events_and_is_told_how_many),
 		TEST(a_client_that_leaves_is_forgotten),
 		TEST(more_clients_than_places_are_refused),

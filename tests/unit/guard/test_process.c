@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "rows.h"
+#include "guard/proc.h"
 #include "guard/process.h"
 #include "host/host.h"
 #include "who/who.h"
@@ -23,6 +24,8 @@ static void on_emit(void *arg, const char *event, const struct store_table *t ma
 {
 	struct fixture *f = arg;
 
+	if (strlen(f->events) + strlen(event) + 2 > sizeof(f->events))
+		return; /* of a scan of this whole machine */
 	strcat(f->events, event);
 	strcat(f->events, " ");
 }
@@ -186,6 +189,63 @@ static void a_scan_finds_the_living_and_ends_the_missing(void **state)
 		0);
 }
 
+static void kernel_threads_are_one_service(void **state)
+{
+	struct guard_task thread = task(10, 2, "kworker/0:1"), helper = task(11, 2, "modprobe");
+	struct fixture *f = *state;
+
+	thread.flags = GUARD_KERNEL;
+	process_scan_begin(f->table);
+	process_scan_task(f->table, &thread);
+	process_scan_task(f->table, &helper);
+	process_scan_end(f->table);
+	assert_string_equal(rows(f->store, "select comm, service from process order by pid"),
+			    "kworker/0:1,kernel\nmodprobe,modprobe\n");
+}
+
+/* Process 1 is always there, and older than the second that the scan of /proc asks for. */
+static void what_the_iterator_leaves_out_comes_from_proc(void **state)
+{
+	struct guard_task child = task(4200001, 1, "child"), init;
+	struct fixture *f = *state;
+	char want[64];
+
+	assert_int_equal(proc_task(&init, 1, ""), 0);
+	child.parent_start = init.start + 3;
+	process_scan_begin(f->table);
+	process_scan_task(f->table, &child);
+	process_scan_proc(f->table, "");
+	process_scan_end(f->table);
+	snprintf(want, sizeof(want), "scan,%llu,0,0,1\n", init.start + 3);
+	assert_string_equal(rows(f->store, "select origin, started, ppid, uid, ended is null from "
+					   "process where pid = 1"),
+			    want);
+	assert_string_equal(rows(f->store, "select count(*) from process where pid = 4200001"),
+			    "1\n");
+	/* a later scan misses it too: it lives on, and what is gone does not */
+	process_scan_begin(f->table);
+	process_scan_end(f->table);
+	assert_string_equal(rows(f->store, "select pid, ended is null from process where pid in "
+					   "(1, 4200001) order by pid"),
+			    "1,1\n4200001,0\n");
+}
+
+static void what_the_iterator_gave_is_not_taken_from_proc_again(void **state)
+{
+	struct fixture *f = *state;
+	struct guard_task init;
+
+	assert_int_equal(proc_task(&init, 1, ""), 0);
+	init.start += 7;
+	process_scan_begin(f->table);
+	process_scan_task(f->table, &init);
+	process_scan_proc(f->table, "");
+	process_scan_end(f->table);
+	assert_string_equal(
+		rows(f->store, "select count(*), ended is null from process where pid = 1"),
+		"1,1\n");
+}
+
 static void an_exec_older_than_the_scan_does_not_make_a_second_row(void **state)
 {
 	struct guard_task t = task(10, 1, "test");
@@ -237,6 +297,9 @@ int main(void)
 		T(a_reused_pid_is_another_process),
 		T(argv_that_was_cut_is_marked),
 		T(a_scan_finds_the_living_and_ends_the_missing),
+		T(kernel_threads_are_one_service),
+		T(what_the_iterator_leaves_out_comes_from_proc),
+		T(what_the_iterator_gave_is_not_taken_from_proc_again),
 		T(an_exec_older_than_the_scan_does_not_make_a_second_row),
 		T(records_of_a_wrong_size_are_refused),
 		T(an_exit_of_an_unknown_process_changes_nothing),

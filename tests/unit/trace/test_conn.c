@@ -116,6 +116,34 @@ static void both_ends_of_a_local_connection_know_each_other(void **state)
 			    "connection.open connection.open connection.close connection.close ");
 }
 
+static void ends_first_heard_of_at_their_close_are_whole(void **state)
+{
+	struct fixture *f = *state;
+	struct trace_tcp a = tcp(1, TRACE_OUT, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
+	struct trace_tcp b = tcp(2, TRACE_IN, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
+	struct conn_stat stat;
+
+	a.bytes_sent = b.bytes_received = 70;
+	a.bytes_received = b.bytes_sent = 900;
+	a.packets_sent = b.packets_received = 5;
+	a.packets_received = b.packets_sent = 4;
+	a.rtt_us = 33;
+	a.retransmits = 2;
+	a.error = ECONNRESET;
+	end(f, &b);
+	end(f, &a);
+	assert_string_equal(
+		rows(f->store,
+		     "select direction, pid, comm, remote_pid, remote_comm, remote_service, "
+		     "bytes_sent, bytes_received, packets_sent, packets_received, rtt_us, "
+		     "retransmits, state, ended >= time, error, origin from connection"),
+		"in,200,p200,100,p100,p100,900,70,4,5,-,0,closed,1,-,event\n"
+		"out,100,p100,200,p200,p200,70,900,5,4,33,2,closed,1,ECONNRESET,event\n");
+	assert_string_equal(f->events, "connection.close connection.close ");
+	conn_count(f->table, &stat); /* nothing more can be learned of them */
+	assert_int_equal(stat.known, 0);
+}
+
 static void a_new_owner_is_told_to_the_other_end(void **state)
 {
 	struct fixture *f = *state;
@@ -213,8 +241,7 @@ static void a_scan_tells_direction_by_the_listeners(void **state)
 	struct fixture *f = *state;
 	struct trace_tcp a = tcp(1, TRACE_OLD, 200, ends("10.0.0.2", 80, "10.0.0.1", 4000));
 	struct trace_tcp b = tcp(2, TRACE_OLD, 100, ends("10.0.0.1", 4000, "10.0.0.2", 80));
-	struct trace_tcp l =
-		tcp(3, TRACE_OLD | TRACE_LISTEN, 200, ends("0.0.0.0", 80, "0.0.0.0", 0));
+	struct trace_tcp l = tcp(3, TRACE_OLD, 200, ends("0.0.0.0", 80, "0.0.0.0", 0));
 
 	l.state = TCP_LISTEN;
 	conn_scan(f->table, &a);
@@ -344,6 +371,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 		T(both_ends_of_a_local_connection_know_each_other),
+		T(ends_first_heard_of_at_their_close_are_whole),
 		T(a_new_owner_is_told_to_the_other_end),
 		T(an_ipv6_socket_meets_its_ipv4_peer),
 		T(loopback_of_another_namespace_is_another_address),
