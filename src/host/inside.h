@@ -104,6 +104,9 @@ enum trap {
 	TRAP_EPOLL_CTL,
 	TRAP_STATFS,
 	TRAP_FSTATFS,
+	TRAP_PERF_OPEN,
+	TRAP_IOCTL,
+	TRAP_MMAP,
 };
 
 /** trap_of() - what a notification asks for. */

@@ -19,7 +19,15 @@
 
 /* ---- objects (object.c, E1) ------------------------------------------------------------------ */
 
-enum object_kind { OBJECT_MAP, OBJECT_PROG, OBJECT_BTF, OBJECT_LINK, OBJECT_STATS, OBJECT_KINDS };
+enum object_kind {
+	OBJECT_MAP,
+	OBJECT_PROG,
+	OBJECT_BTF,
+	OBJECT_LINK,
+	OBJECT_STATS,
+	OBJECT_PERF,
+	OBJECT_KINDS
+};
 
 struct object {
 	enum object_kind kind;
@@ -188,7 +196,16 @@ void vm_map_unused(struct skep_engine *e, struct vm_map *m);
 /* ---- waking who polls (wake.c) ------------------------------------------------------------------ */
 
 /* A helper that map_ring_commit(), map_ring_output() or map_ring_drain() told to: somebody may sleep. */
-void vm_wake(struct vm_map *m);
+void vm_ring_wake(struct skep_engine *e, struct map *m);
+
+/* ---- perf buffers (perf.c) ---------------------------------------------------------------------- */
+
+void perf_free(struct object *o);
+_Atomic int *perf_wake(struct object *o);
+bool perf_pending(const struct object *o);
+/* One record into the buffer in slot @key of a perf event array. -ENOENT, -EINVAL, -ENOSPC, -E2BIG. */
+long vm_perf_output(struct skep_engine *e, struct map *m, uint32_t key, const void *data,
+		    uint32_t n);
 
 /* ---- BTF (btf.c) ------------------------------------------------------------------------------- */
 

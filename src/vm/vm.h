@@ -74,7 +74,7 @@ void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, 
 	      void *arg);
 
 /**
- * vm_wake_fd() - the eventfd that the ring behind @fd, a descriptor of this process, signals.
+ * vm_wake_fd() - the eventfd that the ring or perf buffer behind @fd, ours, signals.
  *
  * Made when first asked for and borrowed: it lives as long as the map and is never read, so watch it
  * edge-triggered. Return: it; -EBADF (no object of this engine), -EPERM (one that has no ring).
@@ -83,6 +83,24 @@ int vm_wake_fd(struct skep_engine *e, int fd);
 
 /** vm_wake_again() - signal anew the rings that hold what nobody consumed: what level-triggering is. */
 void vm_wake_again(struct skep_engine *e);
+
+/**
+ * vm_perf_open() - perf_event_open(2) of the events that BPF programs write to.
+ * @attr: the caller's struct perf_event_attr
+ *
+ * Return: the caller's descriptor; -EOPNOTSUPP (another event: ask the kernel), -EINVAL, -EFAULT.
+ */
+long vm_perf_open(struct skep_engine *e, const struct vm_caller *caller, uint64_t attr);
+
+/**
+ * vm_perf_map() - the caller is about to map so many bytes of what vm_perf_open() gave.
+ *
+ * Return: 0; -EBADF (@fd, of this process, is something else); -EINVAL (as the kernel), -ENOMEM.
+ */
+int vm_perf_map(struct skep_engine *e, int fd, size_t length);
+
+/** vm_is_perf() - did vm_perf_open() give @fd of this process? */
+bool vm_is_perf(struct skep_engine *e, int fd);
 
 /* Helpers, by BPF_FUNC number; NULL: not here. */
 typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);
