@@ -5,7 +5,7 @@
 enum { A = ISA_ANY, R = ISA_ANY, Z = 0 };
 
 struct isa_row isa_rows[ISA_OPS] = {
-	[ISA_NONE] = {.name = "NONE", .text = ""},
+	[ISA_NONE] = {.name = "NONE", .text = "", .imm = ISA_ANY},
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = {#id, text, src, off, imm, code},
 #include "isa/insn.def"
 #undef INSN

@@ -74,7 +74,8 @@ static inline struct map_base *base_of(const struct map *m)
 
 typedef int map_create_fn(struct map **out, const struct map_def *def, struct skep_err *err);
 
-map_create_fn array_create, objects_create, hash_create;
+map_create_fn array_create, objects_create, hash_create, ring_create, queue_create, bloom_create,
+	lpm_create;
 
 /* Shared by kinds of arrays. */
 int array_check(const struct map_def *def, struct skep_err *err);
@@ -192,9 +193,9 @@ static inline void spin_unlock(_Atomic uint32_t *lock)
 
 /* ---- objects in maps ------------------------------------------------------------------------- */
 
-/** object_get() - what @fd stands for, or NULL and *rc. */
-void *object_get(struct map *m, int fd, int *rc);
-void object_put(struct map *m, void *object);
+/** map_object_get() - what @fd stands for, or NULL and *rc. */
+void *map_object_get(struct map *m, int fd, int *rc);
+void map_object_put(struct map *m, void *object);
 uint32_t object_id(struct map *m, void *object);
 
 #endif

@@ -8,7 +8,7 @@
  *
  * M1  Memory is taken at creation and goes in map_free(): an operation never allocates, and a pointer to
  *     a value is good for as long as the map is, whatever happens to its element.
- * M2  Readers take no lock. What they walk while writers change it leads to the end or to where it may
+ * M2  Lookups take no lock. What they walk while writers change it leads to the end or to where it may
  *     be seen that it led astray; they try again a bounded number of times, then take the lock.
  * M3  No lock is held while a caller's function runs (map_for_each, map_ring_drain, map_objects), but
  *     for map_objects.drop, which must not use the map.
@@ -32,6 +32,12 @@ static const struct map_type {
 	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = {objects_create},
 	[BPF_MAP_TYPE_CGROUP_ARRAY] = {objects_create},
 	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = {objects_create},
+	[BPF_MAP_TYPE_LPM_TRIE] = {lpm_create},
+	[BPF_MAP_TYPE_RINGBUF] = {ring_create},
+	[BPF_MAP_TYPE_USER_RINGBUF] = {ring_create},
+	[BPF_MAP_TYPE_QUEUE] = {queue_create},
+	[BPF_MAP_TYPE_STACK] = {queue_create},
+	[BPF_MAP_TYPE_BLOOM_FILTER] = {bloom_create},
 	[BPF_MAP_TYPE_STRUCT_OPS] = {NULL, "struct_ops maps replace functions of the kernel; "
 					   "there is none here"},
 	[BPF_MAP_TYPE_SOCKMAP] = {NULL, "sockmaps hold sockets of the kernel"},
@@ -277,7 +283,7 @@ long map_for_each(struct map *m, int (*fn)(void *arg, const void *key, void *val
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-void *object_get(struct map *m, int fd, int *rc)
+void *map_object_get(struct map *m, int fd, int *rc)
 {
 	const struct map_objects *o = m->def.objects;
 	void *p = NULL;
@@ -288,7 +294,7 @@ void *object_get(struct map *m, int fd, int *rc)
 	return p;
 }
 
-void object_put(struct map *m, void *object)
+void map_object_put(struct map *m, void *object)
 {
 	if (object && m->def.objects && m->def.objects->put)
 		m->def.objects->put(m->def.objects->arg, m, object);

@@ -229,7 +229,7 @@ static int check_depth(const struct scan *s)
 	memset(depth, 1, sizeof(depth));
 	while (grown) {
 		grown = false;
-		for (unsigned pc = 0; p->n_funcs > 1 && pc < s->n; pc++) {
+		for (unsigned pc = 0; pc < s->n; pc++) {
 			if (s->insns[pc].op != ISA_CALL_LOCAL)
 				continue;
 			from = p->func_of[pc];

@@ -91,9 +91,7 @@ struct skep_engine {
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
-	/* What bpf_trace_printk() said; NULL: nobody listens. */
-	void (*trace)(void *arg, const char *line, size_t len);
-	void *trace_arg;
+	const struct vm_hooks *hooks; /* never NULL */
 	bool closing;
 };
 
@@ -250,7 +248,6 @@ struct prog {
 	unsigned n_lines;
 	uint32_t attach_btf_id;
 	struct prog *attach_prog;
-	uint32_t max_ctx; /* bytes of context that it reads or writes, at most */
 	_Atomic uint64_t run_ns, run_cnt;
 };
 
@@ -280,12 +277,17 @@ long link_info(struct call *c, struct link *l);
 void link_free(struct skep_engine *e, struct link *l);
 struct link *link_of(struct object *o);
 long link_do_task_fd(struct call *c);
+/* The program that a link holds on that interface, with a reference, or NULL. */
+struct prog *link_xdp(struct skep_engine *e, uint32_t ifindex);
 
 long attach_do_attach(struct call *c);
 long attach_do_detach(struct call *c);
 long attach_do_query(struct call *c);
 void attach_done(struct skep_engine *e);
 uint32_t attach_prog_type(uint32_t attach_type);
+/* The id of the cgroup that a caller's fd is; -EBADF where it is none. */
+int attach_cgroup(struct call *c, int fd, uint64_t *id);
+bool attach_is_cgroup(uint32_t prog_type);
 int attach_check(const struct prog *p, uint32_t attach_type);
 
 /* ---- test runs (test_run.c) ------------------------------------------------------------------------ */

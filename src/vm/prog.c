@@ -482,7 +482,8 @@ static void describe(struct jit_map *out, const struct map *m)
 		out->values = map_slots((struct map *)m);
 		return;
 	}
-	out->kind = JIT_ARRAY;
+	out->kind = m->def.type == BPF_MAP_TYPE_ARRAY ? JIT_ARRAY : JIT_PERCPU_ARRAY;
+	out->cpu_stride = m->areas[0].bytes / m->def.cpus;
 	out->values = (void *)(m->areas[0].base + m->areas[0].skip);
 	out->stride = m->areas[0].stride;
 }
@@ -502,7 +503,8 @@ static void compile(struct load *l)
 	for (i = 0; maps && i < p->n_maps; i++) {
 		uint32_t type = p->maps[i]->map->def.type;
 
-		if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PROG_ARRAY)
+		if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+		    type == BPF_MAP_TYPE_PROG_ARRAY)
 			describe(&maps[in.n_maps++], p->maps[i]->map);
 	}
 	if (!jit_compile(&p->code.jit, &in, &l->err))

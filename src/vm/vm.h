@@ -69,9 +69,19 @@ void vm_sweep(struct skep_engine *e);
 /** vm_unpin() - what unlink(2) of a pin's path is. Return: 0 or -ENOENT. */
 int vm_unpin(struct skep_engine *e, const char *path);
 
-/** vm_trace() - where the lines of bpf_trace_printk() go; by default nowhere. */
-void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, size_t len),
-	      void *arg);
+/* What programs do that somebody outside has to know. Members may be NULL; called on any thread. */
+struct vm_hooks {
+	/* bpf_trace_printk() said a line, with its newline. */
+	void (*trace)(void *arg, const char *line, size_t len);
+	/* A record in the ring buffer with that id waits for its reader. */
+	void (*ring)(void *arg, uint32_t map_id);
+	/* A sample for the perf event behind @fd, as it came into the array. 0 or -errno. */
+	int (*perf)(void *arg, int fd, const void *sample, uint32_t size);
+	void *arg;
+};
+
+/** vm_set_hooks() - before programs run; @hooks is borrowed. */
+void vm_set_hooks(struct skep_engine *e, const struct vm_hooks *hooks);
 
 /**
  * vm_wake_fd() - the eventfd that the ring or perf buffer behind @fd, ours, signals.
