@@ -148,8 +148,8 @@ static struct attachment **find(struct skep_engine *e, uint64_t target, uint32_t
 {
 	struct attachment **link = &e->attachments;
 
-	while (*link && ((*link)->target != target || (*link)->type != type ||
-			 (p && (*link)->prog != p)))
+	while (*link &&
+	       ((*link)->target != target || (*link)->type != type || (p && (*link)->prog != p)))
 		link = &(*link)->next;
 	return link;
 }
@@ -291,8 +291,7 @@ static int target_of(struct call *c, uint32_t prog_type, uint64_t *target)
 
 #define FLAGS_BASE \
 	(uint32_t)(BPF_F_ALLOW_OVERRIDE | BPF_F_ALLOW_MULTI | BPF_F_REPLACE | VM_F_PREORDER)
-#define FLAGS_MPROG \
-	(uint32_t)(BPF_F_REPLACE | VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK)
+#define FLAGS_MPROG (uint32_t)(BPF_F_REPLACE | VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK)
 
 static int check_attach_flags(const struct call *c, uint32_t prog_type)
 {
@@ -394,8 +393,7 @@ static int query_target(struct call *c, uint64_t *target)
 	}
 }
 
-static uint32_t query_ids(struct call *c, uint64_t target, uint32_t ids[PROGS_MAX],
-			  uint32_t *flags)
+static uint32_t query_ids(struct call *c, uint64_t target, uint32_t ids[PROGS_MAX], uint32_t *flags)
 {
 	struct attachment *a;
 	uint32_t n = 0;

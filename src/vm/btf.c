@@ -425,8 +425,8 @@ static bool is_kptr(const struct btf *b, const struct btf_type *t)
 	    kind(b->types[t->type]) != BTF_KIND_TYPE_TAG)
 		return false;
 	tag = b->strings + b->types[t->type]->name_off;
-	return !strcmp(tag, "kptr") || !strcmp(tag, "kptr_untrusted") ||
-	       !strcmp(tag, "kptr_ref") || !strcmp(tag, "percpu_kptr");
+	return !strcmp(tag, "kptr") || !strcmp(tag, "kptr_untrusted") || !strcmp(tag, "kptr_ref") ||
+	       !strcmp(tag, "percpu_kptr");
 }
 
 static void find_field(const struct btf *b, uint32_t type, uint32_t off, struct btf_fields *out)

@@ -202,13 +202,12 @@ static bool gate(unsigned id, const uint64_t v[5])
 	return true;
 }
 
-#define HELP(name, set)                                                                        \
-	static uint64_t checked_##name(uint64_t a, uint64_t b, uint64_t c, uint64_t d,         \
-				       uint64_t f)                                             \
-	{                                                                                      \
-		const uint64_t v[] = {a, b, c, d, f};                                          \
-                                                                                               \
-		return gate(BPF_FUNC_##name, v) ? help_##name(a, b, c, d, f) : 0;              \
+#define HELP(name, set)                                                                            \
+	static uint64_t checked_##name(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t f) \
+	{                                                                                          \
+		const uint64_t v[] = {a, b, c, d, f};                                              \
+                                                                                                   \
+		return gate(BPF_FUNC_##name, v) ? help_##name(a, b, c, d, f) : 0;                  \
 	}
 #include "vm/help.def"
 #undef HELP

@@ -26,9 +26,9 @@ void help_fault(struct run *r, int rc, const char *why);
 #undef HELP
 
 /* One helper; unused arguments go unnamed. */
-#define HELPER_FN(name)                                                                        \
-	uint64_t help_##name(uint64_t a maybe_unused, uint64_t b maybe_unused,                 \
-			     uint64_t c maybe_unused, uint64_t d maybe_unused,                 \
+#define HELPER_FN(name)                                                        \
+	uint64_t help_##name(uint64_t a maybe_unused, uint64_t b maybe_unused, \
+			     uint64_t c maybe_unused, uint64_t d maybe_unused, \
 			     uint64_t f maybe_unused)
 
 #define PTR(x) ((void *)(uintptr_t)(x))

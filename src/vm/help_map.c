@@ -5,7 +5,8 @@
 
 static bool holds_maps(const struct map *m)
 {
-	return m->def.type == BPF_MAP_TYPE_ARRAY_OF_MAPS || m->def.type == BPF_MAP_TYPE_HASH_OF_MAPS;
+	return m->def.type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
+	       m->def.type == BPF_MAP_TYPE_HASH_OF_MAPS;
 }
 
 /* The program may look into the inner map that it was given, until the run ends. */

@@ -6,8 +6,8 @@
 
 #include "vm/help.h"
 
-#define FAIL(e)	  ((uint64_t)(int64_t)-(e))
-#define LEN_MAX	  16384U
+#define FAIL(e)	     ((uint64_t)(int64_t) - (e))
+#define LEN_MAX	     16384U
 #define CSUM_MANGLED 0xffff
 
 /* ---- bytes -------------------------------------------------------------------------------------- */
@@ -363,8 +363,7 @@ static bool ecn4(struct packet *p, uint32_t off)
 	uint8_t tos;
 	uint16_t csum;
 
-	if (!packet_copy(p, off + 1, &tos, 1) || !packet_copy(p, off + 10, &csum, 2) ||
-	    !(tos & 3))
+	if (!packet_copy(p, off + 1, &tos, 1) || !packet_copy(p, off + 10, &csum, 2) || !(tos & 3))
 		return false;
 	if ((tos & 3) == 3)
 		return true;

@@ -267,7 +267,8 @@ static const char *prefix(const char *s, const char *end, unsigned *base)
 
 	if (!*base)
 		*base = hex ? 16 : zero ? 8 : 10;
-	return *base == 16 && zero && s + 1 < end && tolower((unsigned char)s[1]) == 'x' ? s + 2 : s;
+	return *base == 16 && zero && s + 1 < end && tolower((unsigned char)s[1]) == 'x' ? s + 2
+											 : s;
 }
 
 static long number(const char *s, size_t len, uint64_t flags, uint64_t *out, bool *negative)

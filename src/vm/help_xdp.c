@@ -5,11 +5,11 @@
 
 #include "vm/help.h"
 
-#define FRAME_HEAD 40U	/* the kernel keeps so much before a frame for itself */
+#define FRAME_HEAD 40U /* the kernel keeps so much before a frame for itself */
 #define META_MAX   255
 #define EACH_MORE  4096 /* bytes of one fragment */
 
-#define FAIL(e) ((uint64_t)(int64_t)-(e))
+#define FAIL(e) ((uint64_t)(int64_t) - (e))
 
 HELPER_FN(xdp_adjust_head)
 {
@@ -101,7 +101,7 @@ static uint64_t bytes(uint32_t off, uint32_t n, void *mem, bool store)
 	if (off > 0xffff || n > 0xffff)
 		return FAIL(EFAULT);
 	return (store ? packet_store(p, off, mem, n) : packet_copy(p, off, mem, n)) ? 0
-										     : FAIL(EINVAL);
+										    : FAIL(EINVAL);
 }
 
 HELPER_FN(xdp_load_bytes)
@@ -199,5 +199,5 @@ HELPER_FN(check_mtu)
 		len = *mtu + ETH_HLEN;
 	*mtu = most;
 	return (int64_t)len + (int32_t)d > (int64_t)most + ETH_HLEN ? BPF_MTU_CHK_RET_FRAG_NEEDED
-								     : 0;
+								    : 0;
 }

@@ -194,7 +194,7 @@ void vm_map_unused(struct skep_engine *e, struct vm_map *m);
 /* ---- waking who polls (wake.c) ------------------------------------------------------------------ */
 
 /* A helper that map_ring_commit(), map_ring_output() or map_ring_drain() told to: somebody may sleep. */
-void vm_ring_wake(struct skep_engine *e, struct map *m);
+void vm_ring_wake(struct map *m);
 
 /* ---- perf buffers (perf.c) ---------------------------------------------------------------------- */
 

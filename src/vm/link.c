@@ -295,7 +295,7 @@ static int change(struct call *c, struct link *l, struct prog *new, const struct
 	if (old && old != was)
 		return -EPERM;
 	if (new->type != was->type ||
-	    (new->type == BPF_PROG_TYPE_XDP && new->attach_type != was->attach_type))
+	    (new->type == BPF_PROG_TYPE_XDP &&new->attach_type != was->attach_type))
 		return -EINVAL;
 	object_get(c->e, &new->obj);
 	l->prog = new;

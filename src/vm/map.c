@@ -314,8 +314,8 @@ long map_do_create(struct call *c)
 		return -ENOMEM;
 	m->engine = c->e;
 	m->wake = -1;
-	m->objects = (struct map_objects){
-		.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
+	m->objects =
+		(struct map_objects){.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
 		rc = object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
@@ -586,7 +586,8 @@ long map_do_freeze(struct call *c)
 
 static int batch_begin(struct call *c, struct element *el, enum map_batch what)
 {
-	bool read = what & (MAP_BATCH_LOOKUP | MAP_BATCH_LOOKUP_DELETE), write = what != MAP_BATCH_LOOKUP;
+	bool read = what & (MAP_BATCH_LOOKUP | MAP_BATCH_LOOKUP_DELETE),
+	     write = what != MAP_BATCH_LOOKUP;
 	uint64_t flags = c->attr.a.batch.elem_flags;
 	int rc = element_map(c, el, (int)c->attr.a.batch.map_fd, read, write);
 

@@ -115,9 +115,9 @@ static int check_target(struct load *l)
 
 static bool license_is_gpl(const char *s)
 {
-	static const char *const all[] = {"GPL",	  "GPL v2",
-					  "GPL and additional rights", "Dual BSD/GPL",
-					  "Dual MIT/GPL", "Dual MPL/GPL"};
+	static const char *const all[] = {
+		"GPL",		"GPL v2",	"GPL and additional rights",
+		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
 	unsigned i;
 
 	for (i = 0; i < array_size(all); i++)
@@ -290,7 +290,8 @@ static int check_funcs(struct load *l)
 	}
 	for (i = 0; i < proof->n_funcs; i++) {
 		if (l->p->funcs[i].insn_off != proof->funcs[i].start) {
-			say(l, "func_info BTF section doesn't match subprog layout in BPF program\n");
+			say(l,
+			    "func_info BTF section doesn't match subprog layout in BPF program\n");
 			return -EINVAL;
 		}
 	}
@@ -402,8 +403,9 @@ static int resolve_map(struct load *l, unsigned pc)
 		return rc;
 	rc = call_object(l->c, fd, OBJECT_MAP, &o);
 	if (rc) {
-		say(l, rc == -EBADF ? "fd %d is not pointing to valid bpf_map\n"
-				    : "fd %d is not a bpf_map\n",
+		say(l,
+		    rc == -EBADF ? "fd %d is not pointing to valid bpf_map\n"
+				 : "fd %d is not a bpf_map\n",
 		    fd);
 		return rc;
 	}

@@ -30,8 +30,9 @@ struct run {
 	struct xdp_md *xdp;    /* NULL: no such context */
 	struct __sk_buff *skb; /* likewise */
 	struct packet pkt;
-	uint32_t mac; /* offset of the link header from the packet's start, when there is one before */
-	bool l2;      /* the packet begins with its link header */
+	uint32_t
+		mac; /* offset of the link header from the packet's start, when there is one before */
+	bool l2;     /* the packet begins with its link header */
 	struct bpf_sock sock;
 	struct map *inner[RUN_INNER]; /* that lookups in maps of maps gave it */
 	unsigned n_inner;

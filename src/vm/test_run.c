@@ -244,8 +244,7 @@ static int skb_check(const struct __sk_buff *in, uint32_t len)
 	if (!zero(in, 0, AT(mark)) || !zero(in, BEHIND(mark), AT(priority)) ||
 	    !zero(in, BEHIND(ifindex), AT(cb)) || !zero(in, BEHIND(cb), AT(tstamp)) ||
 	    !zero(in, BEHIND(gso_segs), AT(gso_size)) ||
-	    !zero(in, BEHIND(gso_size), AT(hwtstamp)) ||
-	    !zero(in, BEHIND(hwtstamp), sizeof(*in)))
+	    !zero(in, BEHIND(gso_size), AT(hwtstamp)) || !zero(in, BEHIND(hwtstamp), sizeof(*in)))
 		return -EINVAL;
 	if (in->wire_len && (in->wire_len < len || in->wire_len > GSO_SIZE))
 		return -EINVAL;
@@ -388,7 +387,8 @@ static int run_skb(struct call *c, struct run *r)
 	bool given;
 	int rc = skb_packet(c, r);
 
-	r->l2 = r->prog->type == BPF_PROG_TYPE_SCHED_CLS || r->prog->type == BPF_PROG_TYPE_SCHED_ACT;
+	r->l2 = r->prog->type == BPF_PROG_TYPE_SCHED_CLS ||
+		r->prog->type == BPF_PROG_TYPE_SCHED_ACT;
 	if (!rc)
 		rc = ctx_read(c, &in, sizeof(in), &given);
 	return rc ? rc : skb_go(c, r, &in, given);
@@ -431,8 +431,8 @@ static int run_flow(struct call *c, struct run *r)
 	bool given;
 	int rc;
 
-	if (a->test.flags || a->test.cpu || a->test.batch_size ||
-	    a->test.data_size_in < ETH_HLEN || a->test.data_size_in > PAGE)
+	if (a->test.flags || a->test.cpu || a->test.batch_size || a->test.data_size_in < ETH_HLEN ||
+	    a->test.data_size_in > PAGE)
 		return -EINVAL;
 	rc = packet_open(&r->pkt);
 	r->pkt.len = a->test.data_size_in;

@@ -73,10 +73,6 @@ int vm_unpin(struct skep_engine *e, const char *path);
 struct vm_hooks {
 	/* bpf_trace_printk() said a line, with its newline. */
 	void (*trace)(void *arg, const char *line, size_t len);
-	/* A record in the ring buffer with that id waits for its reader. */
-	void (*ring)(void *arg, uint32_t map_id);
-	/* A sample for the perf event behind @fd, as it came into the array. 0 or -errno. */
-	int (*perf)(void *arg, int fd, const void *sample, uint32_t size);
 	void *arg;
 };
 

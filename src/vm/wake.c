@@ -14,7 +14,7 @@ static bool is_ring(const struct vm_map *m)
 	       m->map->def.type == BPF_MAP_TYPE_USER_RINGBUF;
 }
 
-void vm_ring_wake(struct skep_engine *e maybe_unused, struct map *m)
+void vm_ring_wake(struct map *m)
 {
 	int fd = vm_map_of(m)->wake;
 
