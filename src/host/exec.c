@@ -6,7 +6,7 @@
  *	    |                          |
  *	    |<--- listener ------------+---> the command, its threads, its children
  *	    |                                        |
- *	notify.c <------- bpf, epoll_ctl, statfs ----+   each waits for its answer
+ *	notify.c <---- bpf, epoll_ctl, perf_event_open, statfs ... each waits for its answer
  *	    |  target.c: its memory, descriptors, paths
  *	    v
  *	vm_bpf(engine) ---> descriptors: memfds put into the caller, to be mapped, passed, closed there

@@ -86,7 +86,7 @@ int attach_uprobe_multi(const struct attach_to *a, struct skep_err *err);
 int attach_perf_event(const struct attach_to *a, struct skep_err *err);
 int attach_lsm(const struct attach_to *a, struct skep_err *err);
 int attach_sockmap(const struct attach_to *a, struct skep_err *err);
-int attach_cgroup(const struct attach_to *a, struct skep_err *err);
+int attach_to_cgroup(const struct attach_to *a, struct skep_err *err);
 int attach_tcx(const struct attach_to *a, struct skep_err *err);
 int attach_netkit(const struct attach_to *a, struct skep_err *err);
 
@@ -100,6 +100,9 @@ enum trap {
 	TRAP_EPOLL_CTL,
 	TRAP_STATFS,
 	TRAP_FSTATFS,
+	TRAP_PERF_OPEN,
+	TRAP_IOCTL,
+	TRAP_MMAP,
 };
 
 /** trap_of() - what a notification asks for. */

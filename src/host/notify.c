@@ -160,6 +160,32 @@ static bool on_statfs(const struct notify *n, const struct vm_caller *c, enum tr
 	return true;
 }
 
+/* ---- perf buffers ----------------------------------------------------------------------------*/
+static bool on_perf_open(struct notify *n, const struct vm_caller *c,
+			 const struct seccomp_data *call, long *rc)
+{
+	*rc = vm_perf_open(n->engine, c, call->args[0]);
+	return *rc != -EOPNOTSUPP;
+}
+
+/* They are always enabled. */
+static bool on_ioctl(struct notify *n, const struct vm_caller *c, const struct seccomp_data *call)
+{
+	cleanup(fd_close) int fd = c->fd_get(c->arg, (int)call->args[0]);
+
+	return fd >= 0 && vm_is_perf(n->engine, fd);
+}
+
+/* The kernel maps; the buffer learns here how long it is to be. */
+static bool on_mmap(struct notify *n, const struct vm_caller *c, const struct seccomp_data *call,
+		    long *rc)
+{
+	cleanup(fd_close) int fd = c->fd_get(c->arg, (int)call->args[4]);
+
+	*rc = fd < 0 ? -EBADF : vm_perf_map(n->engine, fd, call->args[1]);
+	return *rc && *rc != -EBADF;
+}
+
 /* ---- one call --------------------------------------------------------------------------------*/
 static bool may_take_long(const struct seccomp_data *call)
 {
@@ -179,25 +205,43 @@ static bool may_take_long(const struct seccomp_data *call)
 	}
 }
 
+/* Return: whether the call is answered, with *rc; otherwise the kernel goes on with it. */
+static bool answered(struct notify *n, const struct vm_caller *c, const struct seccomp_data *d,
+		     long *rc)
+{
+	enum trap trap = trap_of(d);
+
+	switch (trap) {
+	case TRAP_BPF:
+		*rc = vm_bpf(n->engine, c, (unsigned)d->args[0], d->args[1], (unsigned)d->args[2]);
+		return true;
+	case TRAP_EPOLL_CTL:
+		return on_epoll_ctl(n, c, d, rc);
+	case TRAP_STATFS:
+	case TRAP_FSTATFS:
+		return on_statfs(n, c, trap, d, rc);
+	case TRAP_PERF_OPEN:
+		return on_perf_open(n, c, d, rc);
+	case TRAP_IOCTL:
+		return on_ioctl(n, c, d);
+	case TRAP_MMAP:
+		return on_mmap(n, c, d, rc);
+	default:
+		return false;
+	}
+}
+
 static void answer(struct notify *n, struct target *t, const struct seccomp_notif *call)
 {
-	const struct seccomp_data *d = &call->data;
-	enum trap trap = trap_of(d);
 	struct vm_caller c;
-	bool done = false;
 	long rc = 0;
 
 	target_turn(t, n->listener, call);
 	c = target_caller(t);
-	if (trap == TRAP_BPF) {
-		rc = vm_bpf(n->engine, &c, (unsigned)d->args[0], d->args[1], (unsigned)d->args[2]);
-		done = true;
-	} else if (trap == TRAP_EPOLL_CTL) {
-		done = on_epoll_ctl(n, &c, d, &rc);
-	} else if (trap != TRAP_NONE) {
-		done = on_statfs(n, &c, trap, d, &rc);
-	}
-	reply(n, call->id, rc, done ? 0 : SECCOMP_USER_NOTIF_FLAG_CONTINUE);
+	if (answered(n, &c, &call->data, &rc))
+		reply(n, call->id, rc, 0);
+	else
+		reply(n, call->id, 0, SECCOMP_USER_NOTIF_FLAG_CONTINUE);
 }
 
 /* ---- threads ---------------------------------------------------------------------------------*/

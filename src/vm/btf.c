@@ -360,7 +360,7 @@ static const struct btf_type *resolve(const struct btf *b, uint32_t id)
 static long size_at(const struct btf *b, uint32_t id, unsigned depth)
 {
 	const struct btf_type *t = resolve(b, id);
-	const struct btf_array *a = (const void *)(t + 1);
+	const struct btf_array *a;
 	long each;
 
 	if (!t || depth > DEPTH)
@@ -377,6 +377,7 @@ static long size_at(const struct btf *b, uint32_t id, unsigned depth)
 	case BTF_KIND_PTR:
 		return 8;
 	case BTF_KIND_ARRAY:
+		a = (const void *)(t + 1);
 		each = size_at(b, a->type, depth + 1);
 		if (each < 0 || (each && a->nelems > UINT32_MAX / (uint64_t)each))
 			return -EINVAL;
@@ -424,8 +425,8 @@ static bool is_kptr(const struct btf *b, const struct btf_type *t)
 	    kind(b->types[t->type]) != BTF_KIND_TYPE_TAG)
 		return false;
 	tag = b->strings + b->types[t->type]->name_off;
-	return !strcmp(tag, "kptr") || !strcmp(tag, "kptr_untrusted") ||
-	       !strcmp(tag, "kptr_ref") || !strcmp(tag, "percpu_kptr");
+	return !strcmp(tag, "kptr") || !strcmp(tag, "kptr_untrusted") || !strcmp(tag, "kptr_ref") ||
+	       !strcmp(tag, "percpu_kptr");
 }
 
 static void find_field(const struct btf *b, uint32_t type, uint32_t off, struct btf_fields *out)
@@ -455,18 +456,23 @@ static void find_field(const struct btf *b, uint32_t type, uint32_t off, struct 
 void btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out)
 {
 	const struct btf_type *t = resolve(b, id);
-	unsigned i, n = t ? BTF_INFO_VLEN(t->info) : 0;
-	const struct btf_member *m = (const void *)(t + 1);
-	const struct btf_var_secinfo *s = (const void *)(t + 1);
+	const struct btf_var_secinfo *s;
+	const struct btf_member *m;
+	unsigned i, n;
 
-	if (t && kind(t) == BTF_KIND_STRUCT)
+	if (!t)
+		return;
+	n = BTF_INFO_VLEN(t->info);
+	m = (const void *)(t + 1);
+	s = (const void *)(t + 1);
+	if (kind(t) == BTF_KIND_STRUCT)
 		for (i = 0; i < n; i++)
 			find_field(b, m[i].type,
 				   (BTF_INFO_KFLAG(t->info) ? BTF_MEMBER_BIT_OFFSET(m[i].offset)
 							    : m[i].offset) /
 					   8,
 				   out);
-	if (t && kind(t) == BTF_KIND_DATASEC)
+	if (kind(t) == BTF_KIND_DATASEC)
 		for (i = 0; i < n; i++)
 			find_field(b, s[i].type, s[i].offset, out);
 }

@@ -12,6 +12,8 @@ static unsigned cpus_possible(unsigned wanted)
 	return min(wanted, (unsigned)MAP_CPUS_MAX);
 }
 
+static const struct vm_hooks no_hooks;
+
 int skep_engine_open(struct skep_engine **out, const struct skep_engine_options *options)
 {
 	struct skep_engine *e = calloc(1, sizeof(*e));
@@ -29,6 +31,7 @@ int skep_engine_open(struct skep_engine **out, const struct skep_engine_options 
 		e->options.memory_max = 1UL << 30;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->attach_lock, NULL);
+	e->hooks = &no_hooks;
 	*out = e;
 	return 0;
 }
@@ -45,11 +48,9 @@ void skep_engine_free(struct skep_engine *e)
 	free(e);
 }
 
-void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, size_t len),
-	      void *arg)
+void vm_set_hooks(struct skep_engine *e, const struct vm_hooks *hooks)
 {
-	e->trace_arg = arg;
-	e->trace = trace;
+	e->hooks = hooks;
 }
 
 long skep_bpf(struct skep_engine *e, unsigned cmd, union bpf_attr *attr, unsigned size)

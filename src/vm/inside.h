@@ -19,7 +19,15 @@
 
 /* ---- objects (object.c, E1) ------------------------------------------------------------------ */
 
-enum object_kind { OBJECT_MAP, OBJECT_PROG, OBJECT_BTF, OBJECT_LINK, OBJECT_STATS, OBJECT_KINDS };
+enum object_kind {
+	OBJECT_MAP,
+	OBJECT_PROG,
+	OBJECT_BTF,
+	OBJECT_LINK,
+	OBJECT_STATS,
+	OBJECT_PERF,
+	OBJECT_KINDS
+};
 
 struct object {
 	enum object_kind kind;
@@ -83,9 +91,7 @@ struct skep_engine {
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
-	/* What bpf_trace_printk() said; NULL: nobody listens. */
-	void (*trace)(void *arg, const char *line, size_t len);
-	void *trace_arg;
+	const struct vm_hooks *hooks; /* never NULL */
 	bool closing;
 };
 
@@ -188,7 +194,16 @@ void vm_map_unused(struct skep_engine *e, struct vm_map *m);
 /* ---- waking who polls (wake.c) ------------------------------------------------------------------ */
 
 /* A helper that map_ring_commit(), map_ring_output() or map_ring_drain() told to: somebody may sleep. */
-void vm_wake(struct vm_map *m);
+void vm_ring_wake(struct map *m);
+
+/* ---- perf buffers (perf.c) ---------------------------------------------------------------------- */
+
+void perf_free(struct object *o);
+_Atomic int *perf_wake(struct object *o);
+bool perf_pending(const struct object *o);
+/* One record into the buffer in slot @key of a perf event array. -ENOENT, -EINVAL, -ENOSPC, -E2BIG. */
+long vm_perf_output(struct skep_engine *e, struct map *m, uint32_t key, const void *data,
+		    uint32_t n);
 
 /* ---- BTF (btf.c) ------------------------------------------------------------------------------- */
 
@@ -233,7 +248,6 @@ struct prog {
 	unsigned n_lines;
 	uint32_t attach_btf_id;
 	struct prog *attach_prog;
-	uint32_t max_ctx; /* bytes of context that it reads or writes, at most */
 	_Atomic uint64_t run_ns, run_cnt;
 };
 
@@ -263,12 +277,17 @@ long link_info(struct call *c, struct link *l);
 void link_free(struct skep_engine *e, struct link *l);
 struct link *link_of(struct object *o);
 long link_do_task_fd(struct call *c);
+/* The program that a link holds on that interface, with a reference, or NULL. */
+struct prog *link_xdp(struct skep_engine *e, uint32_t ifindex);
 
 long attach_do_attach(struct call *c);
 long attach_do_detach(struct call *c);
 long attach_do_query(struct call *c);
 void attach_done(struct skep_engine *e);
 uint32_t attach_prog_type(uint32_t attach_type);
+/* The id of the cgroup that a caller's fd is; -EBADF where it is none. */
+int attach_cgroup(struct call *c, int fd, uint64_t *id);
+bool attach_is_cgroup(uint32_t prog_type);
 int attach_check(const struct prog *p, uint32_t attach_type);
 
 /* ---- test runs (test_run.c) ------------------------------------------------------------------------ */

@@ -256,7 +256,7 @@ static int make(struct call *c, struct vm_map *m, struct map_def *def)
 
 	if (rc)
 		return rc;
-	m->bytes = m->map->areas[0].bytes + m->map->areas[1].bytes;
+	m->bytes = map_bytes(m->map);
 	if ((c->e->memory += m->bytes) > c->e->options.memory_max)
 		return -ENOMEM;
 	return 0;
@@ -314,8 +314,8 @@ long map_do_create(struct call *c)
 		return -ENOMEM;
 	m->engine = c->e;
 	m->wake = -1;
-	m->objects = (struct map_objects){
-		.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
+	m->objects =
+		(struct map_objects){.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
 		rc = object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
@@ -584,33 +584,16 @@ long map_do_freeze(struct call *c)
 
 /* ---- batches ---------------------------------------------------------------------------------------- */
 
-enum batch { BATCH_LOOKUP = 1, BATCH_UPDATE = 2, BATCH_DELETE = 4, BATCH_BOTH = 8 };
-
-static unsigned batches_of(const struct map *m)
+static int batch_begin(struct call *c, struct element *el, enum map_batch what)
 {
-	switch (m->def.type) {
-	case BPF_MAP_TYPE_ARRAY:
-	case BPF_MAP_TYPE_PERCPU_ARRAY:
-	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
-		return BATCH_LOOKUP | BATCH_UPDATE;
-	case BPF_MAP_TYPE_LPM_TRIE:
-		return BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE;
-	case BPF_MAP_TYPE_HASH_OF_MAPS:
-		return BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE | BATCH_BOTH;
-	default:
-		return is_hash(m) ? BATCH_LOOKUP | BATCH_UPDATE | BATCH_DELETE | BATCH_BOTH : 0;
-	}
-}
-
-static int batch_begin(struct call *c, struct element *el, enum batch what)
-{
-	bool read = what & (BATCH_LOOKUP | BATCH_BOTH), write = what != BATCH_LOOKUP;
+	bool read = what & (MAP_BATCH_LOOKUP | MAP_BATCH_LOOKUP_DELETE),
+	     write = what != MAP_BATCH_LOOKUP;
 	uint64_t flags = c->attr.a.batch.elem_flags;
 	int rc = element_map(c, el, (int)c->attr.a.batch.map_fd, read, write);
 
 	if (rc)
 		return rc;
-	if (!(batches_of(el->map) & what))
+	if (!(map_sys_batches(el->map) & what))
 		return -VM_ENOTSUPP;
 	if (flags & ~(uint64_t)BPF_F_LOCK)
 		return -EINVAL;
@@ -644,7 +627,7 @@ static int batch_each(struct call *c, struct element *el, bool update, uint32_t 
 	return rc;
 }
 
-static long batch_write(struct call *c, enum batch what)
+static long batch_write(struct call *c, enum map_batch what)
 {
 	struct element el = {0};
 	uint32_t done = 0;
@@ -653,7 +636,7 @@ static long batch_write(struct call *c, enum batch what)
 	if (!rc && c->attr.a.batch.count) {
 		rc = call_put(c, batch.count, 0);
 		if (!rc) {
-			rc = batch_each(c, &el, what == BATCH_UPDATE, &done);
+			rc = batch_each(c, &el, what == MAP_BATCH_UPDATE, &done);
 			if (call_put(c, batch.count, done))
 				rc = -EFAULT;
 		}
@@ -664,19 +647,12 @@ static long batch_write(struct call *c, enum batch what)
 
 long map_do_update_batch(struct call *c)
 {
-	return batch_write(c, BATCH_UPDATE);
+	return batch_write(c, MAP_BATCH_UPDATE);
 }
 
 long map_do_delete_batch(struct call *c)
 {
-	return batch_write(c, BATCH_DELETE);
-}
-
-/* Bytes of a cursor: hashes count buckets, the others remember a key. */
-static uint32_t cursor_size(const struct element *el)
-{
-	return is_hash(el->map) || el->map->def.type == BPF_MAP_TYPE_HASH_OF_MAPS ? 4
-										  : el->key_size;
+	return batch_write(c, MAP_BATCH_DELETE);
 }
 
 /* Never more at once than this many bytes; a batch says itself how many it gave. */
@@ -690,7 +666,7 @@ static int batch_answer(struct call *c, struct element *el, const uint8_t *keys,
 	if (call_write(c, a->batch.keys, keys, (size_t)n * el->key_size) ||
 	    call_write(c, a->batch.values, values, (size_t)n * el->value_size))
 		return -EFAULT;
-	if (n && call_write(c, a->batch.out_batch, cursor, cursor_size(el)))
+	if (n && call_write(c, a->batch.out_batch, cursor, map_sys_cursor_size(el->map)))
 		return -EFAULT;
 	return call_put(c, batch.count, n);
 }
@@ -707,7 +683,8 @@ static int batch_copy(struct call *c, struct element *el, bool both)
 
 	if (!keys || !values || !in || !out)
 		return -ENOMEM;
-	if (c->attr.a.batch.in_batch && call_read(c, in, c->attr.a.batch.in_batch, cursor_size(el)))
+	if (c->attr.a.batch.in_batch &&
+	    call_read(c, in, c->attr.a.batch.in_batch, map_sys_cursor_size(el->map)))
 		return -EFAULT;
 	rc = map_sys_lookup_batch(el->map, c->attr.a.batch.in_batch ? in : NULL, out, keys, values,
 				  &n, c->attr.a.batch.elem_flags, both);
@@ -720,7 +697,7 @@ static int batch_copy(struct call *c, struct element *el, bool both)
 	return failed ? failed : rc;
 }
 
-static long batch_lookup(struct call *c, enum batch what)
+static long batch_lookup(struct call *c, enum map_batch what)
 {
 	struct element el = {0};
 	int rc = batch_begin(c, &el, what);
@@ -728,7 +705,7 @@ static long batch_lookup(struct call *c, enum batch what)
 	if (!rc && c->attr.a.batch.count) {
 		rc = call_put(c, batch.count, 0);
 		if (!rc)
-			rc = batch_copy(c, &el, what == BATCH_BOTH);
+			rc = batch_copy(c, &el, what == MAP_BATCH_LOOKUP_DELETE);
 	}
 	element_done(c, &el);
 	return rc;
@@ -736,12 +713,12 @@ static long batch_lookup(struct call *c, enum batch what)
 
 long map_do_lookup_batch(struct call *c)
 {
-	return batch_lookup(c, BATCH_LOOKUP);
+	return batch_lookup(c, MAP_BATCH_LOOKUP);
 }
 
 long map_do_lookup_delete_batch(struct call *c)
 {
-	return batch_lookup(c, BATCH_BOTH);
+	return batch_lookup(c, MAP_BATCH_LOOKUP_DELETE);
 }
 
 /* ---- info ---------------------------------------------------------------------------------------------- */

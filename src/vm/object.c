@@ -39,12 +39,13 @@ static int reopen(int fd, int mode)
 
 static int file_open(struct object *o, int memfd)
 {
-	static const char *const names[] = {"bpf-map", "bpf-prog", "btf", "bpf_link", "bpf-stats"};
+	static const char *const names[] = {"bpf-map",	"bpf-prog",  "btf",
+					    "bpf_link", "bpf-stats", "[perf_event]"};
 	cleanup(fd_close) int own = -1;
 	struct stat st;
 
 	if (memfd < 0) {
-		own = memfd_create(names[o->kind], MFD_CLOEXEC);
+		own = memfd_create(names[o->kind], MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (own < 0)
 			return -errno;
 		memfd = own;
@@ -149,6 +150,9 @@ static void kind_free(struct skep_engine *e, struct object *o)
 		break;
 	case OBJECT_LINK:
 		link_free(e, link_of(o));
+		break;
+	case OBJECT_PERF:
+		perf_free(o);
 		break;
 	default:
 		e->stats--;
@@ -350,8 +354,8 @@ static void drop_kind(struct skep_engine *e, enum object_kind kind)
 /* The engine goes: pins and callers' references first; then nothing but cycles could be left. */
 void objects_done(struct skep_engine *e)
 {
-	static const enum object_kind order[] = {OBJECT_LINK, OBJECT_STATS, OBJECT_MAP, OBJECT_PROG,
-						 OBJECT_BTF};
+	static const enum object_kind order[] = {OBJECT_LINK, OBJECT_STATS, OBJECT_MAP,
+						 OBJECT_PROG, OBJECT_BTF,   OBJECT_PERF};
 	unsigned i;
 
 	for (i = 0; i < e->n_pins; i++) {

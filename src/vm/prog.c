@@ -115,9 +115,9 @@ static int check_target(struct load *l)
 
 static bool license_is_gpl(const char *s)
 {
-	static const char *const all[] = {"GPL",	  "GPL v2",
-					  "GPL and additional rights", "Dual BSD/GPL",
-					  "Dual MIT/GPL", "Dual MPL/GPL"};
+	static const char *const all[] = {
+		"GPL",		"GPL v2",	"GPL and additional rights",
+		"Dual BSD/GPL", "Dual MIT/GPL", "Dual MPL/GPL"};
 	unsigned i;
 
 	for (i = 0; i < array_size(all); i++)
@@ -290,7 +290,8 @@ static int check_funcs(struct load *l)
 	}
 	for (i = 0; i < proof->n_funcs; i++) {
 		if (l->p->funcs[i].insn_off != proof->funcs[i].start) {
-			say(l, "func_info BTF section doesn't match subprog layout in BPF program\n");
+			say(l,
+			    "func_info BTF section doesn't match subprog layout in BPF program\n");
 			return -EINVAL;
 		}
 	}
@@ -402,8 +403,9 @@ static int resolve_map(struct load *l, unsigned pc)
 		return rc;
 	rc = call_object(l->c, fd, OBJECT_MAP, &o);
 	if (rc) {
-		say(l, rc == -EBADF ? "fd %d is not pointing to valid bpf_map\n"
-				    : "fd %d is not a bpf_map\n",
+		say(l,
+		    rc == -EBADF ? "fd %d is not pointing to valid bpf_map\n"
+				 : "fd %d is not a bpf_map\n",
 		    fd);
 		return rc;
 	}
@@ -482,7 +484,8 @@ static void describe(struct jit_map *out, const struct map *m)
 		out->values = map_slots((struct map *)m);
 		return;
 	}
-	out->kind = JIT_ARRAY;
+	out->kind = m->def.type == BPF_MAP_TYPE_ARRAY ? JIT_ARRAY : JIT_PERCPU_ARRAY;
+	out->cpu_stride = m->areas[0].bytes / m->def.cpus;
 	out->values = (void *)(m->areas[0].base + m->areas[0].skip);
 	out->stride = m->areas[0].stride;
 }
@@ -502,7 +505,8 @@ static void compile(struct load *l)
 	for (i = 0; maps && i < p->n_maps; i++) {
 		uint32_t type = p->maps[i]->map->def.type;
 
-		if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PROG_ARRAY)
+		if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
+		    type == BPF_MAP_TYPE_PROG_ARRAY)
 			describe(&maps[in.n_maps++], p->maps[i]->map);
 	}
 	if (!jit_compile(&p->code.jit, &in, &l->err))

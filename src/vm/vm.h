@@ -69,12 +69,18 @@ void vm_sweep(struct skep_engine *e);
 /** vm_unpin() - what unlink(2) of a pin's path is. Return: 0 or -ENOENT. */
 int vm_unpin(struct skep_engine *e, const char *path);
 
-/** vm_trace() - where the lines of bpf_trace_printk() go; by default nowhere. */
-void vm_trace(struct skep_engine *e, void (*trace)(void *arg, const char *line, size_t len),
-	      void *arg);
+/* What programs do that somebody outside has to know. Members may be NULL; called on any thread. */
+struct vm_hooks {
+	/* bpf_trace_printk() said a line, with its newline. */
+	void (*trace)(void *arg, const char *line, size_t len);
+	void *arg;
+};
+
+/** vm_set_hooks() - before programs run; @hooks is borrowed. */
+void vm_set_hooks(struct skep_engine *e, const struct vm_hooks *hooks);
 
 /**
- * vm_wake_fd() - the eventfd that the ring behind @fd, a descriptor of this process, signals.
+ * vm_wake_fd() - the eventfd that the ring or perf buffer behind @fd, ours, signals.
  *
  * Made when first asked for and borrowed: it lives as long as the map and is never read, so watch it
  * edge-triggered. Return: it; -EBADF (no object of this engine), -EPERM (one that has no ring).
@@ -83,6 +89,24 @@ int vm_wake_fd(struct skep_engine *e, int fd);
 
 /** vm_wake_again() - signal anew the rings that hold what nobody consumed: what level-triggering is. */
 void vm_wake_again(struct skep_engine *e);
+
+/**
+ * vm_perf_open() - perf_event_open(2) of the events that BPF programs write to.
+ * @attr: the caller's struct perf_event_attr
+ *
+ * Return: the caller's descriptor; -EOPNOTSUPP (another event: ask the kernel), -EINVAL, -EFAULT.
+ */
+long vm_perf_open(struct skep_engine *e, const struct vm_caller *caller, uint64_t attr);
+
+/**
+ * vm_perf_map() - the caller is about to map so many bytes of what vm_perf_open() gave.
+ *
+ * Return: 0; -EBADF (@fd, of this process, is something else); -EINVAL (as the kernel), -ENOMEM.
+ */
+int vm_perf_map(struct skep_engine *e, int fd, size_t length);
+
+/** vm_is_perf() - did vm_perf_open() give @fd of this process? */
+bool vm_is_perf(struct skep_engine *e, int fd);
 
 /* Helpers, by BPF_FUNC number; NULL: not here. */
 typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);

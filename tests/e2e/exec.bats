@@ -120,6 +120,16 @@ exec_() { nobody "$DIR/skep" exec "$@"; }
 	[ "${lines[1]}" = quiet ]
 }
 
+@test "libbpf's perf buffer consumer gets every record, or hears how many are lost" {
+	run exec_ -- "$DIR/perf" 20000 8
+	echo "$output"
+	[[ "$output" == *"all of 20000"* ]]
+	run exec_ -- "$DIR/perf" 20000 1
+	echo "$output"
+	[[ "$output" == *"all of 20000"* ]]
+	[[ "$output" != *"not all of"* ]]
+}
+
 @test "epoll on what is not the engine's works as ever" {
 	run exec_ -- python3 -c '
 import os, select
@@ -208,7 +218,7 @@ except PermissionError: print("EPERM")'
 @test "the example in docs/engine.md builds against libskep.a alone, and runs" {
 	root=$BATS_TEST_DIRNAME/../..
 	awk '/^```c$/ { on = 1; next } /^```$/ { on = 0 } on' "$root/docs/engine.md" >"$DIR/example.c"
-	gcc -Wall -Werror -I"$root/include" -o "$DIR/example" "$DIR/example.c" "$root/build/release/libskep.a" -lpthread
+	gcc -Wall -Werror -I"$root/include" -o "$DIR/example" "$DIR/example.c" "$root/build/release/libskep.a" -lxxhash -lpthread -lm
 	run "$DIR/example"
 	[ "$output" = "returned 60" ]
 }
