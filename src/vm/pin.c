@@ -13,7 +13,7 @@
 static int read_path(struct call *c, char path[PATH_MAX])
 {
 	const char *name;
-	long n = call_string(c, path, c->attr.a.pathname, PATH_MAX);
+	long n = vm_call_string(c, path, c->attr.a.pathname, PATH_MAX);
 
 	if (n < 0)
 		return (int)n;
@@ -69,7 +69,7 @@ static int check_flags(struct call *c, uint32_t allowed)
 	return !(flags & VM_F_PATH_FD) && c->attr.path_fd ? -EINVAL : 0;
 }
 
-long pin_do_pin(struct call *c)
+long vm_pin_do_pin(struct call *c)
 {
 	char path[PATH_MAX];
 	struct object *o;
@@ -77,7 +77,7 @@ long pin_do_pin(struct call *c)
 
 	if (rc)
 		return rc;
-	rc = call_any(c, (int)c->attr.a.bpf_fd, &o, NULL);
+	rc = vm_call_any(c, (int)c->attr.a.bpf_fd, &o, NULL);
 	if (rc)
 		return rc;
 	rc = o->kind == OBJECT_BTF || o->kind == OBJECT_STATS ? -EINVAL : read_path(c, path);
@@ -85,7 +85,7 @@ long pin_do_pin(struct call *c)
 		rc = -EPERM; /* bpffs keeps such names for itself */
 	if (!rc)
 		rc = pin_add(c->e, path, o);
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -104,7 +104,7 @@ static struct object *pinned(struct skep_engine *e, const char *path)
 	return o;
 }
 
-long pin_do_get(struct call *c)
+long vm_pin_do_get(struct call *c)
 {
 	uint32_t flags = c->attr.a.file_flags;
 	int mode = flags & BPF_F_RDONLY ? O_RDONLY : flags & BPF_F_WRONLY ? O_WRONLY : O_RDWR;
@@ -123,8 +123,8 @@ long pin_do_get(struct call *c)
 	if (o->kind == OBJECT_LINK && mode != O_RDWR)
 		rc = -EINVAL;
 	else
-		rc = call_hand(c, o, o->kind == OBJECT_MAP ? mode : O_RDWR);
-	object_put(c->e, o);
+		rc = vm_call_hand(c, o, o->kind == OBJECT_MAP ? mode : O_RDWR);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -143,6 +143,6 @@ int vm_unpin(struct skep_engine *e, const char *path)
 	pthread_mutex_unlock(&e->lock);
 	if (!o)
 		return -ENOENT;
-	object_pin(e, o, -1);
+	vm_object_pin(e, o, -1);
 	return 0;
 }

@@ -39,11 +39,11 @@ enum {
 	VM_LINK_NETKIT = 13,
 	VM_LINK_SOCKMAP = 14,
 
-	VM_F_TOKEN_FD = 1 << 16,	    /* map_flags, prog_flags */
-	VM_F_XDP_DEV_BOUND_ONLY = 1 << 6,   /* prog_flags */
-	VM_F_TEST_REG_INVARIANTS = 1 << 7,  /* prog_flags */
-	VM_F_PATH_FD = 1 << 14,		    /* file_flags */
-	VM_F_PREORDER = 1 << 6,		    /* attach_flags, from here on */
+	VM_F_TOKEN_FD = 1 << 16,	   /* map_flags, prog_flags */
+	VM_F_XDP_DEV_BOUND_ONLY = 1 << 6,  /* prog_flags */
+	VM_F_TEST_REG_INVARIANTS = 1 << 7, /* prog_flags */
+	VM_F_PATH_FD = 1 << 14,		   /* file_flags */
+	VM_F_PREORDER = 1 << 6,		   /* attach_flags, from here on */
 	VM_F_BEFORE = 1 << 3,
 	VM_F_AFTER = 1 << 4,
 	VM_F_ID = 1 << 5,
