@@ -40,7 +40,6 @@ void skep_engine_free(struct skep_engine *e)
 {
 	if (!e)
 		return;
-	e->closing = true;
 	vm_attach_done(e);
 	vm_objects_done(e);
 	pthread_mutex_destroy(&e->attach_lock);

@@ -81,7 +81,7 @@ struct skep_engine {
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
 	const struct vm_hooks *hooks; /* never NULL */
-	bool closing;
+	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */

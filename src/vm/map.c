@@ -251,15 +251,14 @@ static int take_btf(struct call *c, struct vm_map *m, struct map_def *def)
 
 static int make(struct call *c, struct vm_map *m, struct map_def *def)
 {
-	struct skep_err err = {""};
-	int rc = map_create(&m->map, def, &err);
+	int rc = map_create(&m->map, def, NULL);
 
 	if (rc)
 		return rc;
 	m->bytes = map_bytes(m->map);
 	if ((c->e->memory += m->bytes) > c->e->options.memory_max)
-		return -ENOMEM;
-	return 0;
+		vm_sweep(c->e);
+	return c->e->memory > c->e->options.memory_max ? -ENOMEM : 0;
 }
 
 static void release(struct skep_engine *e, struct vm_map *m)

@@ -516,6 +516,46 @@ static void compile(struct load *l)
 
 /* ---- all of it --------------------------------------------------------------------------------------------- */
 
+static bool may_sleep(const struct prog *p)
+{
+	switch (p->type) {
+	case BPF_PROG_TYPE_TRACING:
+		return p->attach_type == BPF_TRACE_FENTRY || p->attach_type == BPF_TRACE_FEXIT ||
+		       p->attach_type == BPF_MODIFY_RETURN || p->attach_type == BPF_TRACE_ITER;
+	case BPF_PROG_TYPE_SYSCALL:
+	case BPF_PROG_TYPE_LSM:
+	case BPF_PROG_TYPE_KPROBE:
+	case BPF_PROG_TYPE_STRUCT_OPS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int check_type(struct load *l)
+{
+	const struct prog *p = l->p;
+
+	if (p->type == BPF_PROG_TYPE_SYSCALL && !p->sleepable) {
+		say(l, "Syscall programs can only be sleepable\n");
+		return -EINVAL;
+	}
+	if (p->sleepable && !may_sleep(p)) {
+		say(l, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can "
+		       "be sleepable\n");
+		return -EINVAL;
+	}
+	if (by_btf(p->type) && !p->attach_btf_id) {
+		say(l, "Tracing programs must provide btf_id\n");
+		return -EINVAL;
+	}
+	if (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT) {
+		say(l, "programs of this type replace parts of a kernel; there is none here\n");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static int translate(struct load *l)
 {
 	struct prog *p = l->p;
@@ -531,14 +571,8 @@ static int translate(struct load *l)
 	rc = check_funcs(l);
 	if (!rc)
 		rc = resolve(l);
-	if (!rc && by_btf(p->type) && !p->attach_btf_id) {
-		say(l, "Tracing programs must provide btf_id\n");
-		rc = -EINVAL;
-	}
-	if (!rc && (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT)) {
-		say(l, "programs of this type replace parts of a kernel; there is none here\n");
-		rc = -EOPNOTSUPP;
-	}
+	if (!rc)
+		rc = check_type(l);
 	p->code.helpers = vm_helpers_checked;
 	p->code.n_helpers = vm_n_helpers;
 	if (!rc && may_compile(l->c->e, p))

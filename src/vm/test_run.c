@@ -102,16 +102,18 @@ static int finish(struct call *c, const uint8_t *data, uint32_t len, const uint8
 		  uint32_t more_len, uint32_t retval, uint32_t duration)
 {
 	const union bpf_attr *a = &c->attr.a;
-	uint32_t size = len + more_len, copy = size;
+	uint32_t size = len + more_len, copy = size, linear;
 	int rc = 0;
 
 	if (a->test.data_size_out && copy > a->test.data_size_out) {
 		copy = a->test.data_size_out;
 		rc = -ENOSPC;
 	}
-	if (a->test.data_out &&
-	    (vm_call_write(c, a->test.data_out, data, min(copy, len)) ||
-	     (copy > len && vm_call_write(c, a->test.data_out + len, more, copy - len))))
+	if (a->test.data_out && copy < more_len)
+		return -ENOSPC;
+	linear = copy - more_len; /* what is cut off is linear bytes, even if fragments follow */
+	if (a->test.data_out && (vm_call_write(c, a->test.data_out, data, linear) ||
+				 vm_call_write(c, a->test.data_out + linear, more, more_len)))
 		return -EFAULT;
 	if (vm_call_put(c, test.data_size_out, size) || vm_call_put(c, test.retval, retval) ||
 	    vm_call_put(c, test.duration, duration))
