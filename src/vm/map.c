@@ -108,6 +108,13 @@ static uint32_t slot_id(void *arg maybe_unused, struct map *map, void *object)
 
 /* ---- creation --------------------------------------------------------------------------------- */
 
+/* Of sockets, tasks and the like: never without BTF. */
+static bool is_storage(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_SK_STORAGE || type == BPF_MAP_TYPE_INODE_STORAGE ||
+	       type == BPF_MAP_TYPE_TASK_STORAGE || type == VM_MAP_TYPE_CGRP_STORAGE;
+}
+
 static int check_flags(const union bpf_attr *a, uint32_t flags)
 {
 	if (a->btf_vmlinux_value_type_id) {
@@ -124,7 +131,8 @@ static int check_flags(const union bpf_attr *a, uint32_t flags)
 		return -EINVAL;
 	if ((flags & BPF_F_NUMA_NODE) && (int)a->numa_node > 0)
 		return -EINVAL;
-	return 0;
+	return is_storage(a->map_type) && (!a->btf_key_type_id || !a->btf_value_type_id) ? -EINVAL
+											 : 0;
 }
 
 static int inner_def(struct call *c, struct vm_map *m)

@@ -172,15 +172,11 @@ static void every_command_refuses_strange_words(void **state maybe_unused)
 
 /* ---- maps ---------------------------------------------------------------------------------------------- */
 
-/* Maps of the kernel's own things: of sockets, cgroups, devices, stacks, programs that it calls. */
+/* Maps of the kernel's own things: of sockets, cgroups, its CPUs, programs that it calls. */
 static bool not_here(uint32_t type)
 {
 	switch (type) {
-	case BPF_MAP_TYPE_STACK_TRACE:
-	case BPF_MAP_TYPE_DEVMAP:
-	case BPF_MAP_TYPE_DEVMAP_HASH:
 	case BPF_MAP_TYPE_CPUMAP:
-	case BPF_MAP_TYPE_XSKMAP:
 	case BPF_MAP_TYPE_SOCKMAP:
 	case BPF_MAP_TYPE_SOCKHASH:
 	case BPF_MAP_TYPE_REUSEPORT_SOCKARRAY:
