@@ -264,7 +264,8 @@ static int make(struct call *c, struct vm_map *m, struct map_def *def)
 	if (rc)
 		return rc;
 	m->bytes = map_bytes(m->map);
-	if ((c->e->memory += m->bytes) > c->e->options.memory_max)
+	c->e->memory += m->bytes;
+	if (c->e->memory > c->e->options.memory_max)
 		vm_sweep(c->e);
 	return c->e->memory > c->e->options.memory_max ? -ENOMEM : 0;
 }

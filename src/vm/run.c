@@ -4,9 +4,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-/* Instructions of an interpreted run: as many as a program can make that the kernel accepts. */
-#define BUDGET (1ULL << 32)
-
 static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 {
 	struct run *r = vm_run_of(vm);
@@ -72,7 +69,7 @@ void vm_run_unlend(struct run *r, const void *at)
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 {
 	r->vm.jit.tail_calls = 0;
-	r->vm.budget = BUDGET;
+	r->vm.budget = r->vm.engine->budget;
 	r->vm.fault = 0;
 	r->n_inner = 0;
 	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
