@@ -24,21 +24,6 @@ struct join {
 	bool wide;
 };
 
-static bool joins(const struct isa_insn *i)
-{
-	switch (i->op) {
-	case ISA_OR64_X:
-	case ISA_XOR64_X:
-	case ISA_ADD64_X:
-	case ISA_OR32_X:
-	case ISA_XOR32_X:
-	case ISA_ADD32_X:
-		return i->dst != i->src;
-	default:
-		return false;
-	}
-}
-
 /* The first instruction from which @pc is reached straight. */
 static unsigned straight_from(const struct jit_build *b, unsigned pc)
 {
@@ -141,7 +126,7 @@ static bool are_neighbours(const struct join *j, unsigned high, unsigned low)
 	    last(j, then, first, h->src, false) != NONE)
 		return false;
 	for (k = first; k < then; k++)
-		if (jit_stores(&j->b->insns[k]))
+		if (jit_info[j->b->insns[k].op] & JIT_STORES)
 			return false;
 	return true;
 }
@@ -184,18 +169,56 @@ static bool fuse_bytes(const struct join *j, unsigned kd, unsigned ks)
 
 /* ------------------------------------------------------------------------------------------------- */
 
+static bool begins(const struct isa_insn *i)
+{
+	switch (i->op) {
+	case ISA_LSH64_K:
+	case ISA_RSH64_K:
+	case ISA_LSH32_K:
+	case ISA_RSH32_K:
+	case ISA_LDX8:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The last that touch d and s before they are joined, if both can be part of a whole. */
+static bool find_parts(const struct join *j, unsigned *kd, unsigned *ks)
+{
+	const struct jit_build *b = j->b;
+	unsigned k = j->pc, bits;
+
+	*kd = *ks = NONE;
+	while ((*kd == NONE || *ks == NONE) && k > 0 && !(b->flags[k] & JIT_TARGET) &&
+	       j->pc - k < WINDOW) {
+		const struct isa_insn *i = &b->insns[--k];
+
+		bits = jit_reads(i) | jit_writes(i);
+		if (jit_leaves(i))
+			return false;
+		if (!(bits & (1 << j->d | 1 << j->s)))
+			continue;
+		if (!begins(i) || (bits & 1 << j->d && bits & 1 << j->s))
+			return false;
+		if (bits & 1 << j->d && *kd == NONE)
+			*kd = k;
+		else if (bits & 1 << j->s && *ks == NONE)
+			*ks = k;
+	}
+	return *kd != NONE && *ks != NONE;
+}
+
 static void fuse_at(struct jit_build *b, unsigned pc)
 {
 	const struct isa_insn *i = &b->insns[pc];
 	struct join j = {.b = b, .pc = pc, .d = i->dst, .s = i->src};
 	unsigned kd, ks;
 
+	if (!find_parts(&j, &kd, &ks))
+		return;
 	j.wide = JIT_CLASS(jit_codes[i->op]) == JIT_ALU64;
 	j.lo = straight_from(b, pc);
-	kd = last(&j, pc, j.lo, j.d, true);
-	ks = last(&j, pc, j.lo, j.s, true);
-	if (kd == NONE || ks == NONE || kd == ks)
-		return;
 	if (!fuse_rotate(&j, kd, ks))
 		fuse_bytes(&j, kd, ks);
 }
@@ -205,6 +228,6 @@ void jit_fuse(struct jit_build *b)
 	unsigned pc;
 
 	for (pc = 2; pc < b->n; pc++)
-		if (joins(&b->insns[pc]))
+		if (jit_info[b->insns[pc].op] & JIT_JOINS && b->insns[pc].dst != b->insns[pc].src)
 			fuse_at(b, pc);
 }

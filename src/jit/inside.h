@@ -6,7 +6,7 @@
  *	jit_fuse()   rewrites a copy: rotates, loads made of bytes (ops behind ISA_OPS)
  *	machine      lowers each instruction once, into a scratch buffer; sites whose length depends on
  *	             where they end up are left as long as they can be, each with a struct jit_site
- *	jit_layout() decides each site's length and where everything lies
+ *	layout       decides each site's length and where everything lies
  *	code.c       places the result
  */
 #ifndef SKEP_JIT_INSIDE_H
@@ -91,10 +91,45 @@ struct jit_build {
 	size_t space_size;
 	int rc;
 	struct skep_err *err;
+	struct work *work; /* whose memory all this is */
 };
 
 extern const uint8_t jit_codes[JIT_OPS]; /* opcode byte */
 extern const uint16_t jit_imms[JIT_OPS]; /* the immediate, where it is part of the opcode */
+
+extern const uint8_t jit_info[JIT_OPS];
+
+#define JIT_READS_DST  1
+#define JIT_READS_SRC  2
+#define JIT_WRITES_DST 4
+#define JIT_NARROW     8 /* leaves the upper half 0 */
+#define JIT_JUMPS      16
+#define JIT_STORES     32
+#define JIT_SPECIAL    64  /* ask the functions below */
+#define JIT_JOINS      128 /* two registers, as jit_fuse() looks for */
+
+uint16_t jit_reads_special(const struct isa_insn *i);
+uint16_t jit_writes_special(const struct isa_insn *i);
+
+/* Registers, a bit each, that @i may read, and that it writes. */
+static inline uint16_t jit_reads(const struct isa_insn *i)
+{
+	uint8_t info = jit_info[i->op];
+
+	if (info & JIT_SPECIAL)
+		return jit_reads_special(i);
+	return (uint16_t)((info & JIT_READS_DST ? 1u << i->dst : 0) |
+			  (info & JIT_READS_SRC ? 1u << i->src : 0));
+}
+
+static inline uint16_t jit_writes(const struct isa_insn *i)
+{
+	uint8_t info = jit_info[i->op];
+
+	if (info & JIT_SPECIAL)
+		return jit_writes_special(i);
+	return (uint16_t)(info & JIT_WRITES_DST ? 1u << i->dst : 0);
+}
 
 /* ---- the machine ----------------------------------------------------------------------------- */
 
@@ -112,20 +147,40 @@ extern const uint8_t jit_filler;				    /* traps when run */
 
 int jit_scan(struct jit_build *b);
 void jit_fuse(struct jit_build *b);
-int jit_layout(struct jit_build *b, uint8_t *image, const uint8_t *where);
 
-void jit_room(struct jit_build *b, size_t n);
+void jit_grow(struct jit_build *b, size_t n);
+
+/* Room for @n bytes at p. */
+static inline void jit_room(struct jit_build *b, size_t n)
+{
+	if ((size_t)(b->end - b->p) < n)
+		jit_grow(b, n);
+}
+
 struct jit_site *jit_site_add(struct jit_build *b, enum jit_site_kind kind, unsigned max);
 void jit_refuse(struct jit_build *b, const char *why);
 /* The instruction after those lowered, if only it can come next; else NULL. */
-const struct isa_insn *jit_follow(const struct jit_build *b);
+static inline const struct isa_insn *jit_follow(const struct jit_build *b)
+{
+	unsigned pc = b->next;
+
+	while (pc < b->func->end && !(b->flags[pc] & JIT_TARGET)) {
+		if (b->insns[pc].op != JIT_NOP)
+			return &b->insns[pc];
+		pc++;
+	}
+	return NULL;
+}
+
 /* Where a jump at @pc with @i leads, through other jumps. */
 unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct isa_insn *i);
-/* Registers, a bit each, that @i may read or surely writes. */
-uint16_t jit_reads(const struct isa_insn *i);
-uint16_t jit_writes(const struct isa_insn *i);
-bool jit_leaves(const struct isa_insn *i); /* jumps, calls and exits */
-bool jit_stores(const struct isa_insn *i);
+static inline bool jit_leaves(const struct isa_insn *i) /* jumps, calls and exits */
+{
+	uint8_t class = JIT_CLASS(jit_codes[i->op]);
+
+	return class == JIT_JMP || class == JIT_JMP32;
+}
+
 /* Is @reg certainly not read after instruction @pc? */
 bool jit_dead_after(const struct jit_build *b, unsigned pc, unsigned reg);
 /* The map whose address @reg holds before @pc; NULL: not known. */

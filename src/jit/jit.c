@@ -10,6 +10,7 @@
  */
 #include "jit/inside.h"
 
+#include <stdatomic.h>
 #include <sys/auxv.h>
 
 const uint8_t jit_codes[JIT_OPS] = {
@@ -33,6 +34,50 @@ const uint16_t jit_imms[JIT_OPS] = {
 #undef Z
 };
 
+/* What an instruction does to registers, from its opcode byte alone. */
+#define CLASS(c)      JIT_CLASS(c)
+#define IS_ALU(c)     (CLASS(c) == JIT_ALU32 || CLASS(c) == JIT_ALU64)
+#define IS_JMP(c)     (CLASS(c) == JIT_JMP || CLASS(c) == JIT_JMP32)
+#define IS_CALL(c)    (IS_JMP(c) && (JIT_ALU(c) == 8 || JIT_ALU(c) == 9)) /* or exit */
+#define IS_GOTO(c)    (IS_JMP(c) && !JIT_ALU(c))
+#define UNARY(c)      (JIT_ALU(c) == 8 || JIT_ALU(c) == 13)
+#define COPY(c)	      (IS_ALU(c) && JIT_ALU(c) == 11)
+#define BIG_SWAP(c)   (CLASS(c) == JIT_ALU32 && JIT_ALU(c) == 13)
+#define IS_ATOMIC(c)  (CLASS(c) == JIT_STX && JIT_MODE(c) == 0xc0)
+#define LOADS_WORD(c) (CLASS(c) == JIT_LDX && JIT_MODE(c) == 0x60 && JIT_SIZE(c) != 0x18)
+
+#define READS_DST(c)                                                             \
+	((IS_ALU(c) && !COPY(c)) || CLASS(c) == JIT_ST || CLASS(c) == JIT_STX || \
+	 (IS_JMP(c) && !IS_CALL(c) && !IS_GOTO(c)))
+#define READS_SRC(c)                                                                               \
+	(CLASS(c) == JIT_LDX || CLASS(c) == JIT_STX || (IS_ALU(c) && !UNARY(c) && JIT_SRC_X(c)) || \
+	 (IS_JMP(c) && !IS_CALL(c) && JIT_SRC_X(c)))
+
+#define INFO(c)                                                                            \
+	((READS_DST(c) ? JIT_READS_DST : 0) | (READS_SRC(c) ? JIT_READS_SRC : 0) |         \
+	 (IS_ALU(c) || CLASS(c) == JIT_LDX || CLASS(c) == JIT_LD ? JIT_WRITES_DST : 0) |   \
+	 (CLASS(c) == JIT_ALU32 || LOADS_WORD(c) ? JIT_NARROW : 0) |                       \
+	 (IS_JMP(c) && !IS_CALL(c) ? JIT_JUMPS : 0) |                                      \
+	 (CLASS(c) == JIT_ST || CLASS(c) == JIT_STX ? JIT_STORES : 0) |                    \
+	 (IS_ATOMIC(c) || IS_CALL(c) || (CLASS(c) == JIT_LD && (c) != 0x18) || BIG_SWAP(c) \
+		  ? JIT_SPECIAL                                                            \
+		  : 0))
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverride-init" /* the few that join */
+const uint8_t jit_info[JIT_OPS] = {
+#define INSN(id, code, src, off, imm, text) [ISA_##id] = INFO(code),
+#include "isa/insn.def"
+#undef INSN
+	[ISA_OR64_X] = INFO(0x4f) | JIT_JOINS,
+	[ISA_OR32_X] = INFO(0x4c) | JIT_JOINS,
+	[ISA_XOR64_X] = INFO(0xaf) | JIT_JOINS,
+	[ISA_XOR32_X] = INFO(0xac) | JIT_JOINS,
+	[JIT_ROL64] = INFO(0x67),
+	[JIT_ROL32] = INFO(0x64),
+};
+#pragma GCC diagnostic pop
+
 struct jit_code {
 	uint8_t *image;
 	size_t len;
@@ -48,15 +93,11 @@ static void no_memory(struct jit_build *b)
 	b->p = b->scratch;
 }
 
-void jit_room(struct jit_build *b, size_t n)
+void jit_grow(struct jit_build *b, size_t n)
 {
-	size_t used = (size_t)(b->p - b->scratch), size = (size_t)(b->end - b->scratch);
-	uint8_t *more;
+	size_t used = (size_t)(b->p - b->scratch), size = (size_t)(b->end - b->scratch) * 2 + n;
+	uint8_t *more = realloc(b->scratch, size);
 
-	if (size - used >= n)
-		return;
-	size = size * 2 + n;
-	more = realloc(b->scratch, size);
 	if (!more) {
 		no_memory(b);
 		return;
@@ -98,18 +139,6 @@ void jit_refuse(struct jit_build *b, const char *why)
 
 /* ---- what is known ---------------------------------------------------------------------------- */
 
-const struct isa_insn *jit_follow(const struct jit_build *b)
-{
-	unsigned pc = b->next;
-
-	while (pc < b->func->end && !(b->flags[pc] & JIT_TARGET)) {
-		if (b->insns[pc].op != JIT_NOP)
-			return &b->insns[pc];
-		pc++;
-	}
-	return NULL;
-}
-
 unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct isa_insn *i)
 {
 	unsigned hops;
@@ -125,79 +154,32 @@ unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct is
 
 #define CALLER_SAVED 0x3f /* r0 to r5 */
 
-static bool is_jump(uint8_t code)
-{
-	return (JIT_CLASS(code) == JIT_JMP || JIT_CLASS(code) == JIT_JMP32) && JIT_ALU(code) != 8 &&
-	       JIT_ALU(code) != 9;
-}
-
-uint16_t jit_reads(const struct isa_insn *i)
-{
-	uint8_t code = jit_codes[i->op];
-	uint16_t d = 1 << i->dst, s = 1 << i->src;
-
-	switch (JIT_CLASS(code)) {
-	case JIT_LD:
-		return i->op < ISA_LD_ABS8 ? 0 : 0xffff;
-	case JIT_LDX:
-		return s;
-	case JIT_ST:
-		return d;
-	case JIT_STX:
-		return d | s | 1;
-	case JIT_ALU32:
-	case JIT_ALU64:
-		if (i->op >= JIT_NOP)
-			return i->op == JIT_NOP ? 0 : d;
-		if (JIT_ALU(code) == 8 || JIT_ALU(code) == 13)
-			return d;
-		if (JIT_ALU(code) == 11)
-			return JIT_SRC_X(code) ? s : 0;
-		return JIT_SRC_X(code) ? d | s : d;
-	default:
-		if (JIT_ALU(code) == 8)
-			return 0x3e | (i->op == ISA_CALL_REG ? d : 0);
-		if (JIT_ALU(code) == 9)
-			return 1;
-		return (JIT_SRC_X(code) ? d | s : d);
-	}
-}
-
-uint16_t jit_writes(const struct isa_insn *i)
+uint16_t jit_reads_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
-	if (i->op == ISA_NONE)
-		return 0;
-	switch (JIT_CLASS(code)) {
-	case JIT_LD:
-		return i->op < ISA_LD_ABS8 ? 1 << i->dst : CALLER_SAVED;
-	case JIT_LDX:
+	if (CLASS(code) == JIT_LD)
+		return 0xffff;
+	if (CLASS(code) == JIT_STX)
+		return 1 << i->dst | 1 << i->src | 1;
+	if (IS_ALU(code))
 		return 1 << i->dst;
-	case JIT_ALU32:
-	case JIT_ALU64:
-		return i->op == JIT_NOP ? 0 : 1 << i->dst;
-	case JIT_STX:
-		if (JIT_MODE(code) != 0xc0)
-			return 0;
+	if (JIT_ALU(code) == 9)
+		return 1;
+	return 0x3e | (i->op == ISA_CALL_REG ? 1 << i->dst : 0);
+}
+
+uint16_t jit_writes_special(const struct isa_insn *i)
+{
+	uint8_t code = jit_codes[i->op];
+
+	if (i->op >= ISA_LOAD_ACQ8 && i->op <= ISA_LOAD_ACQ64)
+		return 1 << i->dst;
+	if (CLASS(code) == JIT_STX)
 		return 1 << i->src | 1;
-	default:
-		return !is_jump(code) && JIT_ALU(code) == 8 ? CALLER_SAVED : 0;
-	}
-}
-
-bool jit_leaves(const struct isa_insn *i)
-{
-	uint8_t class = JIT_CLASS(jit_codes[i->op]);
-
-	return class == JIT_JMP || class == JIT_JMP32;
-}
-
-bool jit_stores(const struct isa_insn *i)
-{
-	uint8_t class = JIT_CLASS(jit_codes[i->op]);
-
-	return class == JIT_ST || class == JIT_STX;
+	if (IS_ALU(code))
+		return 1 << i->dst;
+	return JIT_ALU(code) == 9 && IS_JMP(code) ? 0 : CALLER_SAVED;
 }
 
 static bool dead_from(const struct jit_build *b, unsigned pc, unsigned reg, unsigned *budget)
@@ -213,12 +195,11 @@ static bool dead_from(const struct jit_build *b, unsigned pc, unsigned reg, unsi
 		}
 		if (i->op == ISA_EXIT)
 			return reg != 0;
-		if (jit_reads(i) & bit ||
-		    (JIT_CLASS(jit_codes[i->op]) == JIT_STX && jit_writes(i) & bit))
+		if (jit_reads(i) & bit)
 			return false;
 		if (jit_writes(i) & bit)
 			return true;
-		if (is_jump(jit_codes[i->op])) {
+		if (jit_info[i->op] & JIT_JUMPS) {
 			unsigned to = jit_jump_target(b, pc, i);
 
 			if (i->op == ISA_JA || i->op == ISA_JA32) {
@@ -285,8 +266,6 @@ static unsigned depth_of(const struct isa_insn *i, uint8_t code)
 {
 	unsigned base = JIT_CLASS(code) == JIT_LDX ? i->src : i->dst;
 
-	if (i->dst != 10 && i->src != 10)
-		return 0;
 	if (is_memory(code) && base == 10 && (base == i->dst ? i->src : i->dst) != 10 &&
 	    !(JIT_CLASS(code) == JIT_STX && JIT_MODE(code) == 0xc0) && i->off < 0 &&
 	    i->off >= -ISA_STACK)
@@ -297,17 +276,17 @@ static unsigned depth_of(const struct isa_insn *i, uint8_t code)
 static void scan_insn(struct jit_build *b, struct jit_func *f, unsigned pc)
 {
 	const struct isa_insn *i = &b->insns[pc];
-	uint8_t code = jit_codes[i->op];
+	uint8_t info = jit_info[i->op];
 
 	f->regs |= 1 << i->dst | 1 << i->src;
-	if (is_jump(code)) {
+	if (info & JIT_JUMPS) {
 		note_target(b, pc, i->op == ISA_JA32 ? i->imm : i->off);
 		f->may_goto |= i->op == ISA_MAY_GOTO;
 	} else if (i->op == ISA_CALL_LOCAL || i->op == ISA_CALL || i->op == ISA_CALL_KFUNC ||
 		   i->op == ISA_CALL_REG) {
 		f->calls = true;
-	} else {
-		f->depth = (uint16_t)max((unsigned)f->depth, depth_of(i, code));
+	} else if (i->dst == 10 || i->src == 10) {
+		f->depth = (uint16_t)max((unsigned)f->depth, depth_of(i, jit_codes[i->op]));
 	}
 }
 
@@ -332,16 +311,12 @@ int jit_scan(struct jit_build *b)
 /* What is known of upper halves after @i, where lowering says nothing better. */
 static void track(struct jit_build *b, const struct isa_insn *i)
 {
-	uint8_t code = jit_codes[i->op], class = JIT_CLASS(code);
 	uint16_t w = jit_writes(i);
-	bool narrow = class == JIT_ALU32 ||
-		      (class == JIT_LDX && JIT_MODE(code) == 0x60 && JIT_SIZE(code) != 0x18);
 
-	if (i->op == ISA_BE64 || i->op == ISA_LE64)
-		narrow = false;
-	b->zext = narrow ? b->zext | w : b->zext & ~w;
-	if (i->op == ISA_BSWAP16 || i->op == ISA_BSWAP32)
+	if (jit_info[i->op] & JIT_NARROW && i->op != ISA_BE64 && i->op != ISA_LE64)
 		b->zext |= w;
+	else
+		b->zext &= ~w;
 }
 
 static void lower_at(struct jit_build *b, unsigned pc)
@@ -474,62 +449,123 @@ static size_t layout_size(struct jit_build *b)
 	return place_sites(b, true);
 }
 
-int jit_layout(struct jit_build *b, uint8_t *image, const uint8_t *where)
+/* Moves all down to where it belongs: nothing lies behind where it was (J5). */
+static void layout(struct jit_build *b, const uint8_t *where)
 {
+	uint8_t *image = b->scratch, *out = image;
 	uint32_t from = 0;
-	uint8_t *out = image;
 	unsigned n;
 
-	for (n = 0; n < b->n_funcs; n++)
-		b->funcs[n].entry = b->funcs[n].at - shrunk_before(b, b->funcs[n].site);
 	for (n = 0; n < b->n_sites; n++) {
 		const struct jit_site *s = &b->site[n];
 
-		memcpy(out, b->scratch + from, s->at - from);
+		memmove(out, image + from, s->at - from);
 		out += s->at - from;
 		jit_put_site(out, s, out - image, site_leads_to(b, s, where));
 		out += s->size;
 		from = s->at + s->max;
 	}
-	memcpy(out, b->scratch + from, b->at[b->n] - from);
-	return 0;
+	memmove(out, image + from, b->at[b->n] - from);
 }
 
 /* ---- compile ----------------------------------------------------------------------------------- */
 
+/*
+ * What a compilation works in. One is kept for the next: the kernel takes longer to give fresh pages
+ * than most programs take to compile.
+ */
+struct work {
+	struct jit_site *site;
+	uint8_t *scratch;
+	unsigned cap_sites;
+	size_t scratch_size, size;
+	uint64_t memory[];
+};
+
+#define WORK_KEPT (8ul << 20)
+
+static _Atomic(struct work *) spare;
+
+static void work_free(struct work *w)
+{
+	if (!w)
+		return;
+	free(w->site);
+	free(w->scratch);
+	free(w);
+}
+
+static struct work *work_new(size_t size, unsigned cap_sites, size_t scratch_size)
+{
+	struct work *w = malloc(sizeof(*w) + size);
+
+	if (!w)
+		return NULL;
+	*w = (struct work){.size = size, .cap_sites = cap_sites, .scratch_size = scratch_size};
+	w->site = malloc(cap_sites * sizeof(*w->site));
+	w->scratch = malloc(scratch_size);
+	if (w->site && w->scratch)
+		return w;
+	work_free(w);
+	return NULL;
+}
+
+static struct work *work_get(size_t n, size_t n_funcs)
+{
+	size_t size = (n + 1) * 17 + 16 + n_funcs * sizeof(struct jit_func);
+	struct work *w = atomic_exchange(&spare, NULL);
+
+	if (w && w->size >= size)
+		return w;
+	work_free(w);
+	return work_new(size, (unsigned)n / 4 + 64, n * 8 + n_funcs * 32ul + 1024);
+}
+
+static void work_put(struct work *w)
+{
+	if (w->size + w->scratch_size + w->cap_sites * sizeof(*w->site) <= WORK_KEPT)
+		w = atomic_exchange(&spare, w);
+	work_free(w);
+}
+
 static int build_open(struct jit_build *b, const struct jit_input *in, struct skep_err *err)
 {
-	size_t n = in->n_insns, size = n * 14 + in->proof->n_funcs * 32ul + 1024;
+	struct work *w = work_get(in->n_insns, in->proof->n_funcs);
+	size_t n = in->n_insns;
 
-	*b = (struct jit_build){.in = in, .n = in->n_insns, .err = err};
-	b->n_funcs = in->proof->n_funcs;
-	b->cap_sites = in->n_insns / 4 + 64;
-	b->insns = malloc(n * sizeof(*b->insns));
-	b->flags = calloc(n + 1, 1);
-	b->at = malloc((n + 1) * 2 * sizeof(*b->at));
-	b->funcs = calloc(b->n_funcs, sizeof(*b->funcs));
-	b->site = malloc(b->cap_sites * sizeof(*b->site));
-	b->scratch = malloc(size);
-	b->space = jit_code_space(&b->space_size);
-	if (!b->insns || !b->flags || !b->at || !b->funcs || !b->site || !b->scratch || !b->space)
+	if (!w)
 		return -ENOMEM;
-	memcpy(b->insns, in->insns, n * sizeof(*b->insns));
+	*b = (struct jit_build){.in = in, .n = in->n_insns, .err = err, .work = w};
+	b->n_funcs = in->proof->n_funcs;
+	b->funcs = (struct jit_func *)w->memory;
+	b->insns = (struct isa_insn *)(b->funcs + b->n_funcs);
+	b->at = (uint32_t *)(b->insns + n);
 	b->sites = b->at + n + 1;
-	b->p = b->scratch;
-	b->end = b->scratch + size;
+	b->flags = (uint8_t *)(b->sites + n + 1);
+	b->site = w->site;
+	b->cap_sites = w->cap_sites;
+	b->scratch = b->p = w->scratch;
+	b->end = b->scratch + w->scratch_size;
+	memset(b->funcs, 0, b->n_funcs * sizeof(*b->funcs));
+	memset(b->flags, 0, n + 1);
+	memcpy(b->insns, in->insns, n * sizeof(*b->insns));
+	b->space = jit_code_space(&b->space_size);
 	memcpy(&b->random, (const void *)getauxval(AT_RANDOM), sizeof(b->random));
 	b->random ^= (uintptr_t)b->scratch;
-	return 0;
+	return b->space ? 0 : -ENOMEM;
 }
 
 static void build_done(struct jit_build *b)
 {
-	free(b->insns);
-	free(b->flags);
-	free(b->at);
-	free(b->funcs);
-	free(b->site);
-	free(b->scratch);
+	struct work *w = b->work;
+
+	if (!w)
+		return;
+	w->site = b->site;
+	w->cap_sites = b->cap_sites;
+	w->scratch = b->scratch;
+	w->scratch_size = (size_t)(b->end - b->scratch);
+	work_put(w);
 }
 
 static struct jit_code *code_new(const struct jit_build *b, size_t len)
@@ -552,21 +588,36 @@ static struct jit_code *code_new(const struct jit_build *b, size_t len)
 	return take(c);
 }
 
+/* insn_place() of all, in order. */
+static void place_insns(const struct jit_build *b, uint32_t *offsets)
+{
+	uint32_t sites = 0, shrunk = 0;
+	unsigned n;
+
+	for (n = 0; n <= b->n; n++) {
+		if (b->sites[n] != sites) {
+			sites = b->sites[n];
+			shrunk = shrunk_before(b, sites);
+		}
+		offsets[n] = b->at[n] - shrunk;
+	}
+}
+
 static int finish(struct jit_code **out, struct jit_build *b)
 {
 	size_t len = layout_size(b);
-	cleanup(mem_free) uint8_t *image = malloc(len + 1);
-	struct jit_code *c = image ? code_new(b, len) : NULL;
+	struct jit_code *c = code_new(b, len);
 	unsigned n;
 
 	if (!c)
 		return -ENOMEM;
-	jit_layout(b, image, c->image);
-	for (n = 0; n <= b->n; n++)
-		c->offsets[n] = insn_place(b, n);
+	for (n = 0; n < b->n_funcs; n++)
+		b->funcs[n].entry = b->funcs[n].at - shrunk_before(b, b->funcs[n].site);
+	place_insns(b, c->offsets);
 	for (n = 0; n < b->n_funcs; n++)
 		c->offsets[b->n + 1 + n] = b->funcs[n].entry;
-	if (!jit_code_write(c->image, image, len)) {
+	layout(b, c->image);
+	if (!jit_code_write(c->image, b->scratch, len)) {
 		jit_free(c);
 		return -ENOMEM;
 	}
@@ -576,7 +627,7 @@ static int finish(struct jit_code **out, struct jit_build *b)
 
 int jit_compile(struct jit_code **out, const struct jit_input *in, struct skep_err *err)
 {
-	struct jit_build b;
+	struct jit_build b = {0};
 	int rc = jit_machine_init(err);
 
 	if (rc)

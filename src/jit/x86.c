@@ -328,37 +328,45 @@ static void lower_control(struct jit_build *b, const struct isa_insn *i)
 		x86_epilogue(b, b->func);
 		x86_1(b, 0xc3);
 		break;
-	default:
-		lower_jump(b, i);
 	}
 }
 
+static void lower_load(struct jit_build *b, const struct isa_insn *i)
+{
+	if (i->op == ISA_LDDW || i->op == ISA_LDDW_FUNC)
+		lower_lddw(b, i);
+	else if (i->op >= ISA_LD_ABS8)
+		x86_packet(b, i);
+	else
+		jit_refuse(b, "a load that its loader did not resolve");
+}
+
+typedef void lower_fn(struct jit_build *b, const struct isa_insn *i);
+
+#define IS_ALU(c) (JIT_CLASS(c) == JIT_ALU32 || JIT_CLASS(c) == JIT_ALU64)
+#define IS_JMP(c) (JIT_CLASS(c) == JIT_JMP || JIT_CLASS(c) == JIT_JMP32)
+
+/* By the opcode byte, decided when this is compiled. */
+#define LOWER(c)                                                                             \
+	(IS_ALU(c) && (JIT_ALU(c) == 3 || JIT_ALU(c) == 9) ? x86_divide                      \
+	 : IS_ALU(c) && JIT_ALU(c) == 11		   ? x86_move                        \
+	 : IS_ALU(c)					   ? x86_alu                         \
+	 : IS_JMP(c) && JIT_ALU(c) && JIT_ALU(c) != 8 && JIT_ALU(c) != 9 && JIT_ALU(c) != 14 \
+		 ? lower_jump                                                                \
+	 : IS_JMP(c)					  ? lower_control                    \
+	 : JIT_CLASS(c) == JIT_LD			  ? lower_load                       \
+	 : JIT_CLASS(c) == JIT_STX && JIT_MODE(c) == 0xc0 ? x86_atomic                       \
+							  : x86_memory)
+
+static lower_fn *const lower[JIT_OPS] = {
+#define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
+#include "isa/insn.def"
+#undef INSN
+	[JIT_ROL64] = x86_alu,
+	[JIT_ROL32] = x86_alu,
+};
+
 void jit_lower(struct jit_build *b, const struct isa_insn *i)
 {
-	uint8_t code = jit_codes[i->op];
-
-	switch (JIT_CLASS(code)) {
-	case JIT_ALU32:
-	case JIT_ALU64:
-		if (JIT_ALU(code) == 3 || JIT_ALU(code) == 9)
-			x86_divide(b, i);
-		else
-			x86_alu(b, i);
-		break;
-	case JIT_JMP:
-	case JIT_JMP32:
-		lower_control(b, i);
-		break;
-	case JIT_LD:
-		if (i->op == ISA_LDDW || i->op == ISA_LDDW_FUNC)
-			lower_lddw(b, i);
-		else
-			jit_refuse(b, "not compiled");
-		break;
-	default:
-		if (JIT_CLASS(code) == JIT_STX && JIT_MODE(code) == 0xc0)
-			x86_atomic(b, i);
-		else
-			x86_memory(b, i);
-	}
+	lower[i->op](b, i);
 }

@@ -217,8 +217,9 @@ static bool fuse_copy(struct jit_build *b, const struct isa_insn *i, bool wide)
 	return done;
 }
 
-static void lower_mov(struct jit_build *b, const struct isa_insn *i, bool wide)
+void x86_move(struct jit_build *b, const struct isa_insn *i)
 {
+	bool wide = JIT_CLASS(jit_codes[i->op]) == JIT_ALU64;
 	unsigned d = x86_reg[i->dst], s = x86_reg[i->src];
 
 	switch (i->op) {
@@ -334,9 +335,6 @@ void x86_alu(struct jit_build *b, const struct isa_insn *i)
 	case NEG:
 		x86_rr(b, 0xf7 | W(wide), 3, x86_reg[i->dst]);
 		sets_flags(b, i, wide);
-		break;
-	case MOV:
-		lower_mov(b, i, wide);
 		break;
 	case END:
 		lower_end(b, i);

@@ -180,3 +180,54 @@ void x86_atomic(struct jit_build *b, const struct isa_insn *i)
 		x86_rm(b, atomic_op(what) | X_LOCK | W(wide), s, d, i->off);
 	}
 }
+
+/* ---- packets ------------------------------------------------------------------------------------- */
+
+/* The offset is an immediate, or in T0 where @index; the packet begins at T2. */
+static void packet_load(struct jit_build *b, unsigned size, bool index, int32_t off)
+{
+	unsigned op = load_ops[0][size >> 3];
+
+	if (index)
+		x86_rx(b, op, RAX, T2, T0, 0, 0);
+	else
+		x86_rm(b, op, RAX, T2, off);
+	if (size == SIZE_16) { /* rol 16 bits by 8 */
+		x86_rr(b, 0xc1 | X_66, 0, RAX);
+		x86_1(b, 8);
+	} else if (size == SIZE_32) {
+		x86_op(b, X_0F | 0xc8, 0, 0, RAX); /* bswap */
+	}
+}
+
+/* r0 = bytes of the packet of the __sk_buff in r6, or the function ends with 0. */
+void x86_packet(struct jit_build *b, const struct isa_insn *i)
+{
+	uint8_t code = jit_codes[i->op], *out[3], *done;
+	unsigned size = JIT_SIZE(code), skb = x86_reg[6], k;
+	bool index = JIT_MODE(code) == 0x40;
+
+	if (index)
+		x86_rm(b, X_LEA, T0, x86_reg[i->src], i->imm);
+	else if (i->imm < 0)
+		x86_imm(b, T0, UINT32_MAX); /* behind every end */
+	x86_rm(b, X_LOAD, T2, skb, offsetof(struct __sk_buff, data));
+	x86_rm(b, X_LOAD, T1, skb, offsetof(struct __sk_buff, data_end));
+	x86_rr(b, X_SUB | X_W, T2, T1);
+	out[0] = x86_skip(b, CC_B);
+	x86_group1(b, true, 5, T1, size == SIZE_8 ? 1 : size == SIZE_16 ? 2 : 4);
+	out[1] = x86_skip(b, CC_B);
+	if (index || i->imm < 0)
+		x86_rr(b, X_CMP | X_W, T0, T1);
+	else
+		x86_group1(b, true, 7, T1, i->imm);
+	out[2] = x86_skip(b, CC_B);
+	packet_load(b, size, index || i->imm < 0, i->imm);
+	done = x86_skip(b, JIT_ALWAYS);
+	for (k = 0; k < array_size(out); k++)
+		x86_land(b, out[k]);
+	x86_imm(b, RAX, 0);
+	x86_epilogue(b, b->func);
+	x86_1(b, 0xc3);
+	x86_land(b, done);
+}

@@ -41,8 +41,8 @@ void skep_engine_free(struct skep_engine *e)
 	if (!e)
 		return;
 	e->closing = true;
-	attach_done(e);
-	objects_done(e);
+	vm_attach_done(e);
+	vm_objects_done(e);
 	pthread_mutex_destroy(&e->attach_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e);

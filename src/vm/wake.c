@@ -28,7 +28,7 @@ static _Atomic int *wake_of(struct object *o)
 	struct vm_map *m;
 
 	if (o->kind == OBJECT_PERF)
-		return perf_wake(o);
+		return vm_perf_wake(o);
 	if (o->kind != OBJECT_MAP)
 		return NULL;
 	m = container_of(o, struct vm_map, obj);
@@ -53,7 +53,7 @@ static int wake_open(_Atomic int *wake)
 
 int vm_wake_fd(struct skep_engine *e, int fd)
 {
-	struct object *o = object_of_fd(e, fd);
+	struct object *o = vm_object_of_fd(e, fd);
 	_Atomic int *wake;
 	int rc;
 
@@ -61,7 +61,7 @@ int vm_wake_fd(struct skep_engine *e, int fd)
 		return -EBADF;
 	wake = wake_of(o);
 	rc = wake ? wake_open(wake) : -EPERM;
-	object_put(e, o);
+	vm_object_put(e, o);
 	return rc;
 }
 
@@ -70,7 +70,7 @@ static bool holds_data(struct object *o)
 	struct vm_map *m;
 
 	if (o->kind == OBJECT_PERF)
-		return perf_pending(o);
+		return vm_perf_pending(o);
 	m = container_of(o, struct vm_map, obj);
 	return m->map->def.type == BPF_MAP_TYPE_RINGBUF &&
 	       map_ring_query(m->map, BPF_RB_AVAIL_DATA);

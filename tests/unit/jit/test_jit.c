@@ -272,6 +272,8 @@ static void random_insn(unsigned left)
 		    c & 8 ? 0 : imm);
 	else if (rows[k].op >= ISA_LDX8 && rows[k].op <= ISA_LDSX32)
 		add(rows[k].op, d, 10, off, 0);
+	else if (rows[k].op >= ISA_LOAD_ACQ8 && rows[k].op <= ISA_LOAD_ACQ64)
+		add(rows[k].op, d, 10, -24, 0);
 	else if (rows[k].op >= ISA_ST8 && rows[k].op <= ISA_ST64)
 		add(rows[k].op, 10, 0, off, imm);
 	else if (rows[k].op >= ISA_STX8 && rows[k].op <= ISA_STX64)
@@ -746,6 +748,55 @@ static void tail_calls_end_after_33(void **state maybe_unused)
 	extra = (struct jit_input){0};
 }
 
+/* What 64 bits were loaded into is not taken for a narrow register. */
+static void a_register_is_wide_again_after_load_acquire(void **state maybe_unused)
+{
+	begin();
+	add(ISA_STX64, 10, 0, -24, 0);
+	add(ISA_MOV32_K, 3, 0, 0, 7);
+	add(ISA_LOAD_ACQ64, 3, 10, -24, 0);
+	add(ISA_MOD32_K, 3, 0, 0, 1450756853);
+	finish();
+	every_edge(0);
+}
+
+/* Packet bytes in host order; beyond the end the program ends with 0. */
+static void packet_loads_end_the_program_beyond_the_end(void **state maybe_unused)
+{
+	static const unsigned ops[] = {ISA_LD_ABS8, ISA_LD_ABS16, ISA_LD_ABS32,
+				       ISA_LD_IND8, ISA_LD_IND16, ISA_LD_IND32};
+	uint8_t *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
+	struct __sk_buff skb = {.data = (uint32_t)(uintptr_t)low,
+				.data_end = (uint32_t)(uintptr_t)low + 8};
+	int64_t off, want;
+	unsigned k, size;
+
+	assert_ptr_not_equal(low, MAP_FAILED);
+	memcpy(low, "\x81\x02\x03\x04\x05\x06\x07\x88", 8);
+	for (k = 0; k < array_size(ops); k++) {
+		size = 1u << k % 3;
+		for (off = -5; off < 12; off++) {
+			struct jit_run run = {0};
+			bool inside = off >= 0 && off + size <= 8;
+
+			prog.n = 0;
+			add(ISA_MOV64_X, 6, 1, 0, 0);
+			add(ISA_MOV64_K, 4, 0, 0, k < 3 ? 0 : (int)off - 2);
+			add(ops[k], 0, k < 3 ? 0 : 4, 0, k < 3 ? (int)off : 2);
+			add(ISA_ADD64_K, 0, 0, 0, 1);
+			add(ISA_EXIT, 0, 0, 0, 0);
+			cleanup(ready_done) struct ready r = compile();
+			for (want = 0; inside && size--;)
+				want = want << 8 | low[off + (1 << k % 3) - 1 - size];
+			size = 1u << k % 3;
+			assert_int_equal(jit_enter(r.jit, &run, (uintptr_t)&skb),
+					 inside ? want + 1 : 0);
+		}
+	}
+	munmap(low, 4096);
+}
+
 static void may_goto_ends_a_loop(void **state maybe_unused)
 {
 	struct jit_run run = {0};
@@ -782,6 +833,8 @@ int main(void)
 		cmocka_unit_test(lookups_in_arrays_are_written_in_place),
 		cmocka_unit_test(tail_calls_end_after_33),
 		cmocka_unit_test(may_goto_ends_a_loop),
+		cmocka_unit_test(a_register_is_wide_again_after_load_acquire),
+		cmocka_unit_test(packet_loads_end_the_program_beyond_the_end),
 	};
 
 	cmocka_set_message_output(CM_OUTPUT_TAP);
