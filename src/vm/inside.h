@@ -154,6 +154,11 @@ long vm_pin_do_get(struct call *c);
 void vm_pin_sweep(struct skep_engine *e);
 void vm_pin_done(struct pin *p); /* all but its object */
 
+struct wake {
+	_Atomic int fd;	 /* eventfd of who polls; -1: nobody did */
+	uint64_t reader; /* where the reader stood when last looked; 0: it had nothing to read */
+};
+
 /* ---- maps (map.c) ------------------------------------------------------------------------------ */
 
 struct btf;
@@ -164,7 +169,7 @@ struct vm_map {
 	struct skep_engine *engine;
 	struct map *map;
 	struct map_def inner; /* of what it holds, when it holds maps */
-	_Atomic int wake;     /* eventfd of who polls a ring; -1: nobody did */
+	struct wake wake;     /* of a ring */
 	char name[BPF_OBJ_NAME_LEN];
 	struct btf *btf; /* NULL: none */
 	uint32_t btf_key, btf_value;
@@ -199,8 +204,9 @@ void vm_ring_wake(struct map *m);
 /* ---- perf buffers (perf.c) ---------------------------------------------------------------------- */
 
 void vm_perf_free(struct object *o);
-_Atomic int *vm_perf_wake(struct object *o);
-bool vm_perf_pending(const struct object *o);
+struct wake *vm_perf_wake(struct object *o);
+/* Where its reader stands, from 1, if there is something to read; else 0. */
+uint64_t vm_perf_pending(const struct object *o);
 /* One record into the buffer in slot @key of a perf event array. -ENOENT, -EINVAL, -ENOSPC, -E2BIG. */
 long vm_perf_output(struct skep_engine *e, struct map *m, uint32_t key, const void *data,
 		    uint32_t n);

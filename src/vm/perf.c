@@ -23,7 +23,7 @@
 struct perf {
 	struct object obj;
 	pthread_mutex_t lock; /* writers */
-	_Atomic int wake;
+	struct wake wake;
 	struct perf_event_mmap_page *page; /* NULL: not mapped yet */
 	uint64_t size;			   /* of the data; a power of two */
 	uint64_t head; /* what data_head says, were it not the reader's to change */
@@ -56,7 +56,7 @@ static long perf_new(struct call *c, const struct perf_event_attr *attr)
 	if (!p)
 		return -ENOMEM;
 	pthread_mutex_init(&p->lock, NULL);
-	p->wake = -1;
+	p->wake.fd = -1;
 	p->wakeup_events = attr->watermark || !attr->wakeup_events ? 1 : attr->wakeup_events;
 	rc = vm_object_add(c->e, &p->obj, OBJECT_PERF, -1);
 	if (rc) {
@@ -138,7 +138,7 @@ int vm_perf_map(struct skep_engine *e, int fd, size_t length)
 void vm_perf_free(struct object *o)
 {
 	struct perf *p = perf_of(o);
-	int wake = p->wake;
+	int wake = p->wake.fd;
 
 	if (p->page)
 		munmap(p->page, p->size + (size_t)getpagesize());
@@ -147,16 +147,16 @@ void vm_perf_free(struct object *o)
 	free(p);
 }
 
-_Atomic int *vm_perf_wake(struct object *o)
+struct wake *vm_perf_wake(struct object *o)
 {
 	return &perf_of(o)->wake;
 }
 
-bool vm_perf_pending(const struct object *o)
+uint64_t vm_perf_pending(const struct object *o)
 {
 	const struct perf *p = container_of(o, struct perf, obj);
 
-	return p->page && p->page->data_head != p->page->data_tail;
+	return p->page && p->head != p->page->data_tail ? p->page->data_tail + 1 : 0;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
@@ -213,9 +213,9 @@ static int perf_write(struct perf *p, const void *data, uint32_t n)
 		put_lost(p);
 	put_sample(p, data, n, raw);
 	__atomic_store_n(&p->page->data_head, p->head, __ATOMIC_RELEASE);
-	if (++p->since >= p->wakeup_events && p->wake >= 0) {
+	if (++p->since >= p->wakeup_events && p->wake.fd >= 0) {
 		p->since = 0;
-		eventfd_write(p->wake, 1);
+		eventfd_write(p->wake.fd, 1);
 	}
 	return 0;
 }
