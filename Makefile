@@ -42,7 +42,9 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototype
 	  -Wwrite-strings -Wundef -Wvla -Wno-missing-field-initializers
 CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(KIND)) -Iinclude -Isrc -Ibuild/bpf -Ibuild/gen \
 	  -DSKEP_VERSION='"$(VERSION)"' $(EXTRA_CFLAGS)
-LIBS   := -Wl,-Bstatic -lbpf -Wl,-Bdynamic -lelf -lz -levent_core -levent_extra -ljansson -lfyaml \
+# libbpf's way to bpf(2) leads through src/host/seam.c.
+SEAM   := -Wl,--wrap=syscall,--wrap=epoll_ctl,--wrap=statfs64,--wrap=mmap64,--wrap=ioctl,-u,__wrap_syscall
+LIBS   := $(SEAM) -Wl,-Bstatic -lbpf -Wl,-Bdynamic -lelf -lz -levent_core -levent_extra -ljansson -lfyaml \
 	  -lsqlite3 -lcap-ng -lseccomp -lxxhash -lm
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -Isrc \
 	      -I/usr/include/$(shell uname -m)-linux-gnu
@@ -61,6 +63,7 @@ help:
 	@sed -n 's/^##* *\([a-z-]*\): \(.*\)/  make \1|\2/p' Makefile | column -t -s'|'
 ## deps: install what packaging/deps lists (DEPS="build test" picks groups)
 ## all: build build/skep (KIND=debug|release|asan|fuzz)
+## lib: build build/libskep.a, the engine to embed
 ## run: build and run the agent on this host, in the foreground
 ## demo: a small shop in network namespaces, with the agent and the page open on it
 ## test: everything CI runs: lint, unit, ASan, end to end, page
@@ -87,6 +90,20 @@ FORCE:
 $(B)/skep: $(MAIN_OBJ) $(LIBPARTS) $(B)/page.o
 	$(call say,LD)
 	$(Q)$(CC) $(LDFLAGS_$(KIND)) -o $@ $(MAIN_OBJ) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
+
+# The engine alone, to embed (docs/engine.md): what include/skep names stays visible, the rest does not.
+ENGINE := $(patsubst %,$(B)/%.a,$(filter base isa map jit verify vm,$(PARTS)))
+lib: build/libskep.a
+
+$(B)/libskep.a: $(ENGINE)
+	$(call say,AR)
+	$(Q)$(CC) -r -nostdlib -o $(B)/libskep.o -Wl,-u,skep_engine_open,-u,skep_engine_free,-u,skep_bpf \
+		-Wl,--start-group $(ENGINE) -Wl,--end-group
+	$(Q)objcopy --wildcard --keep-global-symbol='skep_*' $(B)/libskep.o
+	@rm -f $@ && ar rcsD $@ $(B)/libskep.o
+
+build/libskep.a: $(B)/libskep.a FORCE
+	@ln -sfn $(KIND)/libskep.a $@
 
 define part_rules
 $(B)/$(1).a: $$(patsubst src/%.c,$(B)/src/%.o,$$(filter-out src/cli/main.c,$$(call SRC,$(1))))
@@ -126,6 +143,6 @@ include tools/install.mk
 clean:
 	rm -rf build
 
-.PHONY: all help deps run demo test test-kernels lint bench fuzz install clean FORCE
+.PHONY: all lib help deps run demo test test-kernels lint bench fuzz install clean FORCE
 
 -include $(wildcard $(B)/src/*/*.d) $(wildcard build/bpf/*/*.d)

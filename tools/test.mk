@@ -36,6 +36,13 @@ $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o | $(BENCH_BPF)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
+# Programs that end-to-end tests run: like other people's, static, with nothing of skep in them.
+E2E := $(patsubst tests/e2e/%.c,build/e2e/%,$(wildcard tests/e2e/*/*.c))
+build/e2e/%: tests/e2e/%.c | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Werror -static -pthread -o $@ $< -lbpf -lelf -lz
+
 # Random programs: kernel against interpreter against JIT.
 $(B)/isa/diff: $(wildcard tests/isa/*.[ch]) $(LIBPARTS)
 	@mkdir -p $(@D)
@@ -43,7 +50,7 @@ $(B)/isa/diff: $(wildcard tests/isa/*.[ch]) $(LIBPARTS)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(filter %.c,$^) $(LIBPARTS) $(LIBS)
 
 .PHONY: unit
-unit: $(UNIT) $(FUZZ) $(BENCH) $(B)/isa/diff
+unit: $(UNIT) $(FUZZ) $(BENCH) $(B)/isa/diff $(E2E) $(B)/libskep.a
 
 test: | build/.deps-build build/.deps-test
 	@$(MAKE) --no-print-directory KIND=asan build/asan/skep unit

@@ -20,6 +20,7 @@
 
 #include <linux/bpf.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 struct skep_engine;
 

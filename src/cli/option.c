@@ -257,11 +257,13 @@ int option_parse(const struct verb *verb, int argc, char *const *argv, struct ar
 
 	memset(out, 0, sizeof(*out));
 	out->verb = verb;
-	while (!rc && r.at < argc && !out->set[OPTION_HELP]) {
+	while (!rc && r.at < argc && !out->set[OPTION_HELP] && !out->rest) {
 		word = argv[r.at++];
 		if (only_operands || word[0] != '-' || !word[1]) {
 			if (out->n_operands < ARGS_OPERANDS_MAX)
 				out->operands[out->n_operands++] = word;
+			if (verb->operand.rest)
+				out->rest = &argv[r.at - 1];
 		} else if (!strcmp(word, "--")) {
 			only_operands = true;
 		} else if (word[1] == '-') {

@@ -52,12 +52,13 @@ struct args {
 	int64_t num[OPTION_COUNT];	/* of OPTION_TYPE_INT */
 	const char *operands[ARGS_OPERANDS_MAX];
 	unsigned n_operands;
+	char *const *rest; /* for verbs that take them: the first operand and what follows, to NULL */
 };
 
 /**
  * option_parse() - read what stands behind the verb.
  * @argv: without program and verb; `--name value`, `--name=value`, `-n value`, `-nvalue`, `-ab`; `--`
- *        ends options; `-` is an operand
+ *        ends options; `-` is an operand. NULL stands behind the last
  *
  * Return: 0, or -EINVAL with a sentence that names the nearest option. With --help the rest is not
  * checked.

@@ -368,14 +368,14 @@ static int maps_sys_update(struct map *m, const void *key, const void *value, ui
 	int fd, rc;
 
 	memcpy(&fd, value, sizeof(fd));
-	object = object_get(m, fd, &rc);
+	object = map_object_get(m, fd, &rc);
 	if (!object)
 		return rc;
 	p.value = &object;
 	rc = put_check(h, flags);
 	if (!rc)
 		rc = put(h, &p, h->key_size);
-	object_put(m, rc ? object : p.old_object);
+	map_object_put(m, rc ? object : p.old_object);
 	return rc;
 }
 
@@ -383,7 +383,7 @@ static int maps_sys_update(struct map *m, const void *key, const void *value, ui
 
 static void elem_free(struct hash *h, uint32_t i)
 {
-	object_put(&h->b.m, object_in(h, i));
+	map_object_put(&h->b.m, object_in(h, i));
 	elem_drop(h, i);
 	hash_push(h, i);
 }
@@ -584,7 +584,7 @@ static void hash_free(struct map *m)
 	for (bucket = 0; h->heads && (h->maps || h->b.n_holes) && bucket <= h->mask; bucket++) {
 		for (at = first_in(h, (uint32_t)bucket); at;
 		     at = next_in(h, (uint32_t)bucket, at)) {
-			object_put(m, object_in(h, at));
+			map_object_put(m, object_in(h, at));
 			elem_drop(h, at);
 		}
 	}

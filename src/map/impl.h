@@ -193,9 +193,9 @@ static inline void spin_unlock(_Atomic uint32_t *lock)
 
 /* ---- objects in maps ------------------------------------------------------------------------- */
 
-/** object_get() - what @fd stands for, or NULL and *rc. */
-void *object_get(struct map *m, int fd, int *rc);
-void object_put(struct map *m, void *object);
+/** map_object_get() - what @fd stands for, or NULL and *rc. */
+void *map_object_get(struct map *m, int fd, int *rc);
+void map_object_put(struct map *m, void *object);
 uint32_t object_id(struct map *m, void *object);
 
 #endif

@@ -295,7 +295,7 @@ long map_for_each(struct map *m, int (*fn)(void *arg, const void *key, void *val
 
 /* ---- objects --------------------------------------------------------------------------------- */
 
-void *object_get(struct map *m, int fd, int *rc)
+void *map_object_get(struct map *m, int fd, int *rc)
 {
 	const struct map_objects *o = m->def.objects;
 	void *p = NULL;
@@ -306,7 +306,7 @@ void *object_get(struct map *m, int fd, int *rc)
 	return p;
 }
 
-void object_put(struct map *m, void *object)
+void map_object_put(struct map *m, void *object)
 {
 	if (object && m->def.objects && m->def.objects->put)
 		m->def.objects->put(m->def.objects->arg, m, object);

@@ -37,7 +37,7 @@ static void objects_free(struct map *m)
 	uint32_t i;
 
 	for (i = 0; o->slots && i < m->def.max_entries; i++)
-		object_put(m, atomic_load(o->slots + i));
+		map_object_put(m, atomic_load(o->slots + i));
 	arena_free(o->slots, (uint64_t)m->def.max_entries * sizeof(*o->slots));
 }
 
@@ -52,10 +52,10 @@ static int objects_update(struct map *m, const void *key, const void *value, uin
 	if (!slot)
 		return -E2BIG;
 	memcpy(&fd, value, sizeof(fd));
-	object = object_get(m, fd, &rc);
+	object = map_object_get(m, fd, &rc);
 	if (!object)
 		return rc;
-	object_put(m, atomic_exchange(slot, object));
+	map_object_put(m, atomic_exchange(slot, object));
 	return 0;
 }
 
@@ -67,7 +67,7 @@ static int objects_delete(struct map *m, const void *key)
 	if (!slot)
 		return -E2BIG;
 	old = atomic_exchange(slot, NULL);
-	object_put(m, old);
+	map_object_put(m, old);
 	return old ? 0 : -ENOENT;
 }
 

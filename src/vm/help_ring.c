@@ -20,10 +20,8 @@ static_assert(sizeof(struct dynptr) == sizeof(struct bpf_dynptr), "as the UAPI h
 
 static void wake(struct map *m, bool yes)
 {
-	const struct vm_hooks *h = vm_run_now()->vm.engine->hooks;
-
-	if (yes && h->ring)
-		h->ring(h->arg, vm_map_of(m)->obj.id);
+	if (yes)
+		vm_ring_wake(m);
 }
 
 HELPER_FN(ringbuf_output)
@@ -249,13 +247,6 @@ HELPER_FN(user_ringbuf_drain)
 
 /* ---- perf events ------------------------------------------------------------------------------------ */
 
-static int perf_output(const int *fd, const void *sample, uint32_t size)
-{
-	const struct vm_hooks *h = vm_run_now()->vm.engine->hooks;
-
-	return h->perf ? h->perf(h->arg, *fd, sample, size) : -EOPNOTSUPP;
-}
-
 HELPER_FN(perf_event_output)
 {
 	uint64_t index = c & BPF_F_INDEX_MASK;
@@ -271,5 +262,5 @@ HELPER_FN(perf_event_output)
 		return (uint64_t)-E2BIG;
 	if (!map_slots(m)[key])
 		return (uint64_t)-ENOENT;
-	return (uint64_t)(int64_t)perf_output(map_slots(m)[key], PTR(d), (uint32_t)f);
+	return (uint64_t)vm_perf_output(vm_run_now()->vm.engine, m, key, PTR(d), (uint32_t)f);
 }

@@ -19,7 +19,15 @@
 
 /* ---- objects (object.c, E1) ------------------------------------------------------------------ */
 
-enum object_kind { OBJECT_MAP, OBJECT_PROG, OBJECT_BTF, OBJECT_LINK, OBJECT_STATS, OBJECT_KINDS };
+enum object_kind {
+	OBJECT_MAP,
+	OBJECT_PROG,
+	OBJECT_BTF,
+	OBJECT_LINK,
+	OBJECT_STATS,
+	OBJECT_PERF,
+	OBJECT_KINDS
+};
 
 struct object {
 	enum object_kind kind;
@@ -63,6 +71,9 @@ void vm_objects_done(struct skep_engine *e);
 
 struct pin {
 	char *path;
+	int file; /* what stands at the path; -1: nothing, it is a name */
+	dev_t dev;
+	ino_t ino;
 	struct object *object;
 };
 
@@ -140,6 +151,14 @@ int vm_log_close(struct vm_log *l, struct call *c, uint32_t *true_size);
 
 long vm_pin_do_pin(struct call *c);
 long vm_pin_do_get(struct call *c);
+/* Let go of what files held that are removed. */
+void vm_pin_sweep(struct skep_engine *e);
+void vm_pin_done(struct pin *p); /* all but its object */
+
+struct wake {
+	_Atomic int fd;	 /* eventfd of who polls; -1: nobody did */
+	uint64_t reader; /* where the reader stood when last looked; 0: it had nothing to read */
+};
 
 /* ---- maps (map.c) ------------------------------------------------------------------------------ */
 
@@ -151,6 +170,7 @@ struct vm_map {
 	struct skep_engine *engine;
 	struct map *map;
 	struct map_def inner; /* of what it holds, when it holds maps */
+	struct wake wake;     /* of a ring */
 	char name[BPF_OBJ_NAME_LEN];
 	struct btf *btf; /* NULL: none */
 	uint32_t btf_key, btf_value;
@@ -176,6 +196,21 @@ long vm_map_do_delete_batch(struct call *c);
 long vm_map_info(struct call *c, struct vm_map *m);
 void vm_map_free(struct skep_engine *e, struct vm_map *m);
 void vm_map_unused(struct skep_engine *e, struct vm_map *m);
+
+/* ---- waking who polls (wake.c) ------------------------------------------------------------------ */
+
+/* A helper that map_ring_commit(), map_ring_output() or map_ring_drain() told to: somebody may sleep. */
+void vm_ring_wake(struct map *m);
+
+/* ---- perf buffers (perf.c) ---------------------------------------------------------------------- */
+
+void vm_perf_free(struct object *o);
+struct wake *vm_perf_wake(struct object *o);
+/* Where its reader stands, from 1, if there is something to read; else 0. */
+uint64_t vm_perf_pending(const struct object *o);
+/* One record into the buffer in slot @key of a perf event array. -ENOENT, -EINVAL, -ENOSPC, -E2BIG. */
+long vm_perf_output(struct skep_engine *e, struct map *m, uint32_t key, const void *data,
+		    uint32_t n);
 
 /* ---- BTF (btf.c) ------------------------------------------------------------------------------- */
 

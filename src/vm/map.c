@@ -272,10 +272,13 @@ static int make(struct call *c, struct vm_map *m, struct map_def *def)
 
 static void release(struct skep_engine *e, struct vm_map *m)
 {
+	int wake = m->wake.fd;
+
 	e->memory -= m->bytes;
 	map_free(m->map);
 	if (m->btf)
 		vm_object_put(e, vm_btf_object(m->btf));
+	fd_close(&wake);
 	free(m);
 }
 
@@ -318,6 +321,7 @@ long vm_map_do_create(struct call *c)
 	if (!m)
 		return -ENOMEM;
 	m->engine = c->e;
+	m->wake.fd = -1;
 	m->objects =
 		(struct map_objects){.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
 	rc = build(c, m, flags);

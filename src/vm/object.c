@@ -40,12 +40,13 @@ static int reopen(int fd, int mode)
 
 static int file_open(struct object *o, int memfd)
 {
-	static const char *const names[] = {"bpf-map", "bpf-prog", "btf", "bpf_link", "bpf-stats"};
+	static const char *const names[] = {"bpf-map",	"bpf-prog",  "btf",
+					    "bpf_link", "bpf-stats", "[perf_event]"};
 	cleanup(fd_close) int own = -1;
 	struct stat st;
 
 	if (memfd < 0) {
-		own = memfd_create(names[o->kind], MFD_CLOEXEC);
+		own = memfd_create(names[o->kind], MFD_CLOEXEC | MFD_ALLOW_SEALING);
 		if (own < 0)
 			return -errno;
 		memfd = own;
@@ -170,6 +171,9 @@ static void kind_free(struct skep_engine *e, struct object *o)
 	case OBJECT_LINK:
 		vm_link_free(e, vm_link_of(o));
 		break;
+	case OBJECT_PERF:
+		vm_perf_free(o);
+		break;
 	default:
 		e->stats--;
 		free(o);
@@ -247,6 +251,7 @@ void vm_sweep(struct skep_engine *e)
 	struct object *dropped[64];
 	unsigned n, i;
 
+	vm_pin_sweep(e);
 	do {
 		n = find_dropped(e, dropped, array_size(dropped));
 		for (i = 0; i < n; i++) {
@@ -360,13 +365,13 @@ static void drop_kind(struct skep_engine *e, enum object_kind kind)
 /* The engine goes: pins and callers' references first; then nothing but cycles could be left. */
 void vm_objects_done(struct skep_engine *e)
 {
-	static const enum object_kind order[] = {OBJECT_LINK, OBJECT_STATS, OBJECT_MAP, OBJECT_PROG,
-						 OBJECT_BTF};
+	static const enum object_kind order[] = {OBJECT_LINK, OBJECT_STATS, OBJECT_MAP,
+						 OBJECT_PROG, OBJECT_BTF,   OBJECT_PERF};
 	unsigned i;
 
 	for (i = 0; i < e->n_pins; i++) {
 		vm_object_pin(e, e->pins[i].object, -1);
-		free(e->pins[i].path);
+		vm_pin_done(&e->pins[i]);
 	}
 	free(e->pins);
 	for (i = 0; i < array_size(order); i++)

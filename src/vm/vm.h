@@ -44,6 +44,11 @@ struct vm_caller {
 	int (*fd_put)(void *arg, int fd, int flags);
 	/* Who that is; NULL: this process. */
 	void (*who)(void *arg, struct vm_who *who);
+	/*
+	 * open(2) of a path as the caller sees it; @dir: its descriptor or AT_FDCWD. Ours, or -errno.
+	 * NULL: pins are names only, no files.
+	 */
+	int (*open)(void *arg, int dir, const char *path, int flags, unsigned mode);
 	void *arg;
 };
 
@@ -68,15 +73,40 @@ int vm_unpin(struct skep_engine *e, const char *path);
 struct vm_hooks {
 	/* bpf_trace_printk() said a line, with its newline. */
 	void (*trace)(void *arg, const char *line, size_t len);
-	/* A record in the ring buffer with that id waits for its reader. */
-	void (*ring)(void *arg, uint32_t map_id);
-	/* A sample for the perf event behind @fd, as it came into the array. 0 or -errno. */
-	int (*perf)(void *arg, int fd, const void *sample, uint32_t size);
 	void *arg;
 };
 
 /** vm_set_hooks() - before programs run; @hooks is borrowed. */
 void vm_set_hooks(struct skep_engine *e, const struct vm_hooks *hooks);
+
+/**
+ * vm_wake_fd() - the eventfd that the ring or perf buffer behind @fd, ours, signals.
+ *
+ * Made when first asked for and borrowed: it lives as long as the map and is never read, so watch it
+ * edge-triggered. Return: it; -EBADF (no object of this engine), -EPERM (one that has no ring).
+ */
+int vm_wake_fd(struct skep_engine *e, int fd);
+
+/** vm_wake_again() - signal anew the rings that hold what nobody consumed: what level-triggering is. */
+void vm_wake_again(struct skep_engine *e);
+
+/**
+ * vm_perf_open() - perf_event_open(2) of the events that BPF programs write to.
+ * @attr: the caller's struct perf_event_attr
+ *
+ * Return: the caller's descriptor; -EOPNOTSUPP (another event: ask the kernel), -EINVAL, -EFAULT.
+ */
+long vm_perf_open(struct skep_engine *e, const struct vm_caller *caller, uint64_t attr);
+
+/**
+ * vm_perf_map() - the caller is about to map so many bytes of what vm_perf_open() gave.
+ *
+ * Return: 0; -EBADF (@fd, of this process, is something else); -EINVAL (as the kernel), -ENOMEM.
+ */
+int vm_perf_map(struct skep_engine *e, int fd, size_t length);
+
+/** vm_is_perf() - did vm_perf_open() give @fd of this process? */
+bool vm_is_perf(struct skep_engine *e, int fd);
 
 /* Helpers, by BPF_FUNC number; NULL: not here. */
 typedef uint64_t vm_helper(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t);

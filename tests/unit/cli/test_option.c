@@ -103,6 +103,21 @@ static void words_behind_two_dashes_are_operands(void **state)
 	assert_string_equal(args.operands[0], "-");
 }
 
+static void a_command_begins_at_the_first_operand_and_keeps_its_own_options(void **state)
+{
+	(void)state;
+	assert_int_equal(PARSE(&verb_exec, W("--root"), W("sh"), W("-c"), W("--root"), W("--")), 0);
+	assert_true(args.set[OPTION_ROOT]);
+	assert_string_equal(args.rest[0], "sh");
+	assert_string_equal(args.rest[1], "-c");
+	assert_string_equal(args.rest[3], "--");
+	assert_int_equal(PARSE(&verb_exec, W("--"), W("--root"), W("--help")), 0);
+	assert_false(args.set[OPTION_ROOT] || args.set[OPTION_HELP]);
+	assert_string_equal(args.rest[0], "--root");
+	assert_int_equal(PARSE(&verb_exec, W("--root")), -EINVAL);
+	assert_int_equal(PARSE(&verb_exec, W("--")), -EINVAL);
+}
+
 static void operands_are_counted_and_checked(void **state)
 {
 	(void)state;
@@ -154,6 +169,7 @@ int main(void)
 		cmocka_unit_test(choices_and_lists_are_checked),
 		cmocka_unit_test(columns_are_those_of_the_view_and_of_the_table),
 		cmocka_unit_test(words_behind_two_dashes_are_operands),
+		cmocka_unit_test(a_command_begins_at_the_first_operand_and_keeps_its_own_options),
 		cmocka_unit_test(operands_are_counted_and_checked),
 		cmocka_unit_test(help_goes_before_what_is_wrong_behind_it),
 		cmocka_unit_test(filters_become_sql_that_no_quote_breaks),
