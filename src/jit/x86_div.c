@@ -6,6 +6,7 @@
  * the upper half of a product (Granlund and Montgomery 1994; for 32 bits the reciprocal has 64, so no
  * correction is ever needed).
  */
+#ifdef __x86_64__
 #include "jit/x86.h"
 
 struct division {
@@ -203,3 +204,5 @@ void x86_divide(struct jit_build *b, const struct isa_insn *i)
 	else
 		by_imm(b, &v, i->imm);
 }
+
+#endif
