@@ -84,8 +84,8 @@ __attribute__((cold)) static void bad_access(struct vm_run *run, const struct vm
 {
 	char why[96];
 
-	snprintf(why, sizeof(why), "%zu bytes at 0x%llx are not the program's to touch so", size,
-		 (unsigned long long)addr);
+	snprintf(why, sizeof(why), "no such access to %zu byte%s at 0x%llx", size,
+		 size == 1 ? "" : "s", (unsigned long long)addr);
 	fault(run, code, i, -EFAULT, why);
 }
 
