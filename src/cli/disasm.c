@@ -40,6 +40,7 @@ struct section {
 	unsigned n;
 	const char **refers;	 /* per instruction: the symbol that a relocation names */
 	const struct line *line; /* the next one, NULL: no more */
+	const struct line *printed;
 	char scratch[256];
 	bool json;
 };
@@ -177,7 +178,7 @@ static const struct line *line_at(struct section *s, unsigned pc)
 	if (!l || l == end || l->section != s->line->section)
 		return s->line = NULL;
 	s->line = l;
-	return l->insn == pc ? l : NULL;
+	return l->insn == pc && l->number ? l : NULL; /* 0: the compiler's own */
 }
 
 /* ---- symbols --------------------------------------------------------------------------------- */
@@ -210,16 +211,27 @@ static const char *symbol_name(const struct object *o, const GElf_Sym *sym)
 	return elf_strptr(o->elf, strings, head.sh_name);
 }
 
-static const char *function_at(const struct section *s, unsigned pc)
+/* The function that begins at instruction @pc of a section. */
+static const char *function_at(const struct object *o, size_t section, int64_t pc)
 {
 	GElf_Sym sym;
 
-	for (size_t i = 0; s->o->symbols && i < s->o->n_symbols; i++)
-		if (gelf_getsym(s->o->symbols, (int)i, &sym) && sym.st_shndx == s->index &&
+	for (size_t i = 0; o->symbols && i < o->n_symbols; i++)
+		if (gelf_getsym(o->symbols, (int)i, &sym) && sym.st_shndx == section &&
 		    GELF_ST_TYPE(sym.st_info) == STT_FUNC &&
-		    sym.st_value == (uint64_t)pc * sizeof(struct bpf_insn))
-			return symbol_name(s->o, &sym);
+		    (int64_t)sym.st_value == pc * (int64_t)sizeof(struct bpf_insn))
+			return symbol_name(o, &sym);
 	return NULL;
+}
+
+/* A call into another section names that section, and the function by its immediate. */
+static const char *referred(const struct section *s, unsigned pc, const GElf_Sym *sym)
+{
+	const char *name = NULL;
+
+	if (GELF_ST_TYPE(sym->st_info) == STT_SECTION && s->insns[pc].op == ISA_CALL_LOCAL)
+		name = function_at(s->o, sym->st_shndx, (int64_t)s->insns[pc].imm + 1);
+	return name ? name : symbol_name(s->o, sym);
 }
 
 static void note_relocations(struct section *s, Elf_Data *data, size_t n)
@@ -234,15 +246,19 @@ static void note_relocations(struct section *s, Elf_Data *data, size_t n)
 		pc = rel.r_offset / sizeof(struct bpf_insn);
 		if (pc < s->n && s->o->symbols &&
 		    gelf_getsym(s->o->symbols, (int)GELF_R_SYM(rel.r_info), &sym))
-			s->refers[pc] = symbol_name(s->o, &sym);
+			s->refers[pc] = referred(s, (unsigned)pc, &sym);
 	}
 }
 
-static void find_relocations(struct section *s)
+static void find_references(struct section *s)
 {
 	Elf_Scn *scn = NULL;
 	GElf_Shdr head;
 
+	for (unsigned i = 0; i < s->n; i++)
+		if (s->insns[i].op == ISA_CALL_LOCAL)
+			s->refers[i] =
+				function_at(s->o, s->index, (int64_t)i + 1 + s->insns[i].imm);
 	while ((scn = elf_nextscn(s->o->elf, scn)))
 		if (gelf_getshdr(scn, &head) && head.sh_type == SHT_REL &&
 		    head.sh_info == s->index && head.sh_entsize)
@@ -304,13 +320,19 @@ static void print_line(struct buf *b, const struct line *l)
 	buf_chr(b, '\n');
 }
 
-static void print_insn(struct buf *b, const struct section *s, unsigned pc, const struct line *l,
+static bool same_line(const struct line *a, const struct line *b)
+{
+	return b && a->number == b->number && a->file == b->file;
+}
+
+static void print_insn(struct buf *b, struct section *s, unsigned pc, const struct line *l,
 		       const char *text)
 {
 	bool call = s->refers[pc] && s->insns[pc].op != ISA_LDDW;
 
-	if (l)
+	if (l && !same_line(l, s->printed))
 		print_line(b, l);
+	s->printed = l ? l : s->printed;
 	buf_fmt(b, "%8u: ", pc);
 	add_text(b, text);
 	if (call) {
@@ -330,7 +352,7 @@ static void print_section(struct buf *b, struct section *s)
 	for (unsigned pc = 0; pc < s->n; pc++) {
 		if (s->insns[pc].op == ISA_NONE)
 			continue;
-		begins = function_at(s, pc);
+		begins = function_at(s->o, s->index, pc);
 		function = begins ? begins : function;
 		l = line_at(s, pc);
 		isa_text(text, sizeof(text), &s->insns[pc], pc, &names);
@@ -338,6 +360,7 @@ static void print_section(struct buf *b, struct section *s)
 			buf_str(b, "\n");
 			add_text(b, begins);
 			buf_str(b, ":\n");
+			s->printed = NULL;
 		}
 		if (s->json)
 			print_json(b, s, pc, function, l, text);
@@ -374,7 +397,7 @@ static int section(struct object *o, Elf_Scn *scn, const char *name, bool json, 
 		return 0;
 	rc = decode(&s, data, err);
 	if (!rc) {
-		find_relocations(&s);
+		find_references(&s);
 		if (!json) {
 			buf_fmt(b, "%ssection ", b->len ? "\n" : "");
 			add_text(b, name);

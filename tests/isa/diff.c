@@ -11,10 +11,12 @@
 #include "isa/table.h"
 #include "vm/vm.h"
 
-#define SHOWN 5 /* differing programs */
+#define SHOWN	 5  /* differing programs */
+#define LOG_EACH 50 /* programs: one whose text is compared */
 
 struct count {
 	unsigned run, refused, too_long, differ[2], jitted, left;
+	unsigned lines, other_lines; /* of text */
 	unsigned used[ISA_OPS];
 	uint64_t ns[3];
 };
@@ -67,7 +69,8 @@ static int stage_open(struct stage *s)
 	return 0;
 }
 
-static int load(const struct stage *s, const struct gen_program *p, char *log, size_t log_size)
+static int load(const struct stage *s, const struct gen_program *p, unsigned level, char *log,
+		size_t log_size)
 {
 	struct bpf_insn insns[GEN_MAX];
 	union bpf_attr attr = {
@@ -76,7 +79,7 @@ static int load(const struct stage *s, const struct gen_program *p, char *log, s
 		.insns = (uintptr_t)insns,
 		.insn_cnt = p->n,
 		.license = (uintptr_t) "GPL",
-		.log_level = log ? 1 : 0,
+		.log_level = level,
 		.log_buf = (uintptr_t)log,
 		.log_size = (uint32_t)log_size,
 	};
@@ -91,7 +94,7 @@ static int load(const struct stage *s, const struct gen_program *p, char *log, s
 static int run_kernel(const struct stage *s, const struct gen_program *p, uint32_t *r0)
 {
 	union bpf_attr attr = {0};
-	int fd = load(s, p, NULL, 0), rc;
+	int fd = load(s, p, 0, NULL, 0), rc;
 
 	if (fd < 0)
 		return -errno;
@@ -190,7 +193,7 @@ static void show_difference(const char *who, const struct gen_value *want,
 static void show_refusal(const struct stage *s, const struct gen_program *p, uint64_t seed, int rc)
 {
 	static char log[1 << 20];
-	int fd = load(s, p, log, sizeof(log));
+	int fd = load(s, p, 1, log, sizeof(log));
 	char *last = strstr(log, "\nprocessed ");
 
 	if (fd >= 0)
@@ -218,6 +221,45 @@ static bool same(const char *who, const struct stage *s, const struct gen_progra
 		show_difference(who, s->kernel, s->mine, r0, mine);
 	}
 	return false;
+}
+
+/* "12: (bf) r1 = r2    ; R1=..." against the same instruction in our words. */
+static void compare_line(const struct gen_program *p, char *line, uint64_t seed, struct count *c)
+{
+	char text[128], *end;
+	unsigned pc, code;
+	int at = 0;
+
+	if (sscanf(line, "%u: (%2x) %n", &pc, &code, &at) < 2 || !at || pc >= p->n ||
+	    p->insns[pc].op == ISA_LDDW_MAP_VALUE) /* the kernel prints its address */
+		return;
+	end = strstr(line, " ; ");
+	end = end ? end : line + strlen(line);
+	while (end > line && end[-1] == ' ')
+		end--;
+	*end = '\0';
+	isa_text(text, sizeof(text), &p->insns[pc], pc, NULL);
+	c->lines++;
+	if (!strcmp(text, line + at))
+		return;
+	if (c->other_lines++ < SHOWN)
+		printf("# `diff 1 %llu`, %u: the kernel says '%s', here '%s'\n",
+		       (unsigned long long)seed, pc, line + at, text);
+}
+
+/* The kernel's log of a program names every instruction that it visits. */
+static void compare_text(const struct stage *s, const struct gen_program *p, uint64_t seed,
+			 struct count *c)
+{
+	static char log[16 << 20];
+	int fd;
+
+	log[0] = '\0';
+	fd = load(s, p, 2, log, sizeof(log));
+	if (fd >= 0)
+		close(fd);
+	for (char *line = strtok(log, "\n"); line; line = strtok(NULL, "\n"))
+		compare_line(p, line, seed, c);
 }
 
 static void count_used(struct count *c, const struct gen_program *p)
@@ -268,6 +310,8 @@ static void one(const struct stage *s, uint64_t seed, struct count *c)
 	}
 	c->run++;
 	count_used(c, &p);
+	if (seed % LOG_EACH == 0)
+		compare_text(s, &p, seed, c);
 	begun = now();
 	if (prepare(s, &p, &code, insns, &err)) {
 		c->differ[0]++;
@@ -329,9 +373,11 @@ static int summary(const struct count *c, unsigned n)
 	else
 		printf("ok 3 - the JIT agrees with the kernel # SKIP this build has no JIT\n");
 	printf("%s 4 - the programs use every instruction\n", all ? "ok" : "not ok");
-	printf("# microseconds a program: kernel %.1f, interpreter %.1f, JIT %.1f\n1..4\n",
+	printf("%s 5 - text is the kernel's in %u lines of its log (%u differ)\n",
+	       c->other_lines ? "not ok" : "ok", c->lines, c->other_lines);
+	printf("# microseconds a program: kernel %.1f, interpreter %.1f, JIT %.1f\n1..5\n",
 	       (double)c->ns[0] / n / 1e3, (double)c->ns[1] / n / 1e3, (double)c->ns[2] / n / 1e3);
-	return kernel && interp && jit && all ? 0 : 1;
+	return kernel && interp && jit && all && !c->other_lines ? 0 : 1;
 }
 
 int main(int argc, char **argv)
@@ -342,6 +388,7 @@ int main(int argc, char **argv)
 	unsigned n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 20000;
 	int rc = stage_open(&s);
 
+	setlinebuf(stdout);
 	if (rc) {
 		printf("1..0 # SKIP the kernel gives no map: %s\n", strerror(-rc));
 		return rc == -EPERM ? 0 : 1;
