@@ -328,9 +328,9 @@ static void lower_at(struct jit_build *b, unsigned pc)
 		b->zext = 0;
 		b->flag_of = 0;
 	}
+	jit_room(b, JIT_ROOM);
 	if (b->flags[pc] & JIT_LOOP)
 		jit_site_add(b, JIT_SITE_ALIGN, 31)->to = 32;
-	jit_room(b, JIT_ROOM);
 	at = (uint32_t)(b->p - b->scratch);
 	b->pc = pc;
 	b->next = pc + 1;
