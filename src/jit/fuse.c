@@ -222,9 +222,8 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 
 void jit_fuse(struct jit_build *b)
 {
-	unsigned pc;
+	unsigned n;
 
-	for (pc = 2; pc < b->n; pc++)
-		if (jit_info[b->insns[pc].op] & JIT_JOINS && b->insns[pc].dst != b->insns[pc].src)
-			fuse_at(b, pc);
+	for (n = 0; n < b->n_joins; n++)
+		fuse_at(b, b->at[n]);
 }

@@ -279,6 +279,8 @@ static void scan_insn(struct jit_build *b, struct jit_func *f, unsigned pc)
 	uint8_t info = jit_info[i->op];
 
 	f->regs |= 1 << i->dst | 1 << i->src;
+	if (info & JIT_JOINS && i->dst != i->src)
+		b->at[b->n_joins++] = pc;
 	if (info & JIT_JUMPS) {
 		note_target(b, pc, i->op == ISA_JA32 ? i->imm : i->off);
 		f->may_goto |= i->op == ISA_MAY_GOTO;
