@@ -20,6 +20,33 @@ $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBPARTS) $(B)/page.o
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(FUZZ_MAIN) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
+# The oracle of maps: the same operations on maps of the kernel and of the engine. Needs root.
+OPS ?= 10000000
+MAPS_SRC := $(wildcard tests/map/*.c)
+MAPS_DIFF_SRC := $(filter-out tests/map/ops.bpf.c tests/map/stress.c,$(MAPS_SRC))
+MAPS_LIBS := $(B)/map.a $(B)/base.a
+MAPS := $(B)/map/diff $(B)/map/stress
+
+build/bpf/tests/map/ops.bpf.o: tests/map/ops.bpf.c tests/map/ops.h | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+
+build/bpf/tests/map/ops.skel.h: build/bpf/tests/map/ops.bpf.o
+	$(call say,SKEL)
+	$(Q)bpftool gen skeleton $< name ops_bpf > $@
+
+$(B)/map/diff: $(MAPS_DIFF_SRC) $(wildcard tests/map/*.h) build/bpf/tests/map/ops.skel.h $(MAPS_LIBS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -I. $(LDFLAGS_$(KIND)) -o $@ $(MAPS_DIFF_SRC) $(MAPS_LIBS) $(LIBS)
+
+$(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(MAPS_LIBS) $(LIBS)
+
 $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o
 	@mkdir -p $(@D)
 	$(call say,CC)

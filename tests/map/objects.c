@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+/* objects.c: programs, maps and others that values are fds of: fitting ones, wrong ones, no fd at all. */
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <linux/bpf.h>
+#include <linux/perf_event.h>
+#include <sys/syscall.h>
+
+#include "diff.h"
+
+#define OBJECTS 12
+
+/* An object in the kernel and what the engine holds for it. */
+static struct object {
+	int fd;
+	uint32_t what, id;
+	struct map *map;
+} objects[OBJECTS];
+static unsigned n_objects;
+
+struct map_def object_inner_def = {.type = BPF_MAP_TYPE_HASH,
+				   .key_size = 4,
+				   .value_size = 8,
+				   .max_entries = 16,
+				   .fields = {-1, -1}};
+
+static void add_prog(enum bpf_prog_type type)
+{
+	struct bpf_insn insns[] = {
+		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
+		{.code = BPF_JMP | BPF_EXIT},
+	};
+	struct bpf_prog_info info = {};
+	__u32 size = sizeof(info);
+	int fd = bpf_prog_load(type, "object", "GPL", insns, 2, NULL);
+
+	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
+		abort();
+	objects[n_objects++] =
+		(struct object){fd, OBJECT_PROG | (uint32_t)type << 8, info.id, NULL};
+}
+
+static void add_map(struct map_def def)
+{
+	struct bpf_map_info info = {};
+	__u32 size = sizeof(info);
+	struct object o = {.what = OBJECT_MAP};
+
+	def.cpus = host_cpus;
+	o.fd = kernel_create(&def, -1, false);
+	if (o.fd < 0 || bpf_obj_get_info_by_fd(o.fd, &info, &size))
+		abort();
+	o.id = info.id;
+	if (map_create(&o.map, &def, NULL))
+		o.map = NULL;
+	/* one element, so that lookups through the outer map find something */
+	for (uint32_t key = 0; key < 3; key++) {
+		uint64_t value = o.id * 1000 + key;
+
+		bpf_map_update_elem(o.fd, &key, &value, 0);
+		if (o.map)
+			map_sys_update(o.map, &key, &value, 0);
+	}
+	objects[n_objects++] = o;
+}
+
+static void add_other(int fd)
+{
+	objects[n_objects++] = (struct object){fd, OBJECT_OTHER, 0, NULL};
+}
+
+static int software_event(void)
+{
+	struct perf_event_attr attr = {.type = PERF_TYPE_SOFTWARE,
+				       .size = sizeof(attr),
+				       .config = PERF_COUNT_SW_BPF_OUTPUT};
+
+	return syscall(__NR_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+void objects_open(void)
+{
+	struct map_def other = object_inner_def;
+
+	add_prog(BPF_PROG_TYPE_SCHED_CLS);
+	add_prog(BPF_PROG_TYPE_SCHED_CLS);
+	add_prog(BPF_PROG_TYPE_XDP);
+	add_map(object_inner_def);
+	add_map(object_inner_def);
+	other.max_entries = 32; /* hashes of another size fit, arrays do not */
+	add_map(other);
+	other.value_size = 16;
+	add_map(other);
+	other.type = BPF_MAP_TYPE_LRU_HASH;
+	add_map(other);
+	add_other(open("/dev/null", O_RDONLY | O_CLOEXEC));
+	add_other(software_event());
+}
+
+int object_inner_fd(void)
+{
+	return objects[3].fd;
+}
+
+int object_fd(uint64_t seed)
+{
+	uint32_t n = seed % (n_objects + 2);
+
+	return n < n_objects ? objects[n].fd : n == n_objects ? -1 : 987654;
+}
+
+/* Which type of program the first one was: the others must be alike. */
+static uint32_t array_prog_type;
+
+void objects_forget(void)
+{
+	array_prog_type = 0;
+}
+
+static void *get_prog(const struct object *o, int *rc)
+{
+	uint32_t type = o->what >> 8;
+
+	if ((o->what & 0xff) != OBJECT_PROG || (array_prog_type && array_prog_type != type)) {
+		*rc = -EINVAL;
+		return NULL;
+	}
+	array_prog_type = type;
+	return (void *)o;
+}
+
+static void *object_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
+{
+	const struct object *o = NULL;
+
+	for (unsigned i = 0; i < n_objects; i++)
+		if (objects[i].fd == fd)
+			o = &objects[i];
+	*rc = o ? -EINVAL : -EBADF;
+	if (!o)
+		return NULL;
+	if (map->def.type == BPF_MAP_TYPE_PROG_ARRAY)
+		return get_prog(o, rc);
+	if (o->what != OBJECT_MAP || !o->map || !map_same_shape(o->map, map->def.inner))
+		return NULL;
+	return o->map;
+}
+
+static void object_put(void *arg maybe_unused, struct map *map maybe_unused, void *o maybe_unused)
+{
+}
+
+static uint32_t object_id(void *arg maybe_unused, struct map *map, void *object)
+{
+	for (unsigned i = 0; i < n_objects; i++)
+		if (object == (map->def.type == BPF_MAP_TYPE_PROG_ARRAY ? (void *)&objects[i]
+									: objects[i].map))
+			return objects[i].id;
+	return 0;
+}
+
+const struct map_objects diff_objects = {object_get, object_put, object_id, NULL};
