@@ -39,6 +39,8 @@ struct map_objects {
 	void *(*get)(void *arg, struct map *map, int fd, int *rc);
 	void (*put)(void *arg, struct map *map, void *object);
 	uint32_t (*id)(void *arg, struct map *map, void *object); /* what lookups show */
+	/* May be NULL. Timers and kptrs in @value go: cancel and put them, not using @map. */
+	void (*drop)(void *arg, struct map *map, void *value);
 	void *arg;
 };
 
@@ -52,7 +54,10 @@ struct map_def {
 	const struct map_objects *objects;
 };
 
-/* Memory of a map that programs may touch: whole values at a stride. */
+/*
+ * Memory of a map that programs may touch: whole values at a stride. Per-CPU maps: the values of CPU c
+ * begin at base + c * (bytes / def.cpus).
+ */
 struct map_area {
 	uintptr_t base;
 	size_t bytes;
@@ -78,6 +83,9 @@ struct map {
  */
 int map_create(struct map **out, const struct map_def *def, struct skep_err *err);
 void map_free(struct map *m);
+
+/** map_bytes() - memory reserved at creation, which is all that @m can ever take. */
+size_t map_bytes(const struct map *m);
 
 /** map_same_shape() - may @m be an inner map where @want is the template? */
 bool map_same_shape(const struct map *m, const struct map_def *want);
@@ -118,12 +126,28 @@ int map_sys_next_key(struct map *m, const void *key,
 		     void *next); /* key NULL: the first; -ENOENT: end */
 int map_sys_lookup_delete(struct map *m, const void *key, void *value, uint64_t flags);
 /*
- * Batch: @in and @out are the kernel's opaque cursors (16 bytes are enough). *count: room in, number
- * out. -ENOENT: the end was reached, *count are valid.
+ * Batch: @in (NULL: from the start) and @out are the kernel's opaque cursors. *count: room in, number
+ * out. -ENOENT: the end was reached, *count are valid. Updates and deletions of a batch are the single
+ * ones in a loop, for types that have them.
  */
+enum map_batch {
+	MAP_BATCH_LOOKUP = 1,
+	MAP_BATCH_LOOKUP_DELETE = 2,
+	MAP_BATCH_UPDATE = 4,
+	MAP_BATCH_DELETE = 8,
+};
+unsigned map_sys_batches(const struct map *m);	   /* those of enum map_batch it has */
+uint32_t map_sys_cursor_size(const struct map *m); /* at most its key's or 4 bytes */
 int map_sys_lookup_batch(struct map *m, const void *in, void *out, void *keys, void *values,
 			 uint32_t *count, uint64_t elem_flags, bool delete);
 int map_sys_freeze(struct map *m);
+
+/**
+ * map_spin_lock() - lock a struct bpf_spin_lock in a value, as BPF_F_LOCK and bpf_spin_lock() do.
+ * @lock: in a value of a map; nothing but these two touches it
+ */
+void map_spin_lock(void *lock);
+void map_spin_unlock(void *lock);
 
 /** map_slots() - of an array of programs or maps: where its max_entries object pointers begin. */
 void **map_slots(struct map *m);
