@@ -40,7 +40,7 @@ build/bpf/tests/map/ops.skel.h: build/bpf/tests/map/ops.bpf.o
 $(B)/map/diff: $(MAPS_DIFF_SRC) $(wildcard tests/map/*.h) build/bpf/tests/map/ops.skel.h $(MAPS_LIBS)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CFLAGS) -I. $(LDFLAGS_$(KIND)) -o $@ $(MAPS_DIFF_SRC) $(MAPS_LIBS) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(MAPS_DIFF_SRC) $(MAPS_LIBS) $(LIBS)
 
 $(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
 	@mkdir -p $(@D)

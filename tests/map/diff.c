@@ -226,7 +226,9 @@ static void make_ops(struct rng *r, struct episode *e)
 		op->seed = 1 + (uint32_t)rng_next(r) % 0x7fffffff;
 		op->flags = some_flags(r, e->lane, op->kind);
 		op->arg = some_arg(r, op->kind);
-		if (one_in(r, 6000) && e->lane->program != RING && e->lane->program != DRAIN)
+		if (op->kind == PROG_EACH_DELETE && e->lane->set)
+			op->arg = 0; /* which are the first is open */
+		if (one_in(r, 6000) && !e->lane->evicts && !getenv("NOFREEZE"))
 			op->kind = SYS_FREEZE;
 	}
 }
@@ -397,6 +399,7 @@ static bool run_lane(const struct lane *lane, unsigned long ops, uint64_t seed, 
 	unsigned at;
 
 	for (; done < ops; seed++, done += e.n) {
+		memory_wait();
 		make(&e, lane, seed);
 		if (!run(&e, e.ops, e.n, &at, why)) {
 			report(&e, at, why);
@@ -415,10 +418,14 @@ static bool run_create(unsigned long maps, uint64_t seed, unsigned n)
 	static char why[1024];
 	bool ok = true;
 
-	for (unsigned long i = 0; i < maps && ok; i++)
-		ok = create_run(seed + i, why, sizeof(why));
-	if (!ok)
-		printf("# %s\n", why);
+	for (unsigned long i = 0; i < maps; i++) {
+		if (i % 256 == 0)
+			memory_wait();
+		why[0] = '\0';
+		ok &= create_run(seed + i, why, sizeof(why));
+		if (why[0])
+			printf("# %s\n", why);
+	}
 	printf("%s %u - maps are refused for the kernel's reasons\n", ok ? "ok" : "not ok", n);
 	return ok;
 }
@@ -439,6 +446,7 @@ int main(int argc, char **argv)
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	host_cpus = libbpf_num_possible_cpus();
 	libbpf_set_print(silent);
+	memory_careful();
 	objects_open();
 	for (unsigned i = 0; i < n_lanes; i++)
 		if (!only || !strcmp(only, lanes[i].name))

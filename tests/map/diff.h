@@ -11,6 +11,8 @@
  *     that fails can be cut and tried again.
  * D2  What the kernel leaves open is not compared byte by byte: order of hashes (sets are), which
  *     element an LRU drops (lane->evicts: invariants are), padding after per-CPU values.
+ * D3  The machine is not this test's alone: maps are small, memory that the kernel frees late is waited
+ *     for, and should it run out nevertheless, this process is the first to go.
  *
  * Not its business: file descriptors, ids and pins (the vm's tests), threads (stress.c).
  */
@@ -158,6 +160,9 @@ bool ring_woken(struct pair *p); /* has the kernel woken its consumer since last
 bool ring_same(struct pair *p);
 
 /* ---- create.c: attributes right and wrong ----------------------------------------------------- */
+
+void memory_careful(void); /* D3: at the start */
+void memory_wait(void);	   /* D3: now and then */
 
 bool create_run(uint64_t seed, char *why, size_t room);
 

@@ -55,11 +55,11 @@ static void add_map(struct map_def def)
 		o.map = NULL;
 	/* one element, so that lookups through the outer map find something */
 	for (uint32_t key = 0; key < 3; key++) {
-		uint64_t value = o.id * 1000 + key;
+		uint64_t value[2] = {o.id * 1000 + key};
 
-		bpf_map_update_elem(o.fd, &key, &value, 0);
+		bpf_map_update_elem(o.fd, &key, value, 0);
 		if (o.map)
-			map_sys_update(o.map, &key, &value, 0);
+			map_sys_update(o.map, &key, value, 0);
 	}
 	objects[n_objects++] = o;
 }

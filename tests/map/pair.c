@@ -17,6 +17,42 @@ long kernel_bpf(int cmd, const void *attr, size_t size)
 	return rc < 0 ? -errno : rc;
 }
 
+static long available_mb(void)
+{
+	cleanup(file_close) FILE *f = fopen("/proc/meminfo", "re");
+	char line[128];
+	long kb = 0;
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "MemAvailable: %ld kB", &kb) == 1)
+			break;
+	return kb / 1024;
+}
+
+static long available_at_start;
+
+void memory_careful(void)
+{
+	cleanup(file_close) FILE *f = fopen("/proc/self/oom_score_adj", "we");
+
+	if (!f || fputs("1000", f) < 0 || fflush(f)) {
+		printf("Bail out! cannot set oom_score_adj\n");
+		exit(1);
+	}
+	available_at_start = available_mb();
+}
+
+void memory_wait(void)
+{
+	for (unsigned i = 0; available_mb() < available_at_start - 1024; i++) {
+		if (i == 100) {
+			printf("Bail out! 1 GB less memory than at the start\n");
+			exit(1);
+		}
+		usleep(100000);
+	}
+}
+
 /* struct value { struct bpf_spin_lock lock; unsigned rest[...]; }: the kernel finds the lock by its name. */
 static int lock_btf(uint32_t value_size, uint32_t *key_id, uint32_t *value_id)
 {

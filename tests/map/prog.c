@@ -73,8 +73,7 @@ static void add(struct pair *p, struct prog_op *op)
 
 static void inner_lookup(struct pair *p, struct prog_op *op)
 {
-	struct map **slot = map_lookup(p->ours, op->key);
-	struct map *inner = slot ? *slot : NULL;
+	struct map *inner = map_lookup(p->ours, op->key);
 
 	op->ret = 0;
 	if (inner)
