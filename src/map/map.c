@@ -32,6 +32,11 @@ static const struct map_type {
 	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = {objects_create},
 	[BPF_MAP_TYPE_CGROUP_ARRAY] = {objects_create},
 	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = {objects_create},
+	[BPF_MAP_TYPE_RINGBUF] = {ring_create},
+	[BPF_MAP_TYPE_USER_RINGBUF] = {ring_create},
+	[BPF_MAP_TYPE_QUEUE] = {queue_create},
+	[BPF_MAP_TYPE_STACK] = {queue_create},
+	[BPF_MAP_TYPE_BLOOM_FILTER] = {bloom_create},
 	[BPF_MAP_TYPE_STRUCT_OPS] = {NULL, "struct_ops maps replace functions of the kernel; "
 					   "there is none here"},
 	[BPF_MAP_TYPE_SOCKMAP] = {NULL, "sockmaps hold sockets of the kernel"},

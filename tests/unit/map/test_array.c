@@ -223,6 +223,7 @@ static void maps_of_maps_show_ids_and_give_objects(void **state maybe_unused)
 	for (i = 0; i < array_size(types); i++) {
 		struct map_def def = def_of(types[i], 4, 4, 3, 0);
 
+		fd = 5;
 		def.objects = &objects;
 		def.inner = &inner;
 		struct map *m = made(def);
