@@ -8,7 +8,7 @@
  *
  * M1  Memory is taken at creation and goes in map_free(): an operation never allocates, and a pointer to
  *     a value is good for as long as the map is, whatever happens to its element.
- * M2  Readers take no lock. What they walk while writers change it leads to the end or to where it may
+ * M2  Lookups take no lock. What they walk while writers change it leads to the end or to where it may
  *     be seen that it led astray; they try again a bounded number of times, then take the lock.
  * M3  No lock is held while a caller's function runs (map_for_each, map_ring_drain, map_objects), but
  *     for map_objects.drop, which must not use the map.
@@ -32,6 +32,7 @@ static const struct map_type {
 	[BPF_MAP_TYPE_PERF_EVENT_ARRAY] = {objects_create},
 	[BPF_MAP_TYPE_CGROUP_ARRAY] = {objects_create},
 	[BPF_MAP_TYPE_ARRAY_OF_MAPS] = {objects_create},
+	[BPF_MAP_TYPE_LPM_TRIE] = {lpm_create},
 	[BPF_MAP_TYPE_RINGBUF] = {ring_create},
 	[BPF_MAP_TYPE_USER_RINGBUF] = {ring_create},
 	[BPF_MAP_TYPE_QUEUE] = {queue_create},
