@@ -27,15 +27,17 @@ CLANG   := clang
 CFLAGS_debug   := -O1 -g
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CFLAGS_tsan    := -O1 -g -fsanitize=thread
 CFLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 LDFLAGS_asan    := -fsanitize=address,undefined
+LDFLAGS_tsan    := -fsanitize=thread
 LDFLAGS_fuzz    := -fsanitize=address,undefined
 ifeq ($(KIND),fuzz)
 CC := $(CLANG)
 endif
-ifeq ($(filter $(KIND),debug release asan fuzz),)
-$(error KIND is $(KIND), must be debug, release, asan or fuzz)
+ifeq ($(filter $(KIND),debug release asan tsan fuzz),)
+$(error KIND is $(KIND), must be debug, release, asan, tsan or fuzz)
 endif
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -64,6 +66,8 @@ help:
 ## run: build and run the agent on this host, in the foreground
 ## demo: a small shop in network namespaces, with the agent and the page open on it
 ## test: everything CI runs: lint, unit, ASan, end to end, page
+## test-maps: the engine's maps against the kernel's, OPS=10000000 operations
+## test-tsan: the engine's maps under threads, with ThreadSanitizer
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## lint: floors, format, sizes, spelling of the house
 ## bench: the figures, each as a ratio against a named peer
@@ -126,6 +130,6 @@ include tools/install.mk
 clean:
 	rm -rf build
 
-.PHONY: all help deps run demo test test-kernels lint bench fuzz install clean FORCE
+.PHONY: all help deps run demo test test-maps test-tsan test-kernels lint bench fuzz install clean FORCE
 
 -include $(wildcard $(B)/src/*/*.d) $(wildcard build/bpf/*/*.d)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests, lint, fuzzing and figures. tools/test runs suites, reads their TAP and prints the sum.
+OPS ?= 10000000
 UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
 UNIT      := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
@@ -21,7 +22,6 @@ $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBPARTS) $(B)/page.o
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(FUZZ_MAIN) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 # The oracle of maps: the same operations on maps of the kernel and of the engine. Needs root.
-OPS ?= 10000000
 MAPS_SRC := $(wildcard tests/map/*.c)
 MAPS_DIFF_SRC := $(filter-out tests/map/ops.bpf.c tests/map/stress.c,$(MAPS_SRC))
 MAPS_LIBS := $(B)/map.a $(B)/base.a
@@ -53,12 +53,20 @@ $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 .PHONY: unit
-unit: $(UNIT) $(FUZZ) $(BENCH)
+unit: $(UNIT) $(FUZZ) $(BENCH) $(MAPS)
 
 test: | build/.deps-build build/.deps-test
 	@$(MAKE) --no-print-directory KIND=asan build/asan/skep unit
 	@$(MAKE) --no-print-directory KIND=release build/skep unit
 	@tools/test
+
+test-maps: | build/.deps-build
+	@$(MAKE) --no-print-directory KIND=release build/release/map/diff
+	@$(SUDO) build/release/map/diff $(OPS)
+
+test-tsan: | build/.deps-build
+	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress
+	@build/tsan/map/stress 20000
 
 lint: | build/.deps-build build/.deps-test
 	@tools/lint

@@ -10,6 +10,7 @@
 #define CPUS	 2
 #define KEY_ROOM 1024
 #define VALUES	 (1 << 17)
+#define ELEMENTS 10000 /* of maps that are worked with; larger ones are only made */
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -239,7 +240,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		def.fields.spin_lock = 0;
 	if (map_create(&m, &def, NULL))
 		return 0;
-	if (def.key_size <= KEY_ROOM && map_sys_value_size(m) <= VALUES)
+	if (def.key_size <= KEY_ROOM && def.max_entries <= ELEMENTS &&
+	    map_sys_value_size(m) <= VALUES)
 		while (in.left)
 			one_op(m, &in);
 	map_free(m);

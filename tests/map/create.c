@@ -34,8 +34,7 @@ static uint32_t some_value_size(struct rng *r)
 
 static uint32_t some_entries(struct rng *r)
 {
-	static const uint32_t sizes[] = {4096, 8,    1,	   64,	       0,	   2,	      3,
-					 100,  4095, 8192, 0x80000000, 0x80000001, 0xffffffff};
+	static const uint32_t sizes[] = {4096, 8, 1, 64, 0, 2, 3, 100, 4095, 8192, 0xffffffff};
 
 	return sizes[one_in(r, 2) ? rng_below(r, 4) : rng_below(r, array_size(sizes))];
 }

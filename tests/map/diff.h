@@ -43,6 +43,8 @@ enum sys_kind {
 	ON_CPU,
 	RING_CONSUME,
 	RING_PRODUCE,
+	MAPPED_WRITE,
+	MAPPED_READ,
 	OP_KINDS,
 };
 
@@ -65,6 +67,7 @@ struct lane {
 	bool evicts; /* invariants instead of equality */
 	bool locks;  /* values begin with a spin lock */
 	bool keyless;
+	uint32_t slow;	  /* how many others' operations one takes; 0: one */
 	uint32_t objects; /* values are fds: of OBJECT_PROG, ... */
 	uint32_t flags;	  /* one of these may be set */
 	uint32_t key_size;
@@ -83,7 +86,7 @@ struct pair {
 	uint32_t sys_size; /* of one value in user memory */
 	struct ops_bpf *skel;
 	unsigned cpu;
-	uint32_t *model; /* evicts: what key i holds, 0: unknown */
+	uint32_t *model; /* evicts: what key i holds, 0: unknown; bloom filter: is value i in? */
 	unsigned long hits[2], looks;
 	struct ring *ring;
 	char why[1024]; /* the difference */
@@ -130,6 +133,11 @@ const void *pair_key(const struct pair *p, uint32_t n, uint8_t *room);
 /** pair_value() - a value for @op, @size bytes. */
 void pair_value(const struct pair *p, const struct op *op, uint8_t *value, size_t size);
 
+/** bloom_wrong() - is the answer impossible? Filters may find what is not in, never miss what is. */
+bool bloom_wrong(struct pair *p, const struct op *op, long kernel, long ours);
+/** bloom_put() - notes what was pushed. */
+bool bloom_put(struct pair *p, const struct op *op, long kernel, long ours);
+
 /** differ() - true, and p->why, when the two results are not one. */
 bool differ(struct pair *p, const char *what, long kernel, long ours);
 bool differ_bytes(struct pair *p, const char *what, const void *kernel, const void *ours, size_t n);
@@ -137,7 +145,7 @@ bool failed(struct pair *p, const char *fmt, ...) printf_like(2, 3);
 
 /* ---- objects.c: what values stand for --------------------------------------------------------- */
 
-enum { OBJECT_PROG = 1, OBJECT_MAP, OBJECT_OTHER };
+enum { OBJECT_PROG = 1, OBJECT_MAP, OBJECT_EVENT, OBJECT_OTHER };
 
 void objects_open(void);
 void objects_forget(void);    /* which type of program came first */
@@ -155,6 +163,7 @@ int prog_open(struct pair *p);
 void prog_close(struct pair *p);
 struct ring *ring_open(struct pair *p);
 void ring_close(struct ring *r);
+bool mapped_run(struct pair *p, const struct op *op);
 bool ring_run(struct pair *p, const struct op *op);
 bool ring_woken(struct pair *p); /* has the kernel woken its consumer since last asked? */
 bool ring_same(struct pair *p);

@@ -16,6 +16,19 @@ static const struct weight kv[] = {
 	{PROG_ADD, 40}, {PROG_UPDATE, 60},     {PROG_DELETE, 30},
 	{PROG_EACH, 1}, {PROG_EACH_DELETE, 1}, {0},
 };
+static const struct weight array[] = {
+	SYS_ALL,
+	{SYS_BATCH_DELETE, 1},
+	{PROG_LOOKUP, 60},
+	{PROG_ADD, 40},
+	{PROG_UPDATE, 60},
+	{PROG_DELETE, 5},
+	{PROG_EACH, 1},
+	{PROG_EACH_DELETE, 1},
+	{MAPPED_WRITE, 3},
+	{MAPPED_READ, 1},
+	{0},
+};
 static const struct weight trie[] = {
 	SYS_ALL, {PROG_LOOKUP, 60}, {PROG_ADD, 20}, {PROG_UPDATE, 60}, {PROG_DELETE, 40}, {0},
 };
@@ -81,7 +94,7 @@ static const struct weight drain[] = {
 
 const struct lane lanes[] = {
 	{"array", BPF_MAP_TYPE_ARRAY, .flags = BPF_F_MMAPABLE | BPF_F_INNER_MAP, .key_size = 4,
-	 SIZES, .entries = {1, 7, 64, 200}, .program = KV, .weights = kv},
+	 SIZES, .entries = {1, 7, 64, 200}, .program = KV, .weights = array},
 	{"hash", BPF_MAP_TYPE_HASH, HASH_SIZES, .flags = BPF_F_NO_PREALLOC | BPF_F_ZERO_SEED,
 	 .program = KV, .weights = kv},
 	{"percpu_array", BPF_MAP_TYPE_PERCPU_ARRAY, .key_size = 4, SIZES,
@@ -115,11 +128,13 @@ const struct lane lanes[] = {
 	 .entries = {64, 2000}, .program = BLOOM, .weights = bloom},
 	{"prog_array", BPF_MAP_TYPE_PROG_ARRAY, .objects = OBJECT_PROG, .key_size = 4,
 	 .values = {4}, .entries = {1, 7, 64}, .weights = objects},
-	{"array_of_maps", BPF_MAP_TYPE_ARRAY_OF_MAPS, .objects = OBJECT_MAP, .key_size = 4,
-	 .values = {4}, .entries = {1, 7, 64}, .program = OUTER, .weights = outer},
-	{"hash_of_maps", BPF_MAP_TYPE_HASH_OF_MAPS, .objects = OBJECT_MAP, .key_size = 8,
-	 .values = {4}, .entries = {1, 7, 64}, .set = true, .flags = BPF_F_NO_PREALLOC,
-	 .program = OUTER, .weights = outer},
+	{"perf_event_array", BPF_MAP_TYPE_PERF_EVENT_ARRAY, .objects = OBJECT_EVENT, .key_size = 4,
+	 .values = {4}, .entries = {1, 2, 7}, .flags = BPF_F_PRESERVE_ELEMS, .weights = objects},
+	{"array_of_maps", BPF_MAP_TYPE_ARRAY_OF_MAPS, .slow = 16, .objects = OBJECT_MAP,
+	 .key_size = 4, .values = {4}, .entries = {1, 7, 64}, .program = OUTER, .weights = outer},
+	{"hash_of_maps", BPF_MAP_TYPE_HASH_OF_MAPS, .slow = 16, .objects = OBJECT_MAP,
+	 .key_size = 8, .values = {4}, .entries = {1, 7, 64}, .set = true,
+	 .flags = BPF_F_NO_PREALLOC, .program = OUTER, .weights = outer},
 	{"ringbuf", BPF_MAP_TYPE_RINGBUF, .keyless = true, .values = {0}, .entries = {4096, 16384},
 	 .program = RING, .weights = ring},
 	{"user_ringbuf", BPF_MAP_TYPE_USER_RINGBUF, .keyless = true, .values = {0},

@@ -64,9 +64,9 @@ static void add_map(struct map_def def)
 	objects[n_objects++] = o;
 }
 
-static void add_other(int fd)
+static void add_other(uint32_t what, int fd)
 {
-	objects[n_objects++] = (struct object){fd, OBJECT_OTHER, 0, NULL};
+	objects[n_objects++] = (struct object){fd, what, 0, NULL};
 }
 
 static int software_event(void)
@@ -93,8 +93,8 @@ void objects_open(void)
 	add_map(other);
 	other.type = BPF_MAP_TYPE_LRU_HASH;
 	add_map(other);
-	add_other(open("/dev/null", O_RDONLY | O_CLOEXEC));
-	add_other(software_event());
+	add_other(OBJECT_OTHER, open("/dev/null", O_RDONLY | O_CLOEXEC));
+	add_other(OBJECT_EVENT, software_event());
 }
 
 int object_inner_fd(void)
@@ -136,6 +136,10 @@ static void *object_get(void *arg maybe_unused, struct map *map, int fd, int *rc
 	for (unsigned i = 0; i < n_objects; i++)
 		if (objects[i].fd == fd)
 			o = &objects[i];
+	if (map->def.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY) {
+		*rc = -EBADF; /* that is what no event is called */
+		return o && o->what == OBJECT_EVENT ? (void *)o : NULL;
+	}
 	*rc = o ? -EINVAL : -EBADF;
 	if (!o)
 		return NULL;

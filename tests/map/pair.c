@@ -118,7 +118,7 @@ int pair_open(struct pair *p, const struct lane *lane, const struct map_def *def
 	p->sys_size = map_sys_value_size(p->ours);
 	if (p->sys_size > SYS_ROOM)
 		return !failed(p, "a value of %u bytes is too large for this test", p->sys_size);
-	if (lane->evicts)
+	if (lane->evicts || lane->program == BLOOM)
 		p->model = calloc(space, sizeof(*p->model));
 	if (lane->program == RING || lane->program == DRAIN)
 		p->ring = ring_open(p);
@@ -191,6 +191,25 @@ void pair_value(const struct pair *p, const struct op *op, uint8_t *value, size_
 	}
 	if (p->lane->objects && size >= 4)
 		memcpy(value, &(int){object_fd(op->seed)}, 4);
+}
+
+bool bloom_put(struct pair *p, const struct op *op, long kernel, long ours)
+{
+	if (!kernel)
+		p->model[op->seed % p->space] = 1;
+	return differ(p, "result", kernel, ours);
+}
+
+bool bloom_wrong(struct pair *p, const struct op *op, long kernel, long ours)
+{
+	bool in = p->model[op->seed % p->space];
+
+	if (in || (kernel && kernel != -ENOENT) || (ours && ours != -ENOENT))
+		return differ(p, in ? "a value that is in" : "result", kernel, ours);
+	p->looks++;
+	p->hits[0] += kernel != 0; /* the fewer are found the better */
+	p->hits[1] += ours != 0;
+	return false;
 }
 
 bool failed(struct pair *p, const char *fmt, ...)

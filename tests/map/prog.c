@@ -261,6 +261,9 @@ static bool differ_op(struct pair *p, const struct op *op, const struct prog_op 
 {
 	if (p->lane->evicts)
 		return evicted(p, op, k, o);
+	if (p->lane->program == BLOOM)
+		return op->kind == PROG_PUSH ? bloom_put(p, op, k->ret, o->ret)
+					     : bloom_wrong(p, op, k->ret, o->ret);
 	return differ(p, "result", k->ret, o->ret) ||
 	       differ_bytes(p, "value", k->value, o->value, sizeof(k->value));
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/* ring.c: what a consumer or a producer in user memory sees of the two ring buffers. */
+/* ring.c: maps in user memory: what a consumer or a producer sees of a ring buffer; arrays. */
 #include <linux/bpf.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
@@ -163,4 +163,41 @@ bool ring_run(struct pair *p, const struct op *op)
 	else if (op->kind == RING_PRODUCE)
 		return produce(p, op);
 	return true;
+}
+
+/* ---- arrays that are mapped ----------------------------------------------------------------------- */
+
+static bool write_or_read(struct pair *p, const struct op *op, uint8_t *kernel, uint8_t *ours,
+			  size_t n)
+{
+	size_t at = (size_t)op->key * ((p->def.value_size + 7) & ~7u);
+
+	if (op->kind == MAPPED_READ)
+		return !differ_bytes(p, "mapped bytes", kernel, ours, n);
+	if (at >= n)
+		return true;
+	kernel[at] = op->seed;
+	ours[at] = op->seed;
+	return true;
+}
+
+bool mapped_run(struct pair *p, const struct op *op)
+{
+	size_t page = sysconf(_SC_PAGESIZE), stride = (p->def.value_size + 7) & ~7u;
+	size_t n = (p->def.max_entries * stride + page - 1) & ~(page - 1);
+	int prot = op->kind == MAPPED_WRITE ? PROT_READ | PROT_WRITE : PROT_READ;
+	uint8_t *kernel, *ours;
+	bool ok;
+
+	if (!(p->def.flags & BPF_F_MMAPABLE))
+		return p->ours->memfd < 0 || !failed(p, "memfd %d", p->ours->memfd);
+	kernel = mmap(NULL, n, prot, MAP_SHARED, p->fd, 0);
+	if (kernel == MAP_FAILED) /* frozen: the vm's to refuse */
+		return op->kind == MAPPED_WRITE;
+	ours = mmap(NULL, n, prot, MAP_SHARED, p->ours->memfd, 0);
+	ok = ours != MAP_FAILED ? write_or_read(p, op, kernel, ours, n)
+				: !failed(p, "mmap of the memfd: errno %d", errno);
+	munmap(kernel, n);
+	munmap(ours, n);
+	return ok;
 }

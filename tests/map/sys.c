@@ -62,6 +62,8 @@ static bool run_lookup(struct pair *p, const struct op *op)
 			theirs, op->flags);
 	o = delete ? map_sys_lookup_delete(p->ours, key, ours, op->flags)
 		   : map_sys_lookup(p->ours, key, ours, op->flags);
+	if (p->lane->program == BLOOM && !delete)
+		return !bloom_wrong(p, op, k, o);
 	if (p->lane->evicts && !op->flags)
 		return !evicted_lookup(p, op, k, o);
 	return !differ(p, "result", k, o) && (k || !differ_values(p, "value"));
@@ -75,6 +77,8 @@ static bool run_update(struct pair *p, const struct op *op)
 	pair_value(p, op, theirs, p->sys_size);
 	k = kernel_elem(p, BPF_MAP_UPDATE_ELEM, key, theirs, op->flags);
 	o = map_sys_update(p->ours, key, theirs, op->flags);
+	if (p->lane->program == BLOOM)
+		return !bloom_put(p, op, k, o);
 	if (!p->lane->evicts)
 		return !differ(p, "result", k, o);
 	p->model[op->key] = op->seed;
@@ -305,6 +309,9 @@ bool sys_run(struct pair *p, const struct op *op)
 		return run_batch(p, op);
 	case SYS_FREEZE:
 		return run_freeze(p);
+	case MAPPED_WRITE:
+	case MAPPED_READ:
+		return mapped_run(p, op);
 	default:
 		return ring_run(p, op);
 	}
