@@ -72,6 +72,12 @@ static uint32_t object_id(void *arg maybe_unused, struct map *m maybe_unused, vo
 static const struct map_objects objects = {object_get, object_put, object_id, NULL};
 static const struct map_def inner = {BPF_MAP_TYPE_ARRAY, 4, 8, 4, .cpus = CPUS, .fields = {-1, -1}};
 
+static bool is_array_of_objects(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_PROG_ARRAY || type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
+	       type == BPF_MAP_TYPE_CGROUP_ARRAY || type == BPF_MAP_TYPE_ARRAY_OF_MAPS;
+}
+
 static bool stands_for_objects(const struct map *m)
 {
 	return m->def.type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
@@ -238,6 +244,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	def.extra = byte(&in) & 31;
 	if (def.flags & 0x4000 && def.value_size >= 4)
 		def.fields.spin_lock = 0;
+	if (def.max_entries > ELEMENTS && is_array_of_objects(def.type)) /* long to free */
+		def.max_entries = ELEMENTS;
 	if (map_create(&m, &def, NULL))
 		return 0;
 	if (def.key_size <= KEY_ROOM && def.max_entries <= ELEMENTS &&
