@@ -83,6 +83,8 @@ static uint32_t space_of(struct rng *r, const struct lane *lane, uint32_t entrie
 {
 	if (lane->evicts)
 		return 4 * entries;
+	if (lane->many)
+		return entries + entries / 2;
 	if (entries >= 1000)
 		return 200;
 	return entries + (one_in(r, 3) ? 3 * entries + 8 : 2);
@@ -241,7 +243,7 @@ static void make(struct episode *e, const struct lane *lane, uint64_t seed)
 
 	e->lane = lane;
 	e->seed = seed;
-	e->n = 64 + rng_below(&r, EPISODE_MAX - 64);
+	e->n = 64 + rng_below(&r, (EPISODE_MAX - 64) >> rng_below(&r, 6));
 	make_def(&r, e);
 	make_ops(&r, e);
 }

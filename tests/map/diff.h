@@ -67,6 +67,7 @@ struct lane {
 	bool evicts; /* invariants instead of equality */
 	bool locks;  /* values begin with a spin lock */
 	bool keyless;
+	bool many;	  /* elements, so many that the map grows full */
 	uint32_t slow;	  /* how many others' operations one takes; 0: one */
 	uint32_t objects; /* values are fds: of OBJECT_PROG, ... */
 	uint32_t flags;	  /* one of these may be set */

@@ -32,6 +32,11 @@ static const struct weight array[] = {
 static const struct weight trie[] = {
 	SYS_ALL, {PROG_LOOKUP, 60}, {PROG_ADD, 20}, {PROG_UPDATE, 60}, {PROG_DELETE, 40}, {0},
 };
+static const struct weight many[] = {
+	{SYS_LOOKUP, 300},	 {SYS_UPDATE, 300}, {SYS_DELETE, 200}, {SYS_NEXT, 100},
+	{SYS_LOOKUP_DELETE, 50}, {SYS_BATCH, 1},    {ON_CPU, 3},       {PROG_LOOKUP, 60},
+	{PROG_ADD, 20},		 {PROG_UPDATE, 80}, {PROG_DELETE, 30}, {0},
+};
 static const struct weight percpu[] = {
 	SYS_ALL,
 	{SYS_BATCH_DELETE, 1},
@@ -106,6 +111,13 @@ const struct lane lanes[] = {
 	{"hash_lock", BPF_MAP_TYPE_HASH, .locks = true, .key_size = 4, .values = {8, 24, 64},
 	 .entries = {1, 7, 64}, .set = true, .flags = BPF_F_NO_PREALLOC, .program = KV,
 	 .weights = kv},
+	{"hash_many", BPF_MAP_TYPE_HASH, .key_size = 0, SIZES, .entries = {1500, 5000}, .set = true,
+	 .many = true, .flags = BPF_F_NO_PREALLOC, .program = KV, .weights = many},
+	{"percpu_hash_many", BPF_MAP_TYPE_PERCPU_HASH, .key_size = 8, .values = {8},
+	 .entries = {1500}, .set = true, .many = true, .flags = BPF_F_NO_PREALLOC,
+	 .program = PERCPU, .weights = many},
+	{"lpm_many", BPF_MAP_TYPE_LPM_TRIE, .lpm = true, .many = true, .key_size = 0, SIZES,
+	 .entries = {1500, 5000}, .program = KV, .weights = many},
 	{"array_large", BPF_MAP_TYPE_ARRAY, .key_size = 4, .values = {500, 4097}, .entries = {3, 5},
 	 .weights = objects},
 	{"hash_large", BPF_MAP_TYPE_HASH, .key_size = 300, .values = {500, 4097},

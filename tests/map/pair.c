@@ -29,8 +29,6 @@ static long available_mb(void)
 	return kb / 1024;
 }
 
-static long available_at_start;
-
 void memory_careful(void)
 {
 	cleanup(file_close) FILE *f = fopen("/proc/self/oom_score_adj", "we");
@@ -39,14 +37,13 @@ void memory_careful(void)
 		printf("Bail out! cannot set oom_score_adj\n");
 		exit(1);
 	}
-	available_at_start = available_mb();
 }
 
 void memory_wait(void)
 {
-	for (unsigned i = 0; available_mb() < available_at_start - 1024; i++) {
+	for (unsigned i = 0; available_mb() < 1024; i++) {
 		if (i == 100) {
-			printf("Bail out! 1 GB less memory than at the start\n");
+			printf("Bail out! less than 1 GB of memory is available\n");
 			exit(1);
 		}
 		usleep(100000);

@@ -58,6 +58,8 @@ void prog_close(struct pair *p)
 static void copy_found(struct pair *p, struct prog_op *op, const void *value)
 {
 	op->ret = value != NULL;
+	if (value && !p->lane->objects && !map_covers(p->ours, (uintptr_t)value, p->def.value_size))
+		op->ret = -EFAULT; /* what interpreted programs would see */
 	if (value)
 		memcpy(op->value, value, p->lane->objects ? 8 : p->def.value_size);
 }
