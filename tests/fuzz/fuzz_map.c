@@ -164,7 +164,8 @@ static void program_op(struct map *m, struct input *in, uint8_t op, uint64_t fla
 
 static void batch(struct map *m, struct input *in, uint64_t flags, bool delete)
 {
-	uint32_t count = min(byte(in) & 63u, (uint32_t)VALUES / map_sys_value_size(m)), got;
+	uint32_t count = min(byte(in) & 63u, (uint32_t)VALUES / max(map_sys_value_size(m), 1u)),
+		 got;
 	uint8_t cursor[2][KEY_ROOM];
 	void *from = NULL;
 
