@@ -5,7 +5,8 @@ UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
 UNIT      := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ      := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
-BENCH_SRC := $(wildcard bench/*.c)
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard bench/*.c))
+BENCH_BPF := $(patsubst bench/%.bpf.c,build/bpf/bench/%.skel.h,$(wildcard bench/*.bpf.c))
 BENCH     := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 FUZZ_SECONDS ?= 60
 
@@ -47,7 +48,17 @@ $(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(MAPS_LIBS) $(LIBS)
 
-$(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o
+$(BENCH_BPF:.skel.h=.bpf.o): build/bpf/bench/%.bpf.o: bench/%.bpf.c | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+
+$(BENCH_BPF): build/bpf/bench/%.skel.h: build/bpf/bench/%.bpf.o
+	$(call say,SKEL)
+	$(Q)bpftool gen skeleton $< name $*_bpf > $@
+
+$(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o | $(BENCH_BPF)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo

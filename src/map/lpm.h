@@ -28,7 +28,7 @@
 #define LPM_BYTES_MAX  256
 #define LPM_WORDS_MAX  (LPM_BYTES_MAX / 8)
 #define LPM_TABLE      (1U << 31) /* in a slot's next: the rest is a table's number */
-#define LPM_DEPTH      3	  /* nodes on the way from a slot; more make a table */
+#define LPM_DEPTH      2	  /* nodes on the way from a slot; more make a table */
 #define LPM_QUARANTINE 64
 #define LPM_NODES_MAX  (1U << 30)
 

@@ -146,7 +146,7 @@ bool failed(struct pair *p, const char *fmt, ...) printf_like(2, 3);
 
 /* ---- objects.c: what values stand for --------------------------------------------------------- */
 
-enum { OBJECT_PROG = 1, OBJECT_MAP, OBJECT_EVENT, OBJECT_OTHER };
+enum { OBJECT_PROG = 1, OBJECT_MAP, OBJECT_EVENT, OBJECT_TARGET, OBJECT_SOCKET, OBJECT_OTHER };
 
 void objects_open(void);
 void objects_forget(void);    /* which type of program came first */

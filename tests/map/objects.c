@@ -8,7 +8,7 @@
 
 #include "diff.h"
 
-#define OBJECTS 12
+#define OBJECTS 16
 
 /* An object in the kernel and what the engine holds for it. */
 static struct object {
@@ -24,20 +24,21 @@ struct map_def object_inner_def = {.type = BPF_MAP_TYPE_HASH,
 				   .max_entries = 16,
 				   .fields = {-1, -1}};
 
-static void add_prog(enum bpf_prog_type type)
+static void add_prog(enum bpf_prog_type type, enum bpf_attach_type attach)
 {
 	struct bpf_insn insns[] = {
 		{.code = BPF_ALU64 | BPF_MOV | BPF_K, .dst_reg = 0, .imm = 0},
 		{.code = BPF_JMP | BPF_EXIT},
 	};
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .expected_attach_type = attach);
 	struct bpf_prog_info info = {};
 	__u32 size = sizeof(info);
-	int fd = bpf_prog_load(type, "object", "GPL", insns, 2, NULL);
+	int fd = bpf_prog_load(type, "object", "GPL", insns, 2, &opts);
 
 	if (fd < 0 || bpf_obj_get_info_by_fd(fd, &info, &size))
 		abort();
-	objects[n_objects++] =
-		(struct object){fd, OBJECT_PROG | (uint32_t)type << 8, info.id, NULL};
+	objects[n_objects++] = (struct object){
+		fd, OBJECT_PROG | (uint32_t)type << 8 | (uint32_t)attach << 16, info.id, NULL};
 }
 
 static void add_map(struct map_def def)
@@ -82,9 +83,9 @@ void objects_open(void)
 {
 	struct map_def other = object_inner_def;
 
-	add_prog(BPF_PROG_TYPE_SCHED_CLS);
-	add_prog(BPF_PROG_TYPE_SCHED_CLS);
-	add_prog(BPF_PROG_TYPE_XDP);
+	add_prog(BPF_PROG_TYPE_SCHED_CLS, 0);
+	add_prog(BPF_PROG_TYPE_SCHED_CLS, 0);
+	add_prog(BPF_PROG_TYPE_XDP, 0);
 	add_map(object_inner_def);
 	add_map(object_inner_def);
 	other.max_entries = 32; /* hashes of another size fit, arrays do not */
@@ -93,6 +94,8 @@ void objects_open(void)
 	add_map(other);
 	other.type = BPF_MAP_TYPE_LRU_HASH;
 	add_map(other);
+	add_prog(BPF_PROG_TYPE_XDP, BPF_XDP_DEVMAP);
+	add_prog(BPF_PROG_TYPE_XDP, BPF_XDP_CPUMAP);
 	add_other(OBJECT_OTHER, open("/dev/null", O_RDONLY | O_CLOEXEC));
 	add_other(OBJECT_EVENT, software_event());
 }
@@ -119,7 +122,7 @@ void objects_forget(void)
 
 static void *get_prog(const struct object *o, int *rc)
 {
-	uint32_t type = o->what >> 8;
+	uint32_t type = o->what >> 8 & 0xff;
 
 	if ((o->what & 0xff) != OBJECT_PROG || (array_prog_type && array_prog_type != type)) {
 		*rc = -EINVAL;
@@ -127,6 +130,20 @@ static void *get_prog(const struct object *o, int *rc)
 	}
 	array_prog_type = type;
 	return (void *)o;
+}
+
+static bool is_redirect(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_DEVMAP || type == BPF_MAP_TYPE_DEVMAP_HASH ||
+	       type == BPF_MAP_TYPE_CPUMAP;
+}
+
+/* The programs that may run at a map's targets. */
+static uint32_t redirects_to(uint32_t type)
+{
+	uint32_t attach = type == BPF_MAP_TYPE_CPUMAP ? BPF_XDP_CPUMAP : BPF_XDP_DEVMAP;
+
+	return OBJECT_PROG | BPF_PROG_TYPE_XDP << 8 | attach << 16;
 }
 
 static void *object_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
@@ -140,9 +157,15 @@ static void *object_get(void *arg maybe_unused, struct map *map, int fd, int *rc
 		*rc = -EBADF; /* that is what no event is called */
 		return o && o->what == OBJECT_EVENT ? (void *)o : NULL;
 	}
+	if (map->def.type == BPF_MAP_TYPE_XSKMAP) {
+		*rc = o ? -ENOTSOCK : -EBADF;
+		return NULL;
+	}
 	*rc = o ? -EINVAL : -EBADF;
 	if (!o)
 		return NULL;
+	if (is_redirect(map->def.type))
+		return o->what == redirects_to(map->def.type) ? (void *)o : NULL;
 	if (map->def.type == BPF_MAP_TYPE_PROG_ARRAY)
 		return get_prog(o, rc);
 	if (o->what != OBJECT_MAP || !o->map || !map_same_shape(o->map, map->def.inner))
@@ -154,7 +177,7 @@ static void object_put(void *arg maybe_unused, struct map *map maybe_unused, voi
 {
 }
 
-static uint32_t object_id(void *arg maybe_unused, struct map *map, void *object)
+static uint32_t object_id(void *arg maybe_unused, struct map *map maybe_unused, void *object)
 {
 	for (unsigned i = 0; i < n_objects; i++)
 		if (object == (map->def.type == BPF_MAP_TYPE_PROG_ARRAY ? (void *)&objects[i]

@@ -172,6 +172,20 @@ const void *pair_key(const struct pair *p, uint32_t n, uint8_t *room)
 	return room;
 }
 
+/* Where to redirect to: loopback or nowhere, a queue's length; with a program, mostly none. */
+static void target(const struct pair *p, uint32_t seed, uint8_t *value, size_t size)
+{
+	static const uint32_t lengths[] = {0, 1, 64, 192, 16384, 16385};
+	uint32_t number = seed % 6 ? 1 : 0;
+	int fd = mix(seed) % 3 ? 0 : object_fd(mix(seed) >> 8);
+
+	if (p->def.type == BPF_MAP_TYPE_CPUMAP)
+		number = lengths[seed % 6];
+	memcpy(value, &number, 4);
+	if (size >= 8)
+		memcpy(value + 4, &fd, 4);
+}
+
 void pair_value(const struct pair *p, const struct op *op, uint8_t *value, size_t size)
 {
 	struct rng r = {op->seed};
@@ -185,6 +199,10 @@ void pair_value(const struct pair *p, const struct op *op, uint8_t *value, size_
 		uint64_t v = rng_next(&r);
 
 		memcpy(value + i, &v, min(size - i, (size_t)8));
+	}
+	if (p->lane->objects == OBJECT_TARGET) {
+		target(p, op->seed, value, size);
+		return;
 	}
 	if (p->lane->objects && size >= 4)
 		memcpy(value, &(int){object_fd(op->seed)}, 4);
