@@ -232,7 +232,7 @@ static void make_ops(struct rng *r, struct episode *e)
 		op->arg = some_arg(r, op->kind);
 		if (op->kind == PROG_EACH_DELETE && e->lane->set)
 			op->arg = 0; /* which are the first is open */
-		if (one_in(r, 6000) && !e->lane->evicts && !getenv("NOFREEZE"))
+		if (one_in(r, 6000) && !e->lane->evicts)
 			op->kind = SYS_FREEZE;
 	}
 }

@@ -122,7 +122,7 @@ void objects_forget(void)
 
 static void *get_prog(const struct object *o, int *rc)
 {
-	uint32_t type = o->what >> 8 & 0xff;
+	uint32_t type = o->what >> 8; /* and how it attaches */
 
 	if ((o->what & 0xff) != OBJECT_PROG || (array_prog_type && array_prog_type != type)) {
 		*rc = -EINVAL;
@@ -180,8 +180,7 @@ static void object_put(void *arg maybe_unused, struct map *map maybe_unused, voi
 static uint32_t object_id(void *arg maybe_unused, struct map *map maybe_unused, void *object)
 {
 	for (unsigned i = 0; i < n_objects; i++)
-		if (object == (map->def.type == BPF_MAP_TYPE_PROG_ARRAY ? (void *)&objects[i]
-									: objects[i].map))
+		if (object == &objects[i] || object == objects[i].map)
 			return objects[i].id;
 	return 0;
 }
