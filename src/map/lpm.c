@@ -66,7 +66,7 @@ static hot_inline uint32_t walk(const struct lpm *t, uint32_t i, uint32_t best,
 
 	while (i && steps++ <= t->bits_max) { /* L2 */
 		n = lpm_node(t, i);
-		bits = n->bits;
+		bits = __atomic_load_n(&n->bits, __ATOMIC_RELAXED);
 		if (bits > k->bits || !lpm_holds(n->words, bits, k->words))
 			break;
 		if (!lpm_get(&n->branch))
@@ -174,12 +174,14 @@ static void node_give(struct lpm *t, uint32_t i)
 static void node_set(struct lpm *t, uint32_t i, const uint64_t *words, uint32_t bits, bool branch)
 {
 	struct lpm_node *n = lpm_node(t, i);
+	uint32_t w;
 
-	n->bits = bits;
+	__atomic_store_n(&n->bits, bits, __ATOMIC_RELAXED); /* lookups may be reading (L1) */
 	lpm_set(&n->branch, branch);
 	lpm_set(&n->child[0], 0);
 	lpm_set(&n->child[1], 0);
-	memcpy(n->words, words, t->words * sizeof(*words));
+	for (w = 0; w < t->words; w++)
+		__atomic_store_n(n->words + w, words[w], __ATOMIC_RELAXED);
 }
 
 static void write_begin(struct lpm *t)

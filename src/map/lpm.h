@@ -113,16 +113,17 @@ static inline uint32_t lpm_common(const uint64_t *a, const uint64_t *b, uint32_t
 	return limit;
 }
 
-/* Does a prefix of @bits bits hold @key? */
+/* Does a node's prefix of @bits bits hold @key? */
 static hot_inline bool lpm_holds(const uint64_t *prefix, uint32_t bits, const uint64_t *key)
 {
 	uint32_t i = 0;
 
 	for (; bits > 63; bits -= 64, i++) {
-		if (prefix[i] != key[i])
+		if (__atomic_load_n(prefix + i, __ATOMIC_RELAXED) != key[i])
 			return false;
 	}
-	return !bits || !((prefix[i] ^ key[i]) >> 1 >> (63 - bits));
+	return !bits ||
+	       !((__atomic_load_n(prefix + i, __ATOMIC_RELAXED) ^ key[i]) >> 1 >> (63 - bits));
 }
 
 /* ---- lpm_table.c: what changes in the tables when the trie did ------------------------------- */
