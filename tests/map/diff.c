@@ -212,6 +212,12 @@ static uint32_t some_key(struct rng *r, const struct episode *e, uint32_t kind)
 	return rng_below(r, e->space);
 }
 
+/* Mapped all the time: not to be frozen, which the vm sees to. */
+static bool is_mapped(const struct lane *lane)
+{
+	return lane->program == RING || lane->program == DRAIN;
+}
+
 static void make_ops(struct rng *r, struct episode *e)
 {
 	const struct weight *w = e->lane->weights;
@@ -232,7 +238,7 @@ static void make_ops(struct rng *r, struct episode *e)
 		op->arg = some_arg(r, op->kind);
 		if (op->kind == PROG_EACH_DELETE && e->lane->set)
 			op->arg = 0; /* which are the first is open */
-		if (one_in(r, 6000) && !e->lane->evicts)
+		if (one_in(r, 6000) && !e->lane->evicts && !is_mapped(e->lane))
 			op->kind = SYS_FREEZE;
 	}
 }

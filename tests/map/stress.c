@@ -28,7 +28,7 @@ struct scene {
 };
 
 static const struct scene *scene;
-static uint64_t rounds = 200000;
+static uint64_t rounds = 2000000;
 static atomic_uint ready;
 static atomic_ullong in_sum, out_sum, in_count, out_count, done;
 static atomic_ullong consumed; /* says to ThreadSanitizer what the position in the mapping says */
@@ -118,6 +118,8 @@ static bool churn_lru(struct map *m, unsigned thread, uint64_t n)
 		else {
 			rc = map_update(m, &key, &key, BPF_ANY);
 			ok = must(!rc || (!evicts && rc == -E2BIG), "an LRU has always room");
+			if (!ok)
+				printf("#   round %llu: %d\n", (unsigned long long)i, rc);
 		}
 	}
 	return ok;
