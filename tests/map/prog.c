@@ -204,7 +204,9 @@ static void fill(struct pair *p, const struct op *op, struct prog_op *out)
 	uint8_t room[KEY_ROOM], value[SYS_ROOM];
 
 	*out = (struct prog_op){.kind = op->kind, .arg = op->arg, .flags = op->flags};
-	memcpy(out->key, pair_key(p, op->key, room), min(p->def.key_size, (uint32_t)KEY_MAX));
+	if (op->key != KEY_NONE)
+		memcpy(out->key, pair_key(p, op->key, room),
+		       min(p->def.key_size, (uint32_t)KEY_MAX));
 	if (op->kind != PROG_UPDATE && op->kind != PROG_PUSH && op->kind != PROG_PEEK)
 		return;
 	pair_value(p, op, value, p->def.value_size);
