@@ -81,7 +81,8 @@ static bool is_array_of_objects(uint32_t type)
 static bool stands_for_objects(const struct map *m)
 {
 	return m->def.type == BPF_MAP_TYPE_ARRAY_OF_MAPS ||
-	       m->def.type == BPF_MAP_TYPE_HASH_OF_MAPS || m->def.type == BPF_MAP_TYPE_PROG_ARRAY;
+	       m->def.type == BPF_MAP_TYPE_HASH_OF_MAPS || m->def.type == BPF_MAP_TYPE_PROG_ARRAY ||
+	       m->def.type == BPF_MAP_TYPE_XSKMAP;
 }
 
 /* A program may write all of a value that a lookup gave it. */
