@@ -46,7 +46,7 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototype
 CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(KIND)) -Iinclude -Isrc -Ibuild/bpf -Ibuild/gen \
 	  -DSKEP_VERSION='"$(VERSION)"' $(EXTRA_CFLAGS)
 # libbpf's way to bpf(2) leads through src/host/seam.c.
-SEAM   := -Wl,--wrap=syscall,--wrap=epoll_ctl,--wrap=statfs,-u,__wrap_syscall
+SEAM   := -Wl,--wrap=syscall,--wrap=epoll_ctl,--wrap=statfs64,--wrap=mmap64,--wrap=ioctl,-u,__wrap_syscall
 LIBS   := $(SEAM) -Wl,-Bstatic -lbpf -Wl,-Bdynamic -lelf -lz -levent_core -levent_extra -ljansson -lfyaml \
 	  -lsqlite3 -lcap-ng -lseccomp -lxxhash -lm
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -Isrc \

@@ -53,7 +53,7 @@ static void dev_free(struct map *m)
 	uint32_t i;
 
 	for (i = 0; d->targets && i < m->def.max_entries; i++)
-		object_put(m, d->targets[i].object);
+		map_object_put(m, d->targets[i].object);
 	arena_free(d->targets, dev_bytes(m));
 }
 
@@ -81,7 +81,7 @@ static int program_get(struct map *m, const struct wanted *w, struct target *t, 
 	int rc = 0;
 
 	if (w->fd > 0) {
-		object = object_get(m, w->fd, &rc);
+		object = map_object_get(m, w->fd, &rc);
 		if (!object)
 			return error;
 		id = object_id(m, object);
@@ -97,7 +97,7 @@ static void target_set(struct map *m, uint32_t i, const struct target *new)
 	void *old = atomic_exchange(&t->object, new->object);
 
 	atomic_store(&t->value, new->value);
-	object_put(m, old);
+	map_object_put(m, old);
 }
 
 static int update_check(const struct map *m, uint32_t i, uint64_t flags)
@@ -161,7 +161,7 @@ static void table_free(struct map *m)
 
 	while (d->table && !map_sys_next_key(d->table, NULL, &key)) {
 		t = map_lookup(d->table, &key);
-		object_put(m, t->object);
+		map_object_put(m, t->object);
 		map_delete(d->table, &key);
 	}
 	map_free(d->table);
@@ -192,7 +192,7 @@ static int table_update(struct map *m, const void *key, const void *value, uint6
 	gone = old ? old->object : NULL;
 	rc = map_update(d->table, key, &new, flags == BPF_NOEXIST ? BPF_NOEXIST : BPF_ANY);
 	spin_unlock(&d->lock);
-	object_put(m, rc ? new.object : gone);
+	map_object_put(m, rc ? new.object : gone);
 	return rc;
 }
 
@@ -208,7 +208,7 @@ static int table_delete(struct map *m, const void *key)
 	gone = old ? old->object : NULL;
 	rc = map_delete(d->table, key);
 	spin_unlock(&d->lock);
-	object_put(m, gone);
+	map_object_put(m, gone);
 	return rc;
 }
 
@@ -258,9 +258,9 @@ static int socket_update(struct map *m, const void *key, const void *value, uint
 	if (i >= m->def.max_entries)
 		return -E2BIG;
 	memcpy(&fd, value, sizeof(fd));
-	object = object_get(m, fd, &rc);
+	object = map_object_get(m, fd, &rc);
 	if (object)
-		object_put(m, socket_swap(dev_of(m)->targets + i, object, flags, &rc));
+		map_object_put(m, socket_swap(dev_of(m)->targets + i, object, flags, &rc));
 	return rc;
 }
 

@@ -57,11 +57,11 @@ static int by_fd_lookup(struct map *m, const void *key, void *value, uint64_t fl
 	int fd, rc;
 
 	memcpy(&fd, key, sizeof(fd));
-	object = object_get(m, fd, &rc);
+	object = map_object_get(m, fd, &rc);
 	if (!object)
 		return rc;
 	rc = map_sys_lookup(table_of(m), &object, value, flags);
-	object_put(m, object);
+	map_object_put(m, object);
 	return rc;
 }
 
@@ -71,11 +71,11 @@ static int by_fd_update(struct map *m, const void *key, const void *value, uint6
 	int fd, rc;
 
 	memcpy(&fd, key, sizeof(fd));
-	object = object_get(m, fd, &rc);
+	object = map_object_get(m, fd, &rc);
 	if (!object)
 		return rc;
 	rc = map_update(table_of(m), &object, value, flags);
-	object_put(m, object);
+	map_object_put(m, object);
 	return rc;
 }
 
@@ -85,11 +85,11 @@ static int by_fd_delete(struct map *m, const void *key)
 	int fd, rc;
 
 	memcpy(&fd, key, sizeof(fd));
-	object = object_get(m, fd, &rc);
+	object = map_object_get(m, fd, &rc);
 	if (!object)
 		return rc;
 	rc = map_delete(table_of(m), &object);
-	object_put(m, object);
+	map_object_put(m, object);
 	return rc;
 }
 

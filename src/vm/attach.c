@@ -72,7 +72,7 @@ static const uint8_t prog_types[] = {
 	[VM_NETKIT_PEER] = BPF_PROG_TYPE_SCHED_CLS,
 };
 
-uint32_t attach_prog_type(uint32_t attach_type)
+uint32_t vm_attach_prog_type(uint32_t attach_type)
 {
 	return attach_type < array_size(prog_types) ? prog_types[attach_type]
 						    : BPF_PROG_TYPE_UNSPEC;
@@ -84,7 +84,7 @@ static bool is_kprobe_hook(uint32_t type)
 	       type == VM_TRACE_KPROBE_SESSION || type == VM_TRACE_UPROBE_MULTI;
 }
 
-int attach_check(const struct prog *p, uint32_t type)
+int vm_attach_check(const struct prog *p, uint32_t type)
 {
 	bool ok;
 
@@ -113,7 +113,7 @@ int attach_check(const struct prog *p, uint32_t type)
 	return ok ? 0 : -EINVAL;
 }
 
-bool attach_is_cgroup(uint32_t prog_type)
+bool vm_attach_is_cgroup(uint32_t prog_type)
 {
 	switch (prog_type) {
 	case BPF_PROG_TYPE_CGROUP_DEVICE:
@@ -129,7 +129,7 @@ bool attach_is_cgroup(uint32_t prog_type)
 	}
 }
 
-int attach_cgroup(struct call *c, int fd, uint64_t *id)
+int vm_attach_cgroup(struct call *c, int fd, uint64_t *id)
 {
 	cleanup(fd_close) int copy = c->caller->fd_get(c->caller->arg, fd);
 	struct statfs fs;
@@ -175,7 +175,7 @@ static int add(struct skep_engine *e, uint64_t target, uint32_t type, uint32_t f
 	while (*last)
 		last = &(*last)->next;
 	*last = a;
-	object_get(e, &p->obj);
+	vm_object_get(e, &p->obj);
 	return 0;
 }
 
@@ -183,9 +183,9 @@ static void swap_prog(struct skep_engine *e, struct attachment *a, struct prog *
 {
 	struct prog *old = a->prog;
 
-	object_get(e, &p->obj);
+	vm_object_get(e, &p->obj);
 	a->prog = p;
-	object_put(e, &old->obj);
+	vm_object_put(e, &old->obj);
 }
 
 static void drop(struct skep_engine *e, struct attachment **link)
@@ -193,11 +193,11 @@ static void drop(struct skep_engine *e, struct attachment **link)
 	struct attachment *a = *link;
 
 	*link = a->next;
-	object_put(e, &a->prog->obj);
+	vm_object_put(e, &a->prog->obj);
 	free(a);
 }
 
-void attach_done(struct skep_engine *e)
+void vm_attach_done(struct skep_engine *e)
 {
 	while (e->attachments)
 		drop(e, &e->attachments);
@@ -247,7 +247,7 @@ static int attach_to(struct call *c, uint64_t target, struct prog *p)
 	    ((flags & BPF_F_REPLACE) && !(flags & BPF_F_ALLOW_MULTI)))
 		return -EINVAL;
 	if (flags & BPF_F_REPLACE) {
-		rc = prog_get(c, (int)c->attr.a.replace_bpf_fd, &replaced);
+		rc = vm_prog_get(c, (int)c->attr.a.replace_bpf_fd, &replaced);
 		if (rc)
 			return rc;
 	}
@@ -255,19 +255,19 @@ static int attach_to(struct call *c, uint64_t target, struct prog *p)
 	rc = attach_locked(c->e, target, c->attr.a.attach_type, flags, p, replaced);
 	pthread_mutex_unlock(&c->e->attach_lock);
 	if (replaced)
-		object_put(c->e, &replaced->obj);
+		vm_object_put(c->e, &replaced->obj);
 	return rc;
 }
 
 static int map_target(struct call *c, int fd, uint64_t *target)
 {
 	struct object *o;
-	int rc = call_object(c, fd, OBJECT_MAP, &o);
+	int rc = vm_call_object(c, fd, OBJECT_MAP, &o);
 
 	if (rc)
 		return rc;
 	*target = o->ino;
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return 0;
 }
 
@@ -275,8 +275,8 @@ static int target_of(struct call *c, uint32_t prog_type, uint64_t *target)
 {
 	const union bpf_attr *a = &c->attr.a;
 
-	if (attach_is_cgroup(prog_type))
-		return attach_cgroup(c, (int)a->target_fd, target);
+	if (vm_attach_is_cgroup(prog_type))
+		return vm_attach_cgroup(c, (int)a->target_fd, target);
 	switch (prog_type) {
 	case BPF_PROG_TYPE_SK_SKB:
 	case BPF_PROG_TYPE_SK_MSG:
@@ -301,31 +301,31 @@ static int check_attach_flags(const struct call *c, uint32_t prog_type)
 		return -EINVAL;
 	if (prog_type == BPF_PROG_TYPE_SCHED_CLS)
 		return flags & ~FLAGS_MPROG ? -EINVAL : 0;
-	if (attach_is_cgroup(prog_type) || prog_type == BPF_PROG_TYPE_LSM)
+	if (vm_attach_is_cgroup(prog_type) || prog_type == BPF_PROG_TYPE_LSM)
 		return flags & ~(FLAGS_BASE | FLAGS_MPROG) ? -EINVAL : 0;
 	return flags & ~FLAGS_BASE || c->attr.relative_fd || c->attr.expected_revision ? -EINVAL
 										       : 0;
 }
 
-long attach_do_attach(struct call *c)
+long vm_attach_do_attach(struct call *c)
 {
-	uint32_t type = attach_prog_type(c->attr.a.attach_type);
+	uint32_t type = vm_attach_prog_type(c->attr.a.attach_type);
 	uint64_t target = 0;
 	struct prog *p;
 	int rc = check_attach_flags(c, type);
 
 	if (rc)
 		return rc;
-	rc = prog_get(c, (int)c->attr.a.attach_bpf_fd, &p);
+	rc = vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p);
 	if (rc)
 		return rc;
-	if (p->type != type || attach_check(p, c->attr.a.attach_type))
+	if (p->type != type || vm_attach_check(p, c->attr.a.attach_type))
 		rc = -EINVAL;
 	else
 		rc = target_of(c, type, &target);
 	if (!rc)
 		rc = attach_to(c, target, p);
-	object_put(c->e, &p->obj);
+	vm_object_put(c->e, &p->obj);
 	return rc;
 }
 
@@ -346,9 +346,9 @@ static int detach_locked(struct call *c, uint64_t target, const struct prog *p)
 	return 0;
 }
 
-long attach_do_detach(struct call *c)
+long vm_attach_do_detach(struct call *c)
 {
-	uint32_t type = attach_prog_type(c->attr.a.attach_type);
+	uint32_t type = vm_attach_prog_type(c->attr.a.attach_type);
 	struct prog *p = NULL;
 	uint64_t target = 0;
 	int rc;
@@ -358,13 +358,13 @@ long attach_do_detach(struct call *c)
 	rc = target_of(c, type, &target);
 	if (rc)
 		return rc;
-	if (prog_get(c, (int)c->attr.a.attach_bpf_fd, &p))
+	if (vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p))
 		p = NULL;
 	pthread_mutex_lock(&c->e->attach_lock);
 	rc = detach_locked(c, target, p);
 	pthread_mutex_unlock(&c->e->attach_lock);
 	if (p)
-		object_put(c->e, &p->obj);
+		vm_object_put(c->e, &p->obj);
 	return rc;
 }
 
@@ -373,10 +373,10 @@ long attach_do_detach(struct call *c)
 static int query_target(struct call *c, uint64_t *target)
 {
 	const union bpf_attr *a = &c->attr.a;
-	uint32_t type = attach_prog_type(a->query.attach_type);
+	uint32_t type = vm_attach_prog_type(a->query.attach_type);
 
-	if (attach_is_cgroup(type) || a->query.attach_type == BPF_LSM_CGROUP)
-		return attach_cgroup(c, (int)a->query.target_fd, target);
+	if (vm_attach_is_cgroup(type) || a->query.attach_type == BPF_LSM_CGROUP)
+		return vm_attach_cgroup(c, (int)a->query.target_fd, target);
 	switch (type) {
 	case BPF_PROG_TYPE_FLOW_DISSECTOR:
 	case BPF_PROG_TYPE_SK_LOOKUP:
@@ -409,7 +409,7 @@ static uint32_t query_ids(struct call *c, uint64_t target, uint32_t ids[PROGS_MA
 	return n;
 }
 
-long attach_do_query(struct call *c)
+long vm_attach_do_query(struct call *c)
 {
 	const union bpf_attr *a = &c->attr.a;
 	uint32_t ids[PROGS_MAX], flags = 0, n, room = a->query.prog_cnt;
@@ -424,11 +424,11 @@ long attach_do_query(struct call *c)
 	n = query_ids(c, target, ids, &flags);
 	if (a->query.query_flags)
 		flags = 0;
-	if (call_put(c, query.attach_flags, flags) || call_put(c, query.prog_cnt, n))
+	if (vm_call_put(c, query.attach_flags, flags) || vm_call_put(c, query.prog_cnt, n))
 		return -EFAULT;
 	if (!room || !a->query.prog_ids || !n)
 		return 0;
-	if (call_write(c, a->query.prog_ids, ids, min(room, n) * sizeof(*ids)))
+	if (vm_call_write(c, a->query.prog_ids, ids, min(room, n) * sizeof(*ids)))
 		return -EFAULT;
 	return room < n ? -ENOSPC : 0;
 }

@@ -67,19 +67,19 @@ const struct vm_caller vm_self = {
 
 /* ---- one call ------------------------------------------------------------------------------------ */
 
-int call_read(struct call *c, void *dst, uint64_t src, size_t n)
+int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n)
 {
 	return n ? c->caller->read(c->caller->arg, dst, src, n) : 0;
 }
 
-int call_write(struct call *c, uint64_t dst, const void *src, size_t n)
+int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n)
 {
 	return n ? c->caller->write(c->caller->arg, dst, src, n) : 0;
 }
 
-int call_answer(struct call *c, size_t offset, const void *src, size_t n)
+int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n)
 {
-	return call_write(c, c->uattr + offset, src, n);
+	return vm_call_write(c, c->uattr + offset, src, n);
 }
 
 static bool all_zero(const uint8_t *p, size_t n)
@@ -91,7 +91,7 @@ static bool all_zero(const uint8_t *p, size_t n)
 	return !n;
 }
 
-int call_tail_zero(struct call *c, uint64_t addr, size_t known, size_t size)
+int vm_call_tail_zero(struct call *c, uint64_t addr, size_t known, size_t size)
 {
 	uint8_t tail[4096];
 
@@ -99,19 +99,19 @@ int call_tail_zero(struct call *c, uint64_t addr, size_t known, size_t size)
 		return -E2BIG;
 	if (size <= known)
 		return 0;
-	if (call_read(c, tail, addr + known, size - known))
+	if (vm_call_read(c, tail, addr + known, size - known))
 		return -EFAULT;
 	return all_zero(tail, size - known) ? 0 : -E2BIG;
 }
 
-long call_string(struct call *c, char *dst, uint64_t src, size_t cap)
+long vm_call_string(struct call *c, char *dst, uint64_t src, size_t cap)
 {
 	size_t n = 0;
 
 	while (n < cap - 1) {
 		size_t step = min(cap - 1 - n, 64 - (src + n) % 64); /* never over a page's end */
 
-		if (call_read(c, dst + n, src + n, step))
+		if (vm_call_read(c, dst + n, src + n, step))
 			return -EFAULT;
 		if (memchr(dst + n, 0, step))
 			return (long)strlen(dst);
@@ -126,7 +126,7 @@ static int fd_get(struct call *c, int fd)
 	return c->caller->fd_get(c->caller->arg, fd);
 }
 
-int call_any(struct call *c, int fd, struct object **out, int *mode)
+int vm_call_any(struct call *c, int fd, struct object **out, int *mode)
 {
 	cleanup(fd_close) int copy = fd_get(c, fd);
 	struct object *o;
@@ -134,7 +134,7 @@ int call_any(struct call *c, int fd, struct object **out, int *mode)
 
 	if (copy < 0)
 		return -EBADF;
-	o = object_of_fd(c->e, copy);
+	o = vm_object_of_fd(c->e, copy);
 	if (!o)
 		return -EINVAL;
 	flags = fcntl(copy, F_GETFL);
@@ -144,31 +144,31 @@ int call_any(struct call *c, int fd, struct object **out, int *mode)
 	return 0;
 }
 
-int call_object(struct call *c, int fd, enum object_kind kind, struct object **out)
+int vm_call_object(struct call *c, int fd, enum object_kind kind, struct object **out)
 {
 	struct object *o;
-	int rc = call_any(c, fd, &o, NULL);
+	int rc = vm_call_any(c, fd, &o, NULL);
 
 	if (rc)
 		return rc;
 	if (o->kind != kind) {
-		object_put(c->e, o);
+		vm_object_put(c->e, o);
 		return -EINVAL;
 	}
 	*out = o;
 	return 0;
 }
 
-long call_hand(struct call *c, struct object *o, int mode)
+long vm_call_hand(struct call *c, struct object *o, int mode)
 {
-	cleanup(fd_close) int fd = object_open(c->e, o, mode);
+	cleanup(fd_close) int fd = vm_object_open(c->e, o, mode);
 
 	if (fd < 0)
 		return fd;
 	return c->caller->fd_put(c->caller->arg, fd, O_CLOEXEC);
 }
 
-uint32_t call_uid(struct call *c)
+uint32_t vm_call_uid(struct call *c)
 {
 	struct vm_who who;
 
@@ -200,8 +200,8 @@ static long next_id(struct call *c, enum object_kind kind)
 
 	if (id >= INT32_MAX)
 		return -EINVAL;
-	id = object_next_id(c->e, kind, id);
-	return id ? call_put(c, next_id, id) : -ENOENT;
+	id = vm_object_next_id(c->e, kind, id);
+	return id ? vm_call_put(c, next_id, id) : -ENOENT;
 }
 
 static long do_prog_next_id(struct call *c)
@@ -226,13 +226,13 @@ static long do_link_next_id(struct call *c)
 
 static long fd_by_id(struct call *c, enum object_kind kind, int mode)
 {
-	struct object *o = object_by_id(c->e, kind, c->attr.a.start_id);
+	struct object *o = vm_object_by_id(c->e, kind, c->attr.a.start_id);
 	long rc;
 
 	if (!o)
 		return -ENOENT;
-	rc = call_hand(c, o, mode);
-	object_put(c->e, o);
+	rc = vm_call_hand(c, o, mode);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -271,27 +271,27 @@ static long do_link_by_id(struct call *c)
 static long do_info(struct call *c)
 {
 	struct object *o;
-	long rc = call_any(c, (int)c->attr.a.info.bpf_fd, &o, NULL);
+	long rc = vm_call_any(c, (int)c->attr.a.info.bpf_fd, &o, NULL);
 
 	if (rc)
 		return rc == -EBADF ? -EBADFD : rc;
 	switch (o->kind) {
 	case OBJECT_MAP:
-		rc = map_info(c, container_of(o, struct vm_map, obj));
+		rc = vm_map_info(c, container_of(o, struct vm_map, obj));
 		break;
 	case OBJECT_PROG:
-		rc = prog_info(c, prog_of(o));
+		rc = vm_prog_info(c, vm_prog_of(o));
 		break;
 	case OBJECT_BTF:
-		rc = btf_info(c, btf_of(o));
+		rc = vm_btf_info(c, vm_btf_of(o));
 		break;
 	case OBJECT_LINK:
-		rc = link_info(c, link_of(o));
+		rc = vm_link_info(c, vm_link_of(o));
 		break;
 	default:
 		rc = -EINVAL;
 	}
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -305,21 +305,23 @@ static long do_stats(struct call *c)
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		return -ENOMEM;
-	rc = object_add(c->e, o, OBJECT_STATS, -1);
+	rc = vm_object_add(c->e, o, OBJECT_STATS, -1);
 	if (rc) {
 		free(o);
 		return rc;
 	}
 	c->e->stats++;
-	rc = call_hand(c, o, O_RDWR);
-	object_put(c->e, o);
+	rc = vm_call_hand(c, o, O_RDWR);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
 /* There is no bpffs that could grant anything. */
 static long do_token(struct call *c)
 {
-	return c->attr.token_flags ? -EINVAL : -EOPNOTSUPP;
+	cleanup(fd_close) int fd = fd_get(c, (int)c->attr.token_bpffs_fd);
+
+	return fd < 0 && !c->attr.token_flags ? -EBADF : -EINVAL;
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------ */
@@ -331,42 +333,42 @@ static const struct command {
 	long (*run)(struct call *c);
 	size_t used; /* bytes of attr that it looks at */
 } commands[VM_CMDS] = {
-	[BPF_MAP_CREATE] = {map_do_create, USED_NEW(map_token_fd)},
-	[BPF_MAP_LOOKUP_ELEM] = {map_do_lookup, USED(flags)},
-	[BPF_MAP_UPDATE_ELEM] = {map_do_update, USED(flags)},
-	[BPF_MAP_DELETE_ELEM] = {map_do_delete, USED(key)},
-	[BPF_MAP_GET_NEXT_KEY] = {map_do_next_key, USED(next_key)},
-	[BPF_PROG_LOAD] = {prog_do_load, USED_NEW(fd_array_cnt)},
-	[BPF_OBJ_PIN] = {pin_do_pin, USED_NEW(path_fd)},
-	[BPF_OBJ_GET] = {pin_do_get, USED_NEW(path_fd)},
-	[BPF_PROG_ATTACH] = {attach_do_attach, USED_NEW(expected_revision)},
-	[BPF_PROG_DETACH] = {attach_do_detach, USED_NEW(expected_revision)},
-	[BPF_PROG_TEST_RUN] = {test_do_run, USED(test.batch_size)},
+	[BPF_MAP_CREATE] = {vm_map_do_create, USED_NEW(map_token_fd)},
+	[BPF_MAP_LOOKUP_ELEM] = {vm_map_do_lookup, USED(flags)},
+	[BPF_MAP_UPDATE_ELEM] = {vm_map_do_update, USED(flags)},
+	[BPF_MAP_DELETE_ELEM] = {vm_map_do_delete, USED(key)},
+	[BPF_MAP_GET_NEXT_KEY] = {vm_map_do_next_key, USED(next_key)},
+	[BPF_PROG_LOAD] = {vm_prog_do_load, USED_NEW(fd_array_cnt)},
+	[BPF_OBJ_PIN] = {vm_pin_do_pin, USED_NEW(path_fd)},
+	[BPF_OBJ_GET] = {vm_pin_do_get, USED_NEW(path_fd)},
+	[BPF_PROG_ATTACH] = {vm_attach_do_attach, USED_NEW(expected_revision)},
+	[BPF_PROG_DETACH] = {vm_attach_do_detach, USED_NEW(expected_revision)},
+	[BPF_PROG_TEST_RUN] = {vm_test_do_run, USED(test.batch_size)},
 	[BPF_PROG_GET_NEXT_ID] = {do_prog_next_id, USED(next_id)},
 	[BPF_MAP_GET_NEXT_ID] = {do_map_next_id, USED(next_id)},
 	[BPF_PROG_GET_FD_BY_ID] = {do_prog_by_id, USED(prog_id)},
 	[BPF_MAP_GET_FD_BY_ID] = {do_map_by_id, USED(open_flags)},
 	[BPF_OBJ_GET_INFO_BY_FD] = {do_info, USED(info.info)},
-	[BPF_PROG_QUERY] = {attach_do_query, USED_NEW(revision)},
-	[BPF_RAW_TRACEPOINT_OPEN] = {link_do_raw_tp, USED_NEW(raw_tp_cookie)},
-	[BPF_BTF_LOAD] = {btf_do_load, USED_NEW(btf_token_fd)},
+	[BPF_PROG_QUERY] = {vm_attach_do_query, USED_NEW(revision)},
+	[BPF_RAW_TRACEPOINT_OPEN] = {vm_link_do_raw_tp, USED_NEW(raw_tp_cookie)},
+	[BPF_BTF_LOAD] = {vm_btf_do_load, USED_NEW(btf_token_fd)},
 	[BPF_BTF_GET_FD_BY_ID] = {do_btf_by_id, USED(btf_id)},
-	[BPF_TASK_FD_QUERY] = {link_do_task_fd, USED(task_fd_query.probe_addr)},
-	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = {map_do_lookup_delete, USED(flags)},
-	[BPF_MAP_FREEZE] = {map_do_freeze, USED(map_fd)},
+	[BPF_TASK_FD_QUERY] = {vm_link_do_task_fd, USED(task_fd_query.probe_addr)},
+	[BPF_MAP_LOOKUP_AND_DELETE_ELEM] = {vm_map_do_lookup_delete, USED(flags)},
+	[BPF_MAP_FREEZE] = {vm_map_do_freeze, USED(map_fd)},
 	[BPF_BTF_GET_NEXT_ID] = {do_btf_next_id, USED(next_id)},
-	[BPF_MAP_LOOKUP_BATCH] = {map_do_lookup_batch, USED(batch.flags)},
-	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = {map_do_lookup_delete_batch, USED(batch.flags)},
-	[BPF_MAP_UPDATE_BATCH] = {map_do_update_batch, USED(batch.flags)},
-	[BPF_MAP_DELETE_BATCH] = {map_do_delete_batch, USED(batch.flags)},
-	[BPF_LINK_CREATE] = {link_do_create, USED_NEW(uprobe_multi_pid)},
-	[BPF_LINK_UPDATE] = {link_do_update, USED(link_update.old_prog_fd)},
+	[BPF_MAP_LOOKUP_BATCH] = {vm_map_do_lookup_batch, USED(batch.flags)},
+	[BPF_MAP_LOOKUP_AND_DELETE_BATCH] = {vm_map_do_lookup_delete_batch, USED(batch.flags)},
+	[BPF_MAP_UPDATE_BATCH] = {vm_map_do_update_batch, USED(batch.flags)},
+	[BPF_MAP_DELETE_BATCH] = {vm_map_do_delete_batch, USED(batch.flags)},
+	[BPF_LINK_CREATE] = {vm_link_do_create, USED_NEW(uprobe_multi_pid)},
+	[BPF_LINK_UPDATE] = {vm_link_do_update, USED(link_update.old_prog_fd)},
 	[BPF_LINK_GET_FD_BY_ID] = {do_link_by_id, USED(link_id)},
 	[BPF_LINK_GET_NEXT_ID] = {do_link_next_id, USED(next_id)},
 	[BPF_ENABLE_STATS] = {do_stats, USED(enable_stats.type)},
-	[BPF_ITER_CREATE] = {link_do_iter, USED(iter_create.flags)},
-	[BPF_LINK_DETACH] = {link_do_detach, USED(link_detach.link_fd)},
-	[BPF_PROG_BIND_MAP] = {prog_do_bind_map, USED(prog_bind_map.flags)},
+	[BPF_ITER_CREATE] = {vm_link_do_iter, USED(iter_create.flags)},
+	[BPF_LINK_DETACH] = {vm_link_do_detach, USED(link_detach.link_fd)},
+	[BPF_PROG_BIND_MAP] = {vm_prog_do_bind_map, USED(prog_bind_map.flags)},
 	[VM_TOKEN_CREATE] = {do_token, USED_NEW(token_bpffs_fd)},
 };
 
@@ -386,12 +388,12 @@ long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd,
 {
 	struct call c = {.e = e, .caller = caller, .uattr = attr};
 	const struct command *row;
-	int rc = call_tail_zero(&c, attr, sizeof(c.attr), size);
+	int rc = vm_call_tail_zero(&c, attr, sizeof(c.attr), size);
 
 	if (rc)
 		return rc;
 	c.size = min(size, (unsigned)sizeof(c.attr));
-	if (call_read(&c, &c.attr, attr, c.size))
+	if (vm_call_read(&c, &c.attr, attr, c.size))
 		return -EFAULT;
 	if (cmd >= array_size(commands) || !commands[cmd].run)
 		return -EINVAL;

@@ -21,12 +21,12 @@ struct btf {
 	uint32_t strings_len;
 };
 
-struct object *btf_object(struct btf *b)
+struct object *vm_btf_object(struct btf *b)
 {
 	return &b->obj;
 }
 
-struct btf *btf_of(struct object *o)
+struct btf *vm_btf_of(struct object *o)
 {
 	return container_of(o, struct btf, obj);
 }
@@ -241,7 +241,7 @@ static int load(struct call *c, struct vm_log *log, struct btf *b)
 	b->data = malloc(b->size);
 	if (!b->data)
 		return -ENOMEM;
-	if (call_read(c, b->data, c->attr.a.btf, b->size))
+	if (vm_call_read(c, b->data, c->attr.a.btf, b->size))
 		return -EFAULT;
 	return parse(log, b);
 }
@@ -251,21 +251,21 @@ static int load_logged(struct call *c, struct btf *b)
 	const union bpf_attr *a = &c->attr.a;
 	struct vm_log log;
 	uint32_t true_size;
-	int rc = log_open(&log, a->btf_log_level, a->btf_log_buf, a->btf_log_size), failed;
+	int rc = vm_log_open(&log, a->btf_log_level, a->btf_log_buf, a->btf_log_size), failed;
 
 	if (rc)
 		return rc;
 	rc = load(c, &log, b);
-	failed = log_close(&log, c, &true_size);
+	failed = vm_log_close(&log, c, &true_size);
 	if (failed)
 		rc = failed;
 	if (c->size >= offsetof(union vm_attr, btf_log_true_size) + 4 &&
-	    call_answer(c, offsetof(union vm_attr, btf_log_true_size), &true_size, 4))
+	    vm_call_answer(c, offsetof(union vm_attr, btf_log_true_size), &true_size, 4))
 		rc = -EFAULT;
 	return rc;
 }
 
-long btf_do_load(struct call *c)
+long vm_btf_do_load(struct call *c)
 {
 	struct btf *b;
 	long rc;
@@ -280,17 +280,17 @@ long btf_do_load(struct call *c)
 	b->size = c->attr.a.btf_size;
 	rc = load_logged(c, b);
 	if (!rc)
-		rc = object_add(c->e, &b->obj, OBJECT_BTF, -1);
+		rc = vm_object_add(c->e, &b->obj, OBJECT_BTF, -1);
 	if (rc) {
 		btf_done(b);
 		return rc;
 	}
-	rc = call_hand(c, &b->obj, 2);
-	object_put(c->e, &b->obj);
+	rc = vm_call_hand(c, &b->obj, 2);
+	vm_object_put(c->e, &b->obj);
 	return rc;
 }
 
-void btf_object_free(struct skep_engine *e maybe_unused, struct btf *b)
+void vm_btf_object_free(struct skep_engine *e maybe_unused, struct btf *b)
 {
 	btf_done(b);
 }
@@ -301,34 +301,34 @@ static int info_copy(struct call *c, const struct btf *b, struct bpf_btf_info *i
 	uint32_t room = info->name_len;
 
 	info->id = b->obj.id;
-	if (call_write(c, info->btf, b->data, min(b->size, info->btf_size)))
+	if (vm_call_write(c, info->btf, b->data, min(b->size, info->btf_size)))
 		return -EFAULT;
 	info->btf_size = b->size;
 	info->kernel_btf = 0;
 	info->name_len = 0;
 	if (!name != !room)
 		return -EINVAL;
-	return name && call_write(c, name, "", 1) ? -EFAULT : 0;
+	return name && vm_call_write(c, name, "", 1) ? -EFAULT : 0;
 }
 
-long btf_info(struct call *c, struct btf *b)
+long vm_btf_info(struct call *c, struct btf *b)
 {
 	struct bpf_btf_info info = {0};
 	uint32_t len = c->attr.a.info.info_len;
 	uint64_t to = c->attr.a.info.info;
-	int rc = call_tail_zero(c, to, sizeof(info), len);
+	int rc = vm_call_tail_zero(c, to, sizeof(info), len);
 
 	if (rc)
 		return rc;
 	len = min(len, (uint32_t)sizeof(info));
-	if (call_read(c, &info, to, len))
+	if (vm_call_read(c, &info, to, len))
 		return -EFAULT;
 	rc = info_copy(c, b, &info);
 	if (rc)
 		return rc;
-	if (call_write(c, to, &info, len))
+	if (vm_call_write(c, to, &info, len))
 		return -EFAULT;
-	return call_put(c, info.info_len, len);
+	return vm_call_put(c, info.info_len, len);
 }
 
 /* ---- questions -------------------------------------------------------------------------------- */
@@ -387,19 +387,19 @@ static long size_at(const struct btf *b, uint32_t id, unsigned depth)
 	}
 }
 
-long btf_size(const struct btf *b, uint32_t id)
+long vm_btf_size(const struct btf *b, uint32_t id)
 {
 	return size_at(b, id, 0);
 }
 
-unsigned btf_kind_of(const struct btf *b, uint32_t id)
+unsigned vm_btf_kind_of(const struct btf *b, uint32_t id)
 {
 	const struct btf_type *t = resolve(b, id);
 
 	return t ? kind(t) : BTF_KIND_UNKN;
 }
 
-bool btf_is_u32(const struct btf *b, uint32_t id)
+bool vm_btf_is_u32(const struct btf *b, uint32_t id)
 {
 	const struct btf_type *t = resolve(b, id);
 	uint32_t bits;
@@ -410,7 +410,7 @@ bool btf_is_u32(const struct btf *b, uint32_t id)
 	return BTF_INT_BITS(bits) == 32 && !BTF_INT_OFFSET(bits);
 }
 
-const char *btf_func_name(const struct btf *b, uint32_t id)
+const char *vm_btf_func_name(const struct btf *b, uint32_t id)
 {
 	if (!id || id > b->n_types || kind(b->types[id]) != BTF_KIND_FUNC)
 		return NULL;
@@ -453,7 +453,7 @@ static void find_field(const struct btf *b, uint32_t type, uint32_t off, struct 
 	out->any = true;
 }
 
-void btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out)
+void vm_btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out)
 {
 	const struct btf_type *t = resolve(b, id);
 	const struct btf_var_secinfo *s;

@@ -68,12 +68,12 @@ static const uint16_t who[ISA_HELPERS_MAX + 1] = {
 #undef HELP
 };
 
-bool help_allowed(const struct prog *p, unsigned id)
+bool vm_help_allowed(const struct prog *p, unsigned id)
 {
 	return who[id] & families[p->type];
 }
 
-bool help_gpl_only(unsigned id)
+bool vm_help_gpl_only(unsigned id)
 {
 	return isa_helper((int)id)->gpl;
 }
@@ -83,7 +83,7 @@ bool vm_is_tracing(uint32_t type)
 	return families[type] == TRACE;
 }
 
-void help_fault(struct run *r, int rc, const char *why)
+void vm_help_fault(struct run *r, int rc, const char *why)
 {
 	if (r->vm.fault)
 		return;
@@ -95,7 +95,7 @@ void help_fault(struct run *r, int rc, const char *why)
 
 static bool is_map(struct run *r, uint64_t v)
 {
-	const struct prog *p = run_prog(r);
+	const struct prog *p = vm_run_prog(r);
 	unsigned i;
 
 	for (i = 0; i < p->n_maps; i++)
@@ -187,7 +187,7 @@ static bool arg_ok(struct run *r, const struct isa_helper *h, const uint64_t *v,
 static bool gate(unsigned id, const uint64_t v[5])
 {
 	const struct isa_helper *h = isa_helper((int)id);
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	char why[96];
 	unsigned i;
 
@@ -196,7 +196,7 @@ static bool gate(unsigned id, const uint64_t v[5])
 			continue;
 		snprintf(why, sizeof(why), "bpf_%s: argument %u (0x%llx) is not what it takes",
 			 h->name, i + 1, (unsigned long long)v[i]);
-		help_fault(r, -EFAULT, why);
+		vm_help_fault(r, -EFAULT, why);
 		return false;
 	}
 	return true;

@@ -14,12 +14,12 @@
 extern vm_helper *const vm_helpers_checked[];
 
 /* May a program of that type call it, and is it here? */
-bool help_allowed(const struct prog *p, unsigned id);
-bool help_gpl_only(unsigned id);
+bool vm_help_allowed(const struct prog *p, unsigned id);
+bool vm_help_gpl_only(unsigned id);
 bool vm_is_tracing(uint32_t prog_type);
 
 /* The run ends with that fault; helpers return 0 after it. */
-void help_fault(struct run *r, int rc, const char *why);
+void vm_help_fault(struct run *r, int rc, const char *why);
 
 #define HELP(name, who) vm_helper help_##name;
 #include "vm/help.def"
@@ -34,10 +34,10 @@ void help_fault(struct run *r, int rc, const char *why);
 #define PTR(x) ((void *)(uintptr_t)(x))
 
 /* printf of BPF: %d %u %x %s %p and so on, with @n arguments. Its length or -EINVAL, -EBUSY. */
-int help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const uint64_t *args,
-		unsigned n);
+int vm_help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const uint64_t *args,
+		   unsigned n);
 
 /* Memory that may not be there. 0 or -EFAULT. */
-int help_read_any(void *to, uint64_t from, size_t n);
+int vm_help_read_any(void *to, uint64_t from, size_t n);
 
 #endif

@@ -30,7 +30,7 @@ HELPER_FN(map_lookup_elem)
 	void *v = map_lookup(m, PTR(b));
 
 	if (v && holds_maps(m))
-		remember(run_now(), v);
+		remember(vm_run_now(), v);
 	return (uintptr_t)v;
 }
 
@@ -90,7 +90,7 @@ HELPER_FN(tail_call)
 		next = __atomic_load_n(&map_slots(m)[(uint32_t)c], __ATOMIC_ACQUIRE);
 	if (!next)
 		return (uint64_t)-ENOENT;
-	return (uint64_t)(int64_t)vm_tail_call(&run_now()->vm, &next->code);
+	return (uint64_t)(int64_t)vm_tail_call(&vm_run_now()->vm, &next->code);
 }
 
 /* ---- calling back -------------------------------------------------------------------------------- */
@@ -107,19 +107,19 @@ static int each_element(void *arg, const void *key, void *value)
 	struct run *r = e->run;
 	uint64_t rc;
 
-	if (run_lend(r, key, e->map->def.key_size, false)) {
-		help_fault(r, -ENOSPC, "too much is lent to the program");
+	if (vm_run_lend(r, key, e->map->def.key_size, false)) {
+		vm_help_fault(r, -ENOSPC, "too much is lent to the program");
 		return 1;
 	}
 	rc = vm_call(&r->vm, e->func, (uintptr_t)e->map, (uintptr_t)key, (uintptr_t)value, e->ctx,
 		     0);
-	run_unlend(r, key);
+	vm_run_unlend(r, key);
 	return r->vm.fault || rc;
 }
 
 HELPER_FN(for_each_map_elem)
 {
-	struct each e = {run_now(), PTR(a), b, c};
+	struct each e = {vm_run_now(), PTR(a), b, c};
 
 	if (d)
 		return (uint64_t)-EINVAL;
@@ -128,7 +128,7 @@ HELPER_FN(for_each_map_elem)
 
 HELPER_FN(loop)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t n = (uint32_t)a, i;
 
 	if (d)

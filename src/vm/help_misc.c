@@ -69,7 +69,7 @@ HELPER_FN(get_numa_node_id)
 
 static struct vm_who asking(void)
 {
-	const struct call *call = run_now()->call;
+	const struct call *call = vm_run_now()->call;
 	struct vm_who w = {(uint32_t)getpid(), (uint32_t)gettid(), getuid(), getgid(), ""};
 
 	prctl(PR_GET_NAME, w.comm);
@@ -120,20 +120,20 @@ HELPER_FN(get_func_ip)
 
 HELPER_FN(get_retval)
 {
-	return (uint64_t)(int64_t)run_now()->retval;
+	return (uint64_t)(int64_t)vm_run_now()->retval;
 }
 
 HELPER_FN(set_retval)
 {
 	int v = (int)a;
 
-	run_now()->retval = v > 0 || v < -4095 ? -EPERM : v;
+	vm_run_now()->retval = v > 0 || v < -4095 ? -EPERM : v;
 	return 0;
 }
 
 /* ---- memory that may not be there ---------------------------------------------------------------- */
 
-int help_read_any(void *to, uint64_t from, size_t n)
+int vm_help_read_any(void *to, uint64_t from, size_t n)
 {
 	struct iovec l = {to, n}, r = {PTR(from), n};
 
@@ -145,14 +145,14 @@ int help_read_any(void *to, uint64_t from, size_t n)
 /* What a program can know of "the kernel" is its own memory; of "the user" the caller's. */
 static uint64_t read_mem(uint64_t to, uint64_t size, uint64_t from, bool user)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t n = (uint32_t)size;
 	int rc = -EFAULT;
 
 	if (user && r->call)
-		rc = call_read(r->call, PTR(to), from, n);
+		rc = vm_call_read(r->call, PTR(to), from, n);
 	else if (!user && (r->vm.code->jit || vm_access(&r->vm, from, n, false)))
-		rc = help_read_any(PTR(to), from, n);
+		rc = vm_help_read_any(PTR(to), from, n);
 	if (rc)
 		memset(PTR(to), 0, n);
 	return (uint64_t)(int64_t)rc;

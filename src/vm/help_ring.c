@@ -37,7 +37,7 @@ HELPER_FN(ringbuf_output)
 /* The map that a record came from: the first 8 bytes before it are its header and the map's business. */
 static struct map *map_of_record(struct run *r, uint64_t at)
 {
-	const struct prog *p = run_prog(r);
+	const struct prog *p = vm_run_prog(r);
 	unsigned i;
 
 	for (i = 0; i < p->n_maps; i++) {
@@ -60,7 +60,7 @@ static void *reserve(struct map *m, uint64_t size, uint64_t flags)
 	void *p = map_ring_reserve(m, size, flags);
 	bool woken;
 
-	if (p && run_lend(run_now(), p, size, true)) {
+	if (p && vm_run_lend(vm_run_now(), p, size, true)) {
 		woken = map_ring_commit(m, p, 0, true);
 		wake(m, woken);
 		return NULL;
@@ -70,7 +70,7 @@ static void *reserve(struct map *m, uint64_t size, uint64_t flags)
 
 static void commit(uint64_t at, uint64_t flags, bool discard)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct map *m = map_of_record(r, at);
 	unsigned i;
 
@@ -79,10 +79,10 @@ static void commit(uint64_t at, uint64_t flags, bool discard)
 			if (at && r->vm.regions[i].lo == at)
 				break;
 		if (i == r->vm.n_regions) {
-			help_fault(r, -EFAULT, "this is no reserved record");
+			vm_help_fault(r, -EFAULT, "this is no reserved record");
 			return;
 		}
-		run_unlend(r, PTR(at));
+		vm_run_unlend(r, PTR(at));
 	}
 	if (m)
 		wake(m, map_ring_commit(m, PTR(at), flags, discard));
@@ -115,7 +115,7 @@ HELPER_FN(ringbuf_query)
 /* What interpreted code says is behind a dynptr is looked at again. */
 static bool usable(const struct dynptr *p, uint64_t off, uint64_t n, bool write)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 
 	return r->vm.code->jit || !n || vm_access(&r->vm, p->at + off, n, write);
 }
@@ -228,19 +228,19 @@ static long drain_one(void *arg, const void *sample, uint32_t size)
 	struct dynptr p = {(uintptr_t)sample, size, DYN_LOCAL};
 	uint64_t rc;
 
-	if (run_lend(r, &p, sizeof(p), false) || run_lend(r, sample, size, false)) {
-		help_fault(r, -ENOSPC, "too much is lent to the program");
+	if (vm_run_lend(r, &p, sizeof(p), false) || vm_run_lend(r, sample, size, false)) {
+		vm_help_fault(r, -ENOSPC, "too much is lent to the program");
 		return 1;
 	}
 	rc = vm_call(&r->vm, dr->func, (uintptr_t)&p, dr->ctx, 0, 0, 0);
-	run_unlend(r, sample);
-	run_unlend(r, &p);
+	vm_run_unlend(r, sample);
+	vm_run_unlend(r, &p);
 	return r->vm.fault || rc;
 }
 
 HELPER_FN(user_ringbuf_drain)
 {
-	struct drain dr = {run_now(), b, c};
+	struct drain dr = {vm_run_now(), b, c};
 
 	return (uint64_t)map_ring_drain(PTR(a), drain_one, &dr, d);
 }
@@ -262,5 +262,5 @@ HELPER_FN(perf_event_output)
 		return (uint64_t)-E2BIG;
 	if (!map_slots(m)[key])
 		return (uint64_t)-ENOENT;
-	return (uint64_t)vm_perf_output(run_now()->vm.engine, m, key, PTR(d), (uint32_t)f);
+	return (uint64_t)vm_perf_output(vm_run_now()->vm.engine, m, key, PTR(d), (uint32_t)f);
 }

@@ -14,10 +14,10 @@
 
 HELPER_FN(skb_load_bytes)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t off = (uint32_t)b, n = (uint32_t)d;
 
-	if (off <= INT32_MAX && packet_copy(&r->pkt, off, PTR(c), n))
+	if (off <= INT32_MAX && vm_packet_copy(&r->pkt, off, PTR(c), n))
 		return 0;
 	memset(PTR(c), 0, n);
 	return FAIL(EFAULT);
@@ -25,7 +25,7 @@ HELPER_FN(skb_load_bytes)
 
 HELPER_FN(skb_load_bytes_relative)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct packet *p = &r->pkt;
 	uint32_t n = (uint32_t)d, off = (uint32_t)b, from = p->start;
 
@@ -44,11 +44,11 @@ HELPER_FN(skb_load_bytes_relative)
 
 HELPER_FN(skb_store_bytes)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 
 	if (f & ~(uint64_t)(BPF_F_RECOMPUTE_CSUM | BPF_F_INVALIDATE_HASH))
 		return FAIL(EINVAL);
-	if ((uint32_t)b > INT32_MAX || !packet_store(&r->pkt, (uint32_t)b, PTR(c), (uint32_t)d))
+	if ((uint32_t)b > INT32_MAX || !vm_packet_store(&r->pkt, (uint32_t)b, PTR(c), (uint32_t)d))
 		return FAIL(EFAULT);
 	if (f & BPF_F_INVALIDATE_HASH)
 		r->skb->hash = 0;
@@ -57,11 +57,11 @@ HELPER_FN(skb_store_bytes)
 
 HELPER_FN(skb_pull_data)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 
 	if ((uint32_t)b > r->pkt.len)
 		return FAIL(ENOMEM);
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
@@ -69,20 +69,20 @@ HELPER_FN(skb_pull_data)
 
 HELPER_FN(skb_change_head)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t room = (uint32_t)b;
 
 	if (c || (uint64_t)r->pkt.len + room > LEN_MAX)
 		return FAIL(EINVAL);
-	if (packet_shift(&r->pkt, 0, (int)room))
+	if (vm_packet_shift(&r->pkt, 0, (int)room))
 		return FAIL(ENOMEM);
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
 HELPER_FN(skb_change_tail)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct packet *p = &r->pkt;
 	uint32_t len = (uint32_t)b, least = r->l2 ? ETH_HLEN : 0;
 
@@ -93,7 +93,7 @@ HELPER_FN(skb_change_tail)
 	if (len > p->len)
 		memset(p->buf + p->start + p->len, 0, len - p->len);
 	p->len = len;
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
@@ -111,7 +111,7 @@ static uint32_t network_header_len(const struct run *r)
 
 HELPER_FN(skb_adjust_room)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	int32_t by = (int32_t)b;
 	uint32_t head = network_header_len(r), size = by < 0 ? -(uint32_t)by : (uint32_t)by;
 	uint32_t off = r->l2 ? ETH_HLEN : 0, rest = r->pkt.len - off;
@@ -126,15 +126,15 @@ HELPER_FN(skb_adjust_room)
 		off += head;
 	if (by < 0 ? size >= rest || rest - size < head : r->pkt.len + size > LEN_MAX)
 		return FAIL(VM_ENOTSUPP);
-	if (packet_shift(&r->pkt, off, by))
+	if (vm_packet_shift(&r->pkt, off, by))
 		return FAIL(ENOMEM);
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
 HELPER_FN(skb_change_type)
 {
-	struct __sk_buff *skb = run_now()->skb;
+	struct __sk_buff *skb = vm_run_now()->skb;
 
 	if (skb->pkt_type > PACKET_OTHERHOST || b > PACKET_OTHERHOST)
 		return FAIL(EINVAL);
@@ -149,11 +149,11 @@ static int tag_in(struct run *r)
 {
 	uint8_t tag[4];
 
-	if (packet_shift(&r->pkt, 12, 4))
+	if (vm_packet_shift(&r->pkt, 12, 4))
 		return -ENOMEM;
 	memcpy(tag, &(uint16_t){(uint16_t)r->skb->vlan_proto}, 2);
 	memcpy(tag + 2, &(uint16_t){htons((uint16_t)r->skb->vlan_tci)}, 2);
-	packet_store(&r->pkt, 12, tag, 4);
+	vm_packet_store(&r->pkt, 12, tag, 4);
 	return 0;
 }
 
@@ -164,7 +164,7 @@ static bool is_vlan(uint16_t proto)
 
 HELPER_FN(skb_vlan_push)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint16_t proto = (uint16_t)b;
 
 	if (!is_vlan(proto))
@@ -176,7 +176,7 @@ HELPER_FN(skb_vlan_push)
 	r->skb->vlan_present = 1;
 	r->skb->vlan_tci = (uint16_t)c;
 	r->skb->vlan_proto = proto;
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
@@ -186,10 +186,10 @@ static void tag_out(struct run *r)
 	uint16_t proto, tci, next;
 
 	r->skb->vlan_present = r->skb->vlan_tci = r->skb->vlan_proto = 0;
-	if (!packet_copy(&r->pkt, 12, &proto, 2) || !is_vlan(proto) ||
-	    !packet_copy(&r->pkt, 14, &tci, 2) || !packet_copy(&r->pkt, 16, &next, 2))
+	if (!vm_packet_copy(&r->pkt, 12, &proto, 2) || !is_vlan(proto) ||
+	    !vm_packet_copy(&r->pkt, 14, &tci, 2) || !vm_packet_copy(&r->pkt, 16, &next, 2))
 		return;
-	if (packet_shift(&r->pkt, 12, -4))
+	if (vm_packet_shift(&r->pkt, 12, -4))
 		return;
 	r->skb->protocol = next;
 	r->skb->vlan_present = 1;
@@ -199,12 +199,12 @@ static void tag_out(struct run *r)
 
 HELPER_FN(skb_vlan_pop)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 
 	if (!r->skb->vlan_present)
 		tag_out(r);
 	tag_out(r);
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
@@ -231,29 +231,32 @@ static uint32_t sum(const uint8_t *p, uint32_t n, uint32_t seed)
 		memcpy(&w, p, 4);
 		seed = add(seed, w);
 	}
-	return seed;
+	w = 0;
+	memcpy(&w, p, n);
+	return add(seed, w);
 }
 
 HELPER_FN(csum_diff)
 {
 	uint32_t from = (uint32_t)b, to = (uint32_t)d, v = (uint32_t)f;
 
-	if ((from | to) & 3)
-		return FAIL(EINVAL);
-	v = sum(PTR(c), to, v);
-	if (from)
-		v = add(v, ~sum(PTR(a), from, 0));
+	if (from && to)
+		v = add(sum(PTR(c), to, v), ~sum(PTR(a), from, 0));
+	else if (to)
+		v = sum(PTR(c), to, v);
+	else if (from)
+		v = ~sum(PTR(a), from, ~v);
 	return (uint16_t)~fold(v);
 }
 
 /* The checksum at @off, changed by what changed. */
 static uint64_t replace(uint32_t off, uint64_t from, uint64_t to, uint64_t flags, bool mangled)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t diff;
 	uint16_t csum;
 
-	if (off > 0xffff || off & 1 || !packet_copy(&r->pkt, off, &csum, 2))
+	if (off > 0xffff || off & 1 || !vm_packet_copy(&r->pkt, off, &csum, 2))
 		return FAIL(EFAULT);
 	if (mangled && !(flags & BPF_F_MARK_ENFORCE) && !csum)
 		return 0;
@@ -275,7 +278,7 @@ static uint64_t replace(uint32_t off, uint64_t from, uint64_t to, uint64_t flags
 	csum = fold(add(diff, (uint16_t)~csum));
 	if (mangled && !csum)
 		csum = CSUM_MANGLED;
-	packet_store(&r->pkt, off, &csum, 2);
+	vm_packet_store(&r->pkt, off, &csum, 2);
 	return 0;
 }
 
@@ -310,7 +313,7 @@ HELPER_FN(csum_level)
 
 HELPER_FN(get_hash_recalc)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t h = 2166136261, i; /* FNV-1a over the addresses and ports */
 
 	if (r->skb->hash)
@@ -323,13 +326,13 @@ HELPER_FN(get_hash_recalc)
 
 HELPER_FN(set_hash)
 {
-	run_now()->skb->hash = (uint32_t)b;
+	vm_run_now()->skb->hash = (uint32_t)b;
 	return 0;
 }
 
 HELPER_FN(set_hash_invalid)
 {
-	run_now()->skb->hash = 0;
+	vm_run_now()->skb->hash = 0;
 	return 0;
 }
 
@@ -363,14 +366,15 @@ static bool ecn4(struct packet *p, uint32_t off)
 	uint8_t tos;
 	uint16_t csum;
 
-	if (!packet_copy(p, off + 1, &tos, 1) || !packet_copy(p, off + 10, &csum, 2) || !(tos & 3))
+	if (!vm_packet_copy(p, off + 1, &tos, 1) || !vm_packet_copy(p, off + 10, &csum, 2) ||
+	    !(tos & 3))
 		return false;
 	if ((tos & 3) == 3)
 		return true;
 	csum = fold(add(add((uint16_t)~csum, (uint16_t)~htons(tos)), htons(tos | 3)));
 	tos |= 3;
-	packet_store(p, off + 1, &tos, 1);
-	packet_store(p, off + 10, &csum, 2);
+	vm_packet_store(p, off + 1, &tos, 1);
+	vm_packet_store(p, off + 10, &csum, 2);
 	return true;
 }
 
@@ -378,15 +382,15 @@ static bool ecn6(struct packet *p, uint32_t off)
 {
 	uint8_t v;
 
-	if (!packet_copy(p, off + 1, &v, 1) || !(v & 0x30))
+	if (!vm_packet_copy(p, off + 1, &v, 1) || !(v & 0x30))
 		return false;
 	v |= 0x30;
-	return packet_store(p, off + 1, &v, 1);
+	return vm_packet_store(p, off + 1, &v, 1);
 }
 
 HELPER_FN(skb_ecn_set_ce)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t off = r->l2 ? ETH_HLEN : 0, head = network_header_len(r);
 
 	if (!head || r->pkt.len < off + head)

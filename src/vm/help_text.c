@@ -33,13 +33,13 @@ static char peek(const struct format *f, unsigned i)
 static void put_string(struct format *f, uint64_t addr, bool user)
 {
 	char text[512];
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	size_t i;
 
 	for (i = 0; i < sizeof(text) - 1; i++) {
-		int rc = user ? (r->call ? call_read(r->call, &text[i], addr + i, 1) : -EFAULT)
+		int rc = user ? (r->call ? vm_call_read(r->call, &text[i], addr + i, 1) : -EFAULT)
 			      : (r->vm.code->jit || vm_access(&r->vm, addr + i, 1, false)
-					 ? help_read_any(&text[i], addr + i, 1)
+					 ? vm_help_read_any(&text[i], addr + i, 1)
 					 : -EFAULT);
 		if (rc || !text[i])
 			break;
@@ -51,11 +51,11 @@ static void put_address(struct format *f, uint64_t addr, bool six, bool zeros)
 {
 	uint8_t ip[16] = {0};
 	char text[64];
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	unsigned i, n = six ? 16 : 4;
 
 	if (r->vm.code->jit || vm_access(&r->vm, addr, n, false))
-		help_read_any(ip, addr, n);
+		vm_help_read_any(ip, addr, n);
 	if (!six && zeros)
 		buf_fmt(&f->out, "%03u.%03u.%03u.%03u", ip[0], ip[1], ip[2], ip[3]);
 	else if (!six)
@@ -173,8 +173,8 @@ static int one(struct format *f)
 	return 0;
 }
 
-int help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const uint64_t *args,
-		unsigned n)
+int vm_help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const uint64_t *args,
+		   unsigned n)
 {
 	const char *end = memchr(fmt, 0, fmt_len);
 	struct format f = {.at = fmt, .end = end, .args = args, .n = n};
@@ -197,9 +197,9 @@ int help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const ui
 
 static uint64_t print(const char *fmt, uint32_t size, const uint64_t *args, unsigned n)
 {
-	const struct vm_hooks *h = run_now()->vm.engine->hooks;
+	const struct vm_hooks *h = vm_run_now()->vm.engine->hooks;
 	char line[PRINTK_MAX];
-	int rc = help_format(line, sizeof(line) - 1, fmt, size, args, n);
+	int rc = vm_help_format(line, sizeof(line) - 1, fmt, size, args, n);
 	size_t len;
 
 	if (rc < 0)
@@ -245,7 +245,7 @@ HELPER_FN(snprintf)
 		return (uint64_t)-EINVAL;
 	if (len)
 		memcpy(args, PTR(d), len);
-	rc = help_format(PTR(a), (uint32_t)b, PTR(c), strlen(PTR(c)) + 1, args, len / 8);
+	rc = vm_help_format(PTR(a), (uint32_t)b, PTR(c), strlen(PTR(c)) + 1, args, len / 8);
 	return rc < 0 ? (uint64_t)(int64_t)rc : (uint64_t)rc + 1;
 }
 

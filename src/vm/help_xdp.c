@@ -13,7 +13,7 @@
 
 HELPER_FN(xdp_adjust_head)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct packet *p = &r->pkt;
 	int64_t start = (int64_t)p->start + (int32_t)b;
 
@@ -24,7 +24,7 @@ HELPER_FN(xdp_adjust_head)
 		memmove(p->buf + start - p->meta, p->buf + p->start - p->meta, p->meta);
 	p->len = (uint32_t)((int64_t)p->len + p->start - start);
 	p->start = (uint32_t)start;
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
@@ -53,7 +53,7 @@ static int adjust_more(struct packet *p, int32_t by)
 
 HELPER_FN(xdp_adjust_tail)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct packet *p = &r->pkt;
 	int64_t len = (int64_t)p->len + (int32_t)b;
 	int rc = 0;
@@ -68,13 +68,13 @@ HELPER_FN(xdp_adjust_tail)
 		p->len = (uint32_t)len;
 	}
 	if (!rc)
-		packet_sync(r);
+		vm_packet_sync(r);
 	return (uint64_t)(int64_t)rc;
 }
 
 HELPER_FN(xdp_adjust_meta)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct packet *p = &r->pkt;
 	int64_t meta = (int64_t)p->meta - (int32_t)b;
 
@@ -83,25 +83,26 @@ HELPER_FN(xdp_adjust_meta)
 	if (meta & 3 || meta > META_MAX)
 		return FAIL(EACCES);
 	p->meta = (uint32_t)meta;
-	packet_sync(r);
+	vm_packet_sync(r);
 	return 0;
 }
 
 HELPER_FN(xdp_get_buff_len)
 {
-	const struct packet *p = &run_now()->pkt;
+	const struct packet *p = &vm_run_now()->pkt;
 
 	return p->len + p->more_len;
 }
 
 static uint64_t bytes(uint32_t off, uint32_t n, void *mem, bool store)
 {
-	struct packet *p = &run_now()->pkt;
+	struct packet *p = &vm_run_now()->pkt;
 
 	if (off > 0xffff || n > 0xffff)
 		return FAIL(EFAULT);
-	return (store ? packet_store(p, off, mem, n) : packet_copy(p, off, mem, n)) ? 0
-										    : FAIL(EINVAL);
+	return (store ? vm_packet_store(p, off, mem, n) : vm_packet_copy(p, off, mem, n))
+		       ? 0
+		       : FAIL(EINVAL);
 }
 
 HELPER_FN(xdp_load_bytes)
@@ -120,7 +121,7 @@ enum { TC_SHOT = 2, TC_REDIRECT = 7 };
 
 HELPER_FN(redirect)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 
 	if (b & ~(uint64_t)(r->xdp ? 0 : BPF_F_INGRESS))
 		return r->xdp ? XDP_ABORTED : TC_SHOT;
@@ -132,7 +133,7 @@ HELPER_FN(redirect)
 
 HELPER_FN(redirect_peer)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 
 	if (b)
 		return TC_SHOT;
@@ -144,7 +145,7 @@ HELPER_FN(redirect_peer)
 
 HELPER_FN(redirect_map)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	struct map *m = PTR(a);
 	uint32_t key = (uint32_t)b;
 	bool dev = m->def.type == BPF_MAP_TYPE_DEVMAP || m->def.type == BPF_MAP_TYPE_DEVMAP_HASH;
@@ -187,7 +188,7 @@ HELPER_FN(fib_lookup)
 
 HELPER_FN(check_mtu)
 {
-	struct run *r = run_now();
+	struct run *r = vm_run_now();
 	uint32_t *mtu = PTR(c), most = 65536, len = r->pkt.len + r->pkt.more_len;
 	char name[IF_NAMESIZE];
 

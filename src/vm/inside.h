@@ -51,21 +51,21 @@ struct object_table {
 #define OBJECT_BUCKETS 1024
 
 /**
- * object_add() - make @o known: an id and a file; one reference for the caller of this function.
+ * vm_object_add() - make @o known: an id and a file; one reference for the caller of this function.
  * @memfd: the file that stands for it, borrowed, or -1 for one of its own
  */
-int object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd);
-void object_get(struct skep_engine *e, struct object *o);
-void object_put(struct skep_engine *e, struct object *o);
-struct object *object_by_id(struct skep_engine *e, enum object_kind kind, uint32_t id);
+int vm_object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd);
+void vm_object_get(struct skep_engine *e, struct object *o);
+void vm_object_put(struct skep_engine *e, struct object *o);
+struct object *vm_object_by_id(struct skep_engine *e, enum object_kind kind, uint32_t id);
 /* The next behind @id; 0: none. */
-uint32_t object_next_id(struct skep_engine *e, enum object_kind kind, uint32_t id);
+uint32_t vm_object_next_id(struct skep_engine *e, enum object_kind kind, uint32_t id);
 /* What an fd of this process stands for, with a reference, or NULL. */
-struct object *object_of_fd(struct skep_engine *e, int fd);
+struct object *vm_object_of_fd(struct skep_engine *e, int fd);
 /* Another description of its file for a caller, close-on-exec. */
-int object_open(struct skep_engine *e, struct object *o, int mode);
-void object_pin(struct skep_engine *e, struct object *o, int by);
-void objects_done(struct skep_engine *e);
+int vm_object_open(struct skep_engine *e, struct object *o, int mode);
+void vm_object_pin(struct skep_engine *e, struct object *o, int by);
+void vm_objects_done(struct skep_engine *e);
 
 /* ---- engine (engine.c) ------------------------------------------------------------------------ */
 
@@ -92,7 +92,8 @@ struct skep_engine {
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
 	const struct vm_hooks *hooks; /* never NULL */
-	bool closing;
+	uint64_t budget;	      /* instructions of an interpreted run */
+	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
@@ -108,28 +109,28 @@ struct call {
 /* The call that this thread answers; NULL outside. */
 extern __thread struct call *vm_calling;
 
-int call_read(struct call *c, void *dst, uint64_t src, size_t n);
-int call_write(struct call *c, uint64_t dst, const void *src, size_t n);
+int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n);
+int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n);
 /* Into the caller's attr at @offset. */
-int call_answer(struct call *c, size_t offset, const void *src, size_t n);
+int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n);
 /* Refuse what a caller knows and we do not: bytes from @known to @size must be zero. */
-int call_tail_zero(struct call *c, uint64_t addr, size_t known, size_t size);
+int vm_call_tail_zero(struct call *c, uint64_t addr, size_t known, size_t size);
 /* A NUL-terminated string of less than @cap bytes; its length. -EFAULT, -E2BIG (cut: @cap - 1). */
-long call_string(struct call *c, char *dst, uint64_t src, size_t cap);
+long vm_call_string(struct call *c, char *dst, uint64_t src, size_t cap);
 /* The object of a caller's fd, with a reference. -EBADF, -EINVAL where it is another kind. */
-int call_object(struct call *c, int fd, enum object_kind kind, struct object **out);
+int vm_call_object(struct call *c, int fd, enum object_kind kind, struct object **out);
 /* The same for any kind, and how the caller's fd was opened (O_ACCMODE). */
-int call_any(struct call *c, int fd, struct object **out, int *mode);
+int vm_call_any(struct call *c, int fd, struct object **out, int *mode);
 /* A new fd of @o for the caller. */
-long call_hand(struct call *c, struct object *o, int mode);
-uint32_t call_uid(struct call *c);
+long vm_call_hand(struct call *c, struct object *o, int mode);
+uint32_t vm_call_uid(struct call *c);
 /* A name as the kernel checks it: [A-Za-z0-9_.]*, terminated. Its length or -EINVAL. */
 int vm_name_copy(char dst[BPF_OBJ_NAME_LEN], const char src[BPF_OBJ_NAME_LEN]);
 
-#define call_put(c, field, value)                                                     \
-	({                                                                            \
-		__typeof__((c)->attr.a.field) put_ = (value);                         \
-		call_answer(c, offsetof(union bpf_attr, field), &put_, sizeof(put_)); \
+#define vm_call_put(c, field, value)                                                     \
+	({                                                                               \
+		__typeof__((c)->attr.a.field) put_ = (value);                            \
+		vm_call_answer(c, offsetof(union bpf_attr, field), &put_, sizeof(put_)); \
 	})
 
 /* ---- logs (log.c) -------------------------------------------------------------------------------- */
@@ -142,17 +143,22 @@ struct vm_log {
 };
 
 /* -EINVAL for what the kernel refuses. */
-int log_open(struct vm_log *l, uint32_t level, uint64_t to, uint32_t size);
+int vm_log_open(struct vm_log *l, uint32_t level, uint64_t to, uint32_t size);
 /* Copies it out; *true_size is what would have fitted all. 0, -EFAULT, -ENOSPC. */
-int log_close(struct vm_log *l, struct call *c, uint32_t *true_size);
+int vm_log_close(struct vm_log *l, struct call *c, uint32_t *true_size);
 
 /* ---- pins (pin.c) ------------------------------------------------------------------------------ */
 
-long pin_do_pin(struct call *c);
-long pin_do_get(struct call *c);
+long vm_pin_do_pin(struct call *c);
+long vm_pin_do_get(struct call *c);
 /* Let go of what files held that are removed. */
-void pin_sweep(struct skep_engine *e);
-void pin_done(struct pin *p); /* all but its object */
+void vm_pin_sweep(struct skep_engine *e);
+void vm_pin_done(struct pin *p); /* all but its object */
+
+struct wake {
+	_Atomic int fd;	 /* eventfd of who polls; -1: nobody did */
+	uint64_t reader; /* where the reader stood when last looked; 0: it had nothing to read */
+};
 
 /* ---- maps (map.c) ------------------------------------------------------------------------------ */
 
@@ -164,7 +170,7 @@ struct vm_map {
 	struct skep_engine *engine;
 	struct map *map;
 	struct map_def inner; /* of what it holds, when it holds maps */
-	_Atomic int wake;     /* eventfd of who polls a ring; -1: nobody did */
+	struct wake wake;     /* of a ring */
 	char name[BPF_OBJ_NAME_LEN];
 	struct btf *btf; /* NULL: none */
 	uint32_t btf_key, btf_value;
@@ -176,18 +182,18 @@ static inline struct vm_map *vm_map_of(const struct map *m)
 	return container_of((struct map_objects *)m->def.objects, struct vm_map, objects);
 }
 
-long map_do_create(struct call *c);
-long map_do_lookup(struct call *c);
-long map_do_update(struct call *c);
-long map_do_delete(struct call *c);
-long map_do_next_key(struct call *c);
-long map_do_lookup_delete(struct call *c);
-long map_do_freeze(struct call *c);
-long map_do_lookup_batch(struct call *c);
-long map_do_lookup_delete_batch(struct call *c);
-long map_do_update_batch(struct call *c);
-long map_do_delete_batch(struct call *c);
-long map_info(struct call *c, struct vm_map *m);
+long vm_map_do_create(struct call *c);
+long vm_map_do_lookup(struct call *c);
+long vm_map_do_update(struct call *c);
+long vm_map_do_delete(struct call *c);
+long vm_map_do_next_key(struct call *c);
+long vm_map_do_lookup_delete(struct call *c);
+long vm_map_do_freeze(struct call *c);
+long vm_map_do_lookup_batch(struct call *c);
+long vm_map_do_lookup_delete_batch(struct call *c);
+long vm_map_do_update_batch(struct call *c);
+long vm_map_do_delete_batch(struct call *c);
+long vm_map_info(struct call *c, struct vm_map *m);
 void vm_map_free(struct skep_engine *e, struct vm_map *m);
 void vm_map_unused(struct skep_engine *e, struct vm_map *m);
 
@@ -198,9 +204,10 @@ void vm_ring_wake(struct map *m);
 
 /* ---- perf buffers (perf.c) ---------------------------------------------------------------------- */
 
-void perf_free(struct object *o);
-_Atomic int *perf_wake(struct object *o);
-bool perf_pending(const struct object *o);
+void vm_perf_free(struct object *o);
+struct wake *vm_perf_wake(struct object *o);
+/* Where its reader stands, from 1, if there is something to read; else 0. */
+uint64_t vm_perf_pending(const struct object *o);
 /* One record into the buffer in slot @key of a perf event array. -ENOENT, -EINVAL, -ENOSPC, -E2BIG. */
 long vm_perf_output(struct skep_engine *e, struct map *m, uint32_t key, const void *data,
 		    uint32_t n);
@@ -212,18 +219,18 @@ struct btf_fields {
 	bool any;
 };
 
-long btf_do_load(struct call *c);
-long btf_info(struct call *c, struct btf *b);
-void btf_object_free(struct skep_engine *e, struct btf *b);
+long vm_btf_do_load(struct call *c);
+long vm_btf_info(struct call *c, struct btf *b);
+void vm_btf_object_free(struct skep_engine *e, struct btf *b);
 /* @b's object; its id is what infos show. */
-struct object *btf_object(struct btf *b);
-struct btf *btf_of(struct object *o);
+struct object *vm_btf_object(struct btf *b);
+struct btf *vm_btf_of(struct object *o);
 /* Size of a value of type @id, typedefs followed; -EINVAL for what has none. */
-long btf_size(const struct btf *b, uint32_t id);
-unsigned btf_kind_of(const struct btf *b, uint32_t id); /* typedefs and qualifiers followed */
-bool btf_is_u32(const struct btf *b, uint32_t id);
-void btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out);
-const char *btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
+long vm_btf_size(const struct btf *b, uint32_t id);
+unsigned vm_btf_kind_of(const struct btf *b, uint32_t id); /* typedefs and qualifiers followed */
+bool vm_btf_is_u32(const struct btf *b, uint32_t id);
+void vm_btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out);
+const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
 
 /* ---- programs (prog.c, prog_info.c) ------------------------------------------------------------- */
 
@@ -251,47 +258,47 @@ struct prog {
 	_Atomic uint64_t run_ns, run_cnt;
 };
 
-static inline struct prog *prog_of(struct object *o)
+static inline struct prog *vm_prog_of(struct object *o)
 {
 	return container_of(o, struct prog, obj);
 }
 
-long prog_do_load(struct call *c);
-long prog_do_bind_map(struct call *c);
-long prog_info(struct call *c, struct prog *p);
-void prog_free(struct skep_engine *e, struct prog *p);
-void prog_tag(struct prog *p, const struct bpf_insn *insns, unsigned n);
-int prog_get(struct call *c, int fd, struct prog **out);
+long vm_prog_do_load(struct call *c);
+long vm_prog_do_bind_map(struct call *c);
+long vm_prog_info(struct call *c, struct prog *p);
+void vm_prog_free(struct skep_engine *e, struct prog *p);
+void vm_prog_tag(struct prog *p, const struct bpf_insn *insns, unsigned n);
+int vm_prog_get(struct call *c, int fd, struct prog **out);
 /* -EINVAL or 0: may a program of that type be loaded for that hook? */
-int prog_check_attach(uint32_t type, uint32_t attach);
+int vm_prog_check_attach(uint32_t type, uint32_t attach);
 
 /* ---- links and attachments (link.c, attach.c) ----------------------------------------------------- */
 
-long link_do_create(struct call *c);
-long link_do_update(struct call *c);
-long link_do_detach(struct call *c);
-long link_do_raw_tp(struct call *c);
-long link_do_iter(struct call *c);
+long vm_link_do_create(struct call *c);
+long vm_link_do_update(struct call *c);
+long vm_link_do_detach(struct call *c);
+long vm_link_do_raw_tp(struct call *c);
+long vm_link_do_iter(struct call *c);
 struct link;
-long link_info(struct call *c, struct link *l);
-void link_free(struct skep_engine *e, struct link *l);
-struct link *link_of(struct object *o);
-long link_do_task_fd(struct call *c);
+long vm_link_info(struct call *c, struct link *l);
+void vm_link_free(struct skep_engine *e, struct link *l);
+struct link *vm_link_of(struct object *o);
+long vm_link_do_task_fd(struct call *c);
 /* The program that a link holds on that interface, with a reference, or NULL. */
-struct prog *link_xdp(struct skep_engine *e, uint32_t ifindex);
+struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 
-long attach_do_attach(struct call *c);
-long attach_do_detach(struct call *c);
-long attach_do_query(struct call *c);
-void attach_done(struct skep_engine *e);
-uint32_t attach_prog_type(uint32_t attach_type);
+long vm_attach_do_attach(struct call *c);
+long vm_attach_do_detach(struct call *c);
+long vm_attach_do_query(struct call *c);
+void vm_attach_done(struct skep_engine *e);
+uint32_t vm_attach_prog_type(uint32_t attach_type);
 /* The id of the cgroup that a caller's fd is; -EBADF where it is none. */
-int attach_cgroup(struct call *c, int fd, uint64_t *id);
-bool attach_is_cgroup(uint32_t prog_type);
-int attach_check(const struct prog *p, uint32_t attach_type);
+int vm_attach_cgroup(struct call *c, int fd, uint64_t *id);
+bool vm_attach_is_cgroup(uint32_t prog_type);
+int vm_attach_check(const struct prog *p, uint32_t attach_type);
 
 /* ---- test runs (test_run.c) ------------------------------------------------------------------------ */
 
-long test_do_run(struct call *c);
+long vm_test_do_run(struct call *c);
 
 #endif

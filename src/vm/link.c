@@ -22,15 +22,15 @@ struct link {
 	bool detached;
 };
 
-struct link *link_of(struct object *o)
+struct link *vm_link_of(struct object *o)
 {
 	return container_of(o, struct link, obj);
 }
 
-void link_free(struct skep_engine *e, struct link *l)
+void vm_link_free(struct skep_engine *e, struct link *l)
 {
 	if (l->prog)
-		object_put(e, &l->prog->obj);
+		vm_object_put(e, &l->prog->obj);
 	free(l);
 }
 
@@ -44,7 +44,7 @@ static bool taken(struct skep_engine *e, const struct link *new)
 
 	pthread_mutex_lock(&e->lock);
 	for (i = 0; i < t->n; i++) {
-		const struct link *l = link_of(t->v[i]);
+		const struct link *l = vm_link_of(t->v[i]);
 
 		found |= !l->detached && l->type == new->type && l->ifindex == new->ifindex &&
 			 l->attach_type == new->attach_type && l->target == new->target;
@@ -92,7 +92,7 @@ static int to_cgroup(struct call *c, struct link *l)
 	l->type = BPF_LINK_TYPE_CGROUP;
 	if (c->attr.a.link_create.flags)
 		return -EINVAL;
-	return attach_cgroup(c, (int)c->attr.a.link_create.target_fd, &l->target);
+	return vm_attach_cgroup(c, (int)c->attr.a.link_create.target_fd, &l->target);
 }
 
 /* The inode of the caller's target_fd. */
@@ -153,7 +153,7 @@ static int to_tracing(struct call *c, struct link *l)
 
 static int to_target(struct call *c, struct link *l)
 {
-	if (attach_is_cgroup(l->prog->type))
+	if (vm_attach_is_cgroup(l->prog->type))
 		return to_cgroup(c, l);
 	switch (l->prog->type) {
 	case BPF_PROG_TYPE_LSM:
@@ -187,19 +187,19 @@ static long make(struct call *c, struct prog *p, int (*aim)(struct call *c, stru
 	long rc;
 
 	if (!l) {
-		object_put(c->e, &p->obj);
+		vm_object_put(c->e, &p->obj);
 		return -ENOMEM;
 	}
 	l->prog = p; /* K1 */
 	rc = aim(c, l);
 	if (!rc)
-		rc = object_add(c->e, &l->obj, OBJECT_LINK, -1);
+		rc = vm_object_add(c->e, &l->obj, OBJECT_LINK, -1);
 	if (rc) {
-		link_free(c->e, l);
+		vm_link_free(c->e, l);
 		return rc;
 	}
-	rc = call_hand(c, &l->obj, O_RDWR);
-	object_put(c->e, &l->obj);
+	rc = vm_call_hand(c, &l->obj, O_RDWR);
+	vm_object_put(c->e, &l->obj);
 	return rc;
 }
 
@@ -208,18 +208,18 @@ static int aim_create(struct call *c, struct link *l)
 	int rc;
 
 	l->attach_type = c->attr.a.link_create.attach_type;
-	rc = attach_check(l->prog, l->attach_type);
+	rc = vm_attach_check(l->prog, l->attach_type);
 	return rc ? rc : to_target(c, l);
 }
 
-long link_do_create(struct call *c)
+long vm_link_do_create(struct call *c)
 {
 	struct prog *p;
 	int rc;
 
 	if (c->attr.a.link_create.attach_type == VM_STRUCT_OPS)
 		return -EOPNOTSUPP;
-	rc = prog_get(c, (int)c->attr.a.link_create.prog_fd, &p);
+	rc = vm_prog_get(c, (int)c->attr.a.link_create.prog_fd, &p);
 	return rc ? rc : make(c, p, aim_create);
 }
 
@@ -241,30 +241,30 @@ static int aim_raw_tp(struct call *c, struct link *l)
 	}
 	if (type != BPF_PROG_TYPE_RAW_TRACEPOINT && type != BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE)
 		return -EINVAL;
-	if (call_string(c, l->name, name, sizeof(l->name)) < 0)
+	if (vm_call_string(c, l->name, name, sizeof(l->name)) < 0)
 		return -EFAULT;
 	return l->name[0] ? 0 : -ENOENT;
 }
 
-long link_do_raw_tp(struct call *c)
+long vm_link_do_raw_tp(struct call *c)
 {
 	struct prog *p;
-	int rc = prog_get(c, (int)c->attr.a.raw_tracepoint.prog_fd, &p);
+	int rc = vm_prog_get(c, (int)c->attr.a.raw_tracepoint.prog_fd, &p);
 
 	return rc ? rc : make(c, p, aim_raw_tp);
 }
 
-long link_do_iter(struct call *c)
+long vm_link_do_iter(struct call *c)
 {
 	struct object *o;
 	int rc;
 
 	if (c->attr.a.iter_create.flags)
 		return -EINVAL;
-	rc = call_object(c, (int)c->attr.a.iter_create.link_fd, OBJECT_LINK, &o);
+	rc = vm_call_object(c, (int)c->attr.a.iter_create.link_fd, OBJECT_LINK, &o);
 	if (rc)
 		return rc;
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return -EINVAL; /* no link here is an iterator's */
 }
 
@@ -297,9 +297,9 @@ static int change(struct call *c, struct link *l, struct prog *new, const struct
 	if (new->type != was->type ||
 	    (new->type == BPF_PROG_TYPE_XDP &&new->attach_type != was->attach_type))
 		return -EINVAL;
-	object_get(c->e, &new->obj);
+	vm_object_get(c->e, &new->obj);
 	l->prog = new;
-	object_put(c->e, &was->obj);
+	vm_object_put(c->e, &was->obj);
 	return 0;
 }
 
@@ -310,7 +310,7 @@ static int update(struct call *c, struct link *l, struct prog *new)
 	int rc = 0;
 
 	if (a->link_update.flags & BPF_F_REPLACE)
-		rc = prog_get(c, (int)a->link_update.old_prog_fd, &old);
+		rc = vm_prog_get(c, (int)a->link_update.old_prog_fd, &old);
 	else if (a->link_update.old_prog_fd)
 		rc = -EINVAL;
 	if (rc)
@@ -319,11 +319,11 @@ static int update(struct call *c, struct link *l, struct prog *new)
 	rc = change(c, l, new, old);
 	pthread_mutex_unlock(&c->e->attach_lock);
 	if (old)
-		object_put(c->e, &old->obj);
+		vm_object_put(c->e, &old->obj);
 	return rc;
 }
 
-long link_do_update(struct call *c)
+long vm_link_do_update(struct call *c)
 {
 	struct object *o;
 	struct prog *new;
@@ -331,34 +331,34 @@ long link_do_update(struct call *c)
 
 	if (c->attr.a.link_update.flags & ~(uint32_t)BPF_F_REPLACE)
 		return -EINVAL;
-	rc = call_object(c, (int)c->attr.a.link_update.link_fd, OBJECT_LINK, &o);
+	rc = vm_call_object(c, (int)c->attr.a.link_update.link_fd, OBJECT_LINK, &o);
 	if (rc)
 		return rc;
-	rc = prog_get(c, (int)c->attr.a.link_update.new_prog_fd, &new);
+	rc = vm_prog_get(c, (int)c->attr.a.link_update.new_prog_fd, &new);
 	if (!rc) {
-		rc = update(c, link_of(o), new);
-		object_put(c->e, &new->obj);
+		rc = update(c, vm_link_of(o), new);
+		vm_object_put(c->e, &new->obj);
 	}
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
-long link_do_detach(struct call *c)
+long vm_link_do_detach(struct call *c)
 {
 	struct object *o;
-	int rc = call_object(c, (int)c->attr.a.link_detach.link_fd, OBJECT_LINK, &o);
+	int rc = vm_call_object(c, (int)c->attr.a.link_detach.link_fd, OBJECT_LINK, &o);
 
 	if (rc)
 		return rc;
-	if (changeable(link_of(o)))
-		link_of(o)->detached = true;
+	if (changeable(vm_link_of(o)))
+		vm_link_of(o)->detached = true;
 	else
 		rc = -EOPNOTSUPP;
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
-struct prog *link_xdp(struct skep_engine *e, uint32_t ifindex)
+struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
 {
 	const struct object_table *t = &e->tables[OBJECT_LINK];
 	struct prog *p = NULL;
@@ -366,7 +366,7 @@ struct prog *link_xdp(struct skep_engine *e, uint32_t ifindex)
 
 	pthread_mutex_lock(&e->lock);
 	for (i = 0; !p && i < t->n; i++) {
-		struct link *l = link_of(t->v[i]);
+		struct link *l = vm_link_of(t->v[i]);
 
 		if (l->type == BPF_LINK_TYPE_XDP && l->ifindex == ifindex && !l->detached)
 			p = l->prog;
@@ -390,8 +390,8 @@ static int answer_name(struct call *c, uint64_t to, uint32_t *len, const char *n
 	if (!to)
 		return 0;
 	if (room >= n)
-		return call_write(c, to, name, n);
-	if (call_write(c, to, name, room - 1) || call_write(c, to + room - 1, "", 1))
+		return vm_call_write(c, to, name, n);
+	if (vm_call_write(c, to, name, room - 1) || vm_call_write(c, to + room - 1, "", 1))
 		return -EFAULT;
 	return -ENOSPC;
 }
@@ -431,7 +431,7 @@ static int fill(struct call *c, const struct link *l, struct bpf_link_info *info
 	return 0;
 }
 
-long link_info(struct call *c, struct link *l)
+long vm_link_info(struct call *c, struct link *l)
 {
 	struct {
 		struct bpf_link_info info;
@@ -439,12 +439,12 @@ long link_info(struct call *c, struct link *l)
 	} all = {0};
 	uint64_t to = c->attr.a.info.info;
 	uint32_t len = c->attr.a.info.info_len;
-	int rc = call_tail_zero(c, to, sizeof(all), len);
+	int rc = vm_call_tail_zero(c, to, sizeof(all), len);
 
 	if (rc)
 		return rc;
 	len = min(len, (uint32_t)sizeof(all));
-	if (call_read(c, &all, to, len))
+	if (vm_call_read(c, &all, to, len))
 		return -EFAULT;
 	all.info.type = l->type;
 	all.info.id = l->obj.id;
@@ -452,9 +452,9 @@ long link_info(struct call *c, struct link *l)
 	rc = fill(c, l, &all.info);
 	if (rc)
 		return rc;
-	if (call_write(c, to, &all, len))
+	if (vm_call_write(c, to, &all, len))
 		return -EFAULT;
-	return call_put(c, info.info_len, len);
+	return vm_call_put(c, info.info_len, len);
 }
 
 static int answer_task_fd(struct call *c, const struct link *l)
@@ -467,16 +467,17 @@ static int answer_task_fd(struct call *c, const struct link *l)
 		rc = answer_name(c, to, &room, l->name);
 	if (rc && rc != -ENOSPC)
 		return rc;
-	if (call_put(c, task_fd_query.buf_len, len) ||
-	    call_put(c, task_fd_query.prog_id, l->prog->obj.id) ||
-	    call_put(c, task_fd_query.fd_type, BPF_FD_TYPE_RAW_TRACEPOINT) ||
-	    call_put(c, task_fd_query.probe_offset, 0) || call_put(c, task_fd_query.probe_addr, 0))
+	if (vm_call_put(c, task_fd_query.buf_len, len) ||
+	    vm_call_put(c, task_fd_query.prog_id, l->prog->obj.id) ||
+	    vm_call_put(c, task_fd_query.fd_type, BPF_FD_TYPE_RAW_TRACEPOINT) ||
+	    vm_call_put(c, task_fd_query.probe_offset, 0) ||
+	    vm_call_put(c, task_fd_query.probe_addr, 0))
 		return -EFAULT;
 	return rc;
 }
 
 /* Only of a caller's own descriptors: those of others cannot be asked for. */
-long link_do_task_fd(struct call *c)
+long vm_link_do_task_fd(struct call *c)
 {
 	struct vm_who who = {.pid = (uint32_t)getpid()};
 	struct object *o;
@@ -488,13 +489,13 @@ long link_do_task_fd(struct call *c)
 		c->caller->who(c->caller->arg, &who);
 	if (c->attr.a.task_fd_query.pid != who.pid)
 		return -ENOENT;
-	rc = call_any(c, (int)c->attr.a.task_fd_query.fd, &o, NULL);
+	rc = vm_call_any(c, (int)c->attr.a.task_fd_query.fd, &o, NULL);
 	if (rc)
 		return rc == -EBADF ? rc : -VM_ENOTSUPP;
-	if (o->kind == OBJECT_LINK && link_of(o)->type == BPF_LINK_TYPE_RAW_TRACEPOINT)
-		rc = answer_task_fd(c, link_of(o));
+	if (o->kind == OBJECT_LINK && vm_link_of(o)->type == BPF_LINK_TYPE_RAW_TRACEPOINT)
+		rc = answer_task_fd(c, vm_link_of(o));
 	else
 		rc = -VM_ENOTSUPP;
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }

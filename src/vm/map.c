@@ -7,6 +7,7 @@
  *     what its holder may.
  */
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "vm/inside.h"
 
@@ -18,8 +19,8 @@ static void *slot_prog(struct call *c, int fd, int *rc)
 {
 	struct object *o;
 
-	*rc = call_object(c, fd, OBJECT_PROG, &o);
-	return *rc ? NULL : prog_of(o);
+	*rc = vm_call_object(c, fd, OBJECT_PROG, &o);
+	return *rc ? NULL : vm_prog_of(o);
 }
 
 static void *slot_map(struct call *c, struct vm_map *outer, int fd, int *rc)
@@ -27,13 +28,13 @@ static void *slot_map(struct call *c, struct vm_map *outer, int fd, int *rc)
 	struct vm_map *inner;
 	struct object *o;
 
-	*rc = call_object(c, fd, OBJECT_MAP, &o);
+	*rc = vm_call_object(c, fd, OBJECT_MAP, &o);
 	if (*rc)
 		return NULL;
 	inner = container_of(o, struct vm_map, obj);
 	if (map_same_shape(inner->map, &outer->inner))
 		return inner->map;
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	*rc = -EINVAL;
 	return NULL;
 }
@@ -58,6 +59,23 @@ static void *slot_fd(struct call *c, int fd, int *rc)
 	return slot;
 }
 
+/* Of sockets, tasks and the like: never without BTF. */
+static bool is_storage(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_SK_STORAGE || type == BPF_MAP_TYPE_INODE_STORAGE ||
+	       type == BPF_MAP_TYPE_TASK_STORAGE || type == VM_MAP_TYPE_CGRP_STORAGE;
+}
+
+/* What storage belongs to (a socket, a task, a file): known by its inode, and held by nobody. */
+static void *slot_inode(struct call *c, int fd, int *rc)
+{
+	cleanup(fd_close) int copy = c->caller->fd_get(c->caller->arg, fd);
+	struct stat st;
+
+	*rc = copy < 0 || fstat(copy, &st) ? -EBADF : 0;
+	return *rc ? NULL : (void *)(uintptr_t)(st.st_ino ^ (uint64_t)st.st_dev << 40);
+}
+
 static bool holds_maps(uint32_t type)
 {
 	return type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS;
@@ -76,6 +94,8 @@ static void *slot_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
 		return slot_prog(vm_calling, fd, rc);
 	if (holds_maps(map->def.type))
 		return slot_map(vm_calling, m, fd, rc);
+	if (is_storage(map->def.type))
+		return slot_inode(vm_calling, fd, rc);
 	return slot_fd(vm_calling, fd, rc);
 }
 
@@ -84,13 +104,13 @@ static void slot_put(void *arg, struct map *map, void *object)
 	struct skep_engine *e = arg;
 
 	if (holds_maps(map->def.type)) {
-		object_put(e, &vm_map_of(object)->obj);
+		vm_object_put(e, &vm_map_of(object)->obj);
 	} else if (map->def.type == BPF_MAP_TYPE_PROG_ARRAY ||
 		   map->def.type == BPF_MAP_TYPE_DEVMAP ||
 		   map->def.type == BPF_MAP_TYPE_DEVMAP_HASH ||
 		   map->def.type == BPF_MAP_TYPE_CPUMAP) {
-		object_put(e, &((struct prog *)object)->obj);
-	} else {
+		vm_object_put(e, &((struct prog *)object)->obj);
+	} else if (!is_storage(map->def.type)) {
 		fd_close(object);
 		free(object);
 	}
@@ -124,7 +144,8 @@ static int check_flags(const union bpf_attr *a, uint32_t flags)
 		return -EINVAL;
 	if ((flags & BPF_F_NUMA_NODE) && (int)a->numa_node > 0)
 		return -EINVAL;
-	return 0;
+	return is_storage(a->map_type) && (!a->btf_key_type_id || !a->btf_value_type_id) ? -EINVAL
+											 : 0;
 }
 
 static int inner_def(struct call *c, struct vm_map *m)
@@ -135,7 +156,7 @@ static int inner_def(struct call *c, struct vm_map *m)
 
 	if (!holds_maps(c->attr.a.map_type))
 		return 0;
-	rc = call_object(c, (int)c->attr.a.inner_map_fd, OBJECT_MAP, &o);
+	rc = vm_call_object(c, (int)c->attr.a.inner_map_fd, OBJECT_MAP, &o);
 	if (rc)
 		return rc;
 	inner = container_of(o, struct vm_map, obj);
@@ -143,7 +164,7 @@ static int inner_def(struct call *c, struct vm_map *m)
 	m->inner = inner->map->def;
 	m->inner.objects = NULL;
 	m->inner.inner = NULL;
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -179,13 +200,13 @@ static int check_btf_key(const struct call *c, const struct btf *b)
 	case BPF_MAP_TYPE_ARRAY:
 	case BPF_MAP_TYPE_PERCPU_ARRAY:
 		if (a->btf_key_type_id)
-			return btf_is_u32(b, a->btf_key_type_id) ? 0 : -EINVAL;
+			return vm_btf_is_u32(b, a->btf_key_type_id) ? 0 : -EINVAL;
 		return a->map_type == BPF_MAP_TYPE_ARRAY && a->max_entries == 1 &&
-				       btf_kind_of(b, a->btf_value_type_id) == BTF_KIND_DATASEC
+				       vm_btf_kind_of(b, a->btf_value_type_id) == BTF_KIND_DATASEC
 			       ? 0
 			       : -EINVAL;
 	case BPF_MAP_TYPE_LPM_TRIE:
-		return btf_kind_of(b, a->btf_key_type_id) == BTF_KIND_STRUCT ? 0 : -EINVAL;
+		return vm_btf_kind_of(b, a->btf_key_type_id) == BTF_KIND_STRUCT ? 0 : -EINVAL;
 	case BPF_MAP_TYPE_BLOOM_FILTER:
 		return a->btf_key_type_id ? -EINVAL : 0;
 	default:
@@ -217,14 +238,14 @@ static int check_btf(struct call *c, const struct btf *b, struct btf_fields *fie
 	int rc;
 
 	if (a->btf_key_type_id) {
-		if (btf_size(b, a->btf_key_type_id) != (long)a->key_size)
+		if (vm_btf_size(b, a->btf_key_type_id) != (long)a->key_size)
 			return -EINVAL;
 	} else if (!may_lack_key(a->map_type)) {
 		return -EINVAL;
 	}
-	if (btf_size(b, a->btf_value_type_id) != (long)a->value_size)
+	if (vm_btf_size(b, a->btf_value_type_id) != (long)a->value_size)
 		return -EINVAL;
-	btf_find_fields(b, a->btf_value_type_id, fields);
+	vm_btf_find_fields(b, a->btf_value_type_id, fields);
 	rc = check_btf_fields(c, fields);
 	return rc ? rc : check_btf_key(c, b);
 }
@@ -238,10 +259,10 @@ static int take_btf(struct call *c, struct vm_map *m, struct map_def *def)
 
 	if (!a->btf_key_type_id && !a->btf_value_type_id)
 		return 0;
-	rc = call_object(c, (int)a->btf_fd, OBJECT_BTF, &o);
+	rc = vm_call_object(c, (int)a->btf_fd, OBJECT_BTF, &o);
 	if (rc)
 		return rc;
-	m->btf = btf_of(o);
+	m->btf = vm_btf_of(o);
 	m->btf_key = a->btf_key_type_id;
 	m->btf_value = a->btf_value_type_id;
 	rc = check_btf(c, m->btf, &fields);
@@ -249,27 +270,45 @@ static int take_btf(struct call *c, struct vm_map *m, struct map_def *def)
 	return rc;
 }
 
+/* Types whose slots are all there from the start; what they would take is known before. */
+static bool too_large(const struct call *c, const struct map_def *def)
+{
+	switch (def->type) {
+	case BPF_MAP_TYPE_ARRAY:
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_PROG_ARRAY:
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_CGROUP_ARRAY:
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+	case BPF_MAP_TYPE_DEVMAP:
+	case BPF_MAP_TYPE_XSKMAP:
+		return def->max_entries > c->e->options.memory_max / 8;
+	default:
+		return false;
+	}
+}
+
 static int make(struct call *c, struct vm_map *m, struct map_def *def)
 {
-	struct skep_err err = {""};
-	int rc = map_create(&m->map, def, &err);
+	int rc = too_large(c, def) ? -ENOMEM : map_create(&m->map, def, NULL);
 
 	if (rc)
 		return rc;
 	m->bytes = map_bytes(m->map);
-	if ((c->e->memory += m->bytes) > c->e->options.memory_max)
-		return -ENOMEM;
-	return 0;
+	c->e->memory += m->bytes;
+	if (c->e->memory > c->e->options.memory_max)
+		vm_sweep(c->e);
+	return c->e->memory > c->e->options.memory_max ? -ENOMEM : 0;
 }
 
 static void release(struct skep_engine *e, struct vm_map *m)
 {
-	int wake = m->wake;
+	int wake = m->wake.fd;
 
 	e->memory -= m->bytes;
 	map_free(m->map);
 	if (m->btf)
-		object_put(e, btf_object(m->btf));
+		vm_object_put(e, vm_btf_object(m->btf));
 	fd_close(&wake);
 	free(m);
 }
@@ -298,7 +337,7 @@ static int build(struct call *c, struct vm_map *m, uint32_t flags)
 	return rc ? rc : make(c, m, &def);
 }
 
-long map_do_create(struct call *c)
+long vm_map_do_create(struct call *c)
 {
 	uint32_t flags = c->attr.a.map_flags & ~(uint32_t)VM_F_TOKEN_FD;
 	int mode = flags & BPF_F_RDONLY ? O_RDONLY : flags & BPF_F_WRONLY ? O_WRONLY : O_RDWR;
@@ -313,18 +352,18 @@ long map_do_create(struct call *c)
 	if (!m)
 		return -ENOMEM;
 	m->engine = c->e;
-	m->wake = -1;
+	m->wake.fd = -1;
 	m->objects =
 		(struct map_objects){.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
-		rc = object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
+		rc = vm_object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
 	if (rc) {
 		release(c->e, m);
 		return rc;
 	}
-	rc = call_hand(c, &m->obj, mode);
-	object_put(c->e, &m->obj);
+	rc = vm_call_hand(c, &m->obj, mode);
+	vm_object_put(c->e, &m->obj);
 	return rc;
 }
 
@@ -363,12 +402,12 @@ static void element_done(struct call *c, struct element *el)
 		el->map->writers--;
 	free(el->more);
 	if (el->obj)
-		object_put(c->e, el->obj);
+		vm_object_put(c->e, el->obj);
 }
 
 static int element_map(struct call *c, struct element *el, int fd, bool read, bool write)
 {
-	int mode, rc = call_any(c, fd, &el->obj, &mode);
+	int mode, rc = vm_call_any(c, fd, &el->obj, &mode);
 
 	if (rc)
 		return rc;
@@ -408,7 +447,7 @@ static int element_key(struct call *c, struct element *el)
 {
 	if (!el->key_size)
 		return c->attr.a.key ? -EINVAL : 0;
-	return call_read(c, el->key, c->attr.a.key, el->key_size);
+	return vm_call_read(c, el->key, c->attr.a.key, el->key_size);
 }
 
 static int check_lock(const struct element *el, uint64_t flags)
@@ -425,7 +464,7 @@ static int lookup(struct call *c, struct element *el)
 	if (!rc)
 		rc = element_key(c, el);
 	if (!rc && el->map->def.type == BPF_MAP_TYPE_BLOOM_FILTER) {
-		rc = call_read(c, el->value, c->attr.a.value, el->value_size);
+		rc = vm_call_read(c, el->value, c->attr.a.value, el->value_size);
 		return rc ? rc
 			  : map_sys_lookup(el->map, el->key_size ? el->key : NULL, el->value,
 					   c->attr.a.flags);
@@ -433,10 +472,10 @@ static int lookup(struct call *c, struct element *el)
 	if (!rc)
 		rc = map_sys_lookup(el->map, el->key_size ? el->key : NULL, el->value,
 				    c->attr.a.flags);
-	return rc ? rc : call_write(c, c->attr.a.value, el->value, el->value_size);
+	return rc ? rc : vm_call_write(c, c->attr.a.value, el->value, el->value_size);
 }
 
-long map_do_lookup(struct call *c)
+long vm_map_do_lookup(struct call *c)
 {
 	struct element el = {0};
 	int rc;
@@ -450,7 +489,7 @@ long map_do_lookup(struct call *c)
 	return rc;
 }
 
-long map_do_update(struct call *c)
+long vm_map_do_update(struct call *c)
 {
 	struct element el = {0};
 	int rc = element_map(c, &el, (int)c->attr.a.map_fd, false, true);
@@ -462,14 +501,14 @@ long map_do_update(struct call *c)
 	if (!rc)
 		rc = element_key(c, &el);
 	if (!rc)
-		rc = call_read(c, el.value, c->attr.a.value, el.value_size);
+		rc = vm_call_read(c, el.value, c->attr.a.value, el.value_size);
 	if (!rc)
 		rc = map_sys_update(el.map, el.key_size ? el.key : NULL, el.value, c->attr.a.flags);
 	element_done(c, &el);
 	return rc;
 }
 
-long map_do_delete(struct call *c)
+long vm_map_do_delete(struct call *c)
 {
 	struct element el = {0};
 	int rc = element_map(c, &el, (int)c->attr.a.map_fd, false, true);
@@ -499,12 +538,12 @@ static int next_key(struct call *c, struct element *el)
 	if (!rc)
 		rc = map_sys_next_key(el->map, c->attr.a.key ? el->key : NULL, next);
 	if (!rc)
-		rc = call_write(c, c->attr.a.next_key, next, el->key_size);
+		rc = vm_call_write(c, c->attr.a.next_key, next, el->key_size);
 	free(next);
 	return rc;
 }
 
-long map_do_next_key(struct call *c)
+long vm_map_do_next_key(struct call *c)
 {
 	struct element el = {0};
 	int rc = element_map(c, &el, (int)c->attr.a.map_fd, true, false);
@@ -540,10 +579,10 @@ static int lookup_delete(struct call *c, struct element *el)
 	if (!rc)
 		rc = map_sys_lookup_delete(el->map, el->key_size ? el->key : NULL, el->value,
 					   flags);
-	return rc ? rc : call_write(c, c->attr.a.value, el->value, el->value_size);
+	return rc ? rc : vm_call_write(c, c->attr.a.value, el->value, el->value_size);
 }
 
-long map_do_lookup_delete(struct call *c)
+long vm_map_do_lookup_delete(struct call *c)
 {
 	struct element el = {0};
 	int rc;
@@ -557,10 +596,10 @@ long map_do_lookup_delete(struct call *c)
 	return rc;
 }
 
-long map_do_freeze(struct call *c)
+long vm_map_do_freeze(struct call *c)
 {
 	struct element el = {0};
-	int mode, rc = call_any(c, (int)c->attr.a.map_fd, &el.obj, &mode);
+	int mode, rc = vm_call_any(c, (int)c->attr.a.map_fd, &el.obj, &mode);
 
 	if (rc)
 		return rc;
@@ -611,11 +650,12 @@ static int batch_each(struct call *c, struct element *el, bool update, uint32_t 
 	uint32_t i;
 
 	for (i = 0; !rc && i < a->batch.count; i++) {
-		rc = call_read(c, el->key, a->batch.keys + (uint64_t)i * el->key_size,
-			       el->key_size);
+		rc = vm_call_read(c, el->key, a->batch.keys + (uint64_t)i * el->key_size,
+				  el->key_size);
 		if (!rc && update)
-			rc = call_read(c, el->value, a->batch.values + (uint64_t)i * el->value_size,
-				       el->value_size);
+			rc = vm_call_read(c, el->value,
+					  a->batch.values + (uint64_t)i * el->value_size,
+					  el->value_size);
 		if (rc)
 			break;
 		rc = update ? map_sys_update(el->map, el->key, el->value, a->batch.elem_flags)
@@ -634,10 +674,10 @@ static long batch_write(struct call *c, enum map_batch what)
 	int rc = batch_begin(c, &el, what);
 
 	if (!rc && c->attr.a.batch.count) {
-		rc = call_put(c, batch.count, 0);
+		rc = vm_call_put(c, batch.count, 0);
 		if (!rc) {
 			rc = batch_each(c, &el, what == MAP_BATCH_UPDATE, &done);
-			if (call_put(c, batch.count, done))
+			if (vm_call_put(c, batch.count, done))
 				rc = -EFAULT;
 		}
 	}
@@ -645,12 +685,12 @@ static long batch_write(struct call *c, enum map_batch what)
 	return rc;
 }
 
-long map_do_update_batch(struct call *c)
+long vm_map_do_update_batch(struct call *c)
 {
 	return batch_write(c, MAP_BATCH_UPDATE);
 }
 
-long map_do_delete_batch(struct call *c)
+long vm_map_do_delete_batch(struct call *c)
 {
 	return batch_write(c, MAP_BATCH_DELETE);
 }
@@ -663,12 +703,12 @@ static int batch_answer(struct call *c, struct element *el, const uint8_t *keys,
 {
 	const union bpf_attr *a = &c->attr.a;
 
-	if (call_write(c, a->batch.keys, keys, (size_t)n * el->key_size) ||
-	    call_write(c, a->batch.values, values, (size_t)n * el->value_size))
+	if (vm_call_write(c, a->batch.keys, keys, (size_t)n * el->key_size) ||
+	    vm_call_write(c, a->batch.values, values, (size_t)n * el->value_size))
 		return -EFAULT;
-	if (n && call_write(c, a->batch.out_batch, cursor, map_sys_cursor_size(el->map)))
+	if (n && vm_call_write(c, a->batch.out_batch, cursor, map_sys_cursor_size(el->map)))
 		return -EFAULT;
-	return call_put(c, batch.count, n);
+	return vm_call_put(c, batch.count, n);
 }
 
 static int batch_copy(struct call *c, struct element *el, bool both)
@@ -684,12 +724,12 @@ static int batch_copy(struct call *c, struct element *el, bool both)
 	if (!keys || !values || !in || !out)
 		return -ENOMEM;
 	if (c->attr.a.batch.in_batch &&
-	    call_read(c, in, c->attr.a.batch.in_batch, map_sys_cursor_size(el->map)))
+	    vm_call_read(c, in, c->attr.a.batch.in_batch, map_sys_cursor_size(el->map)))
 		return -EFAULT;
 	rc = map_sys_lookup_batch(el->map, c->attr.a.batch.in_batch ? in : NULL, out, keys, values,
 				  &n, c->attr.a.batch.elem_flags, both);
 	if (rc && rc != -ENOENT) {
-		if (rc == -ENOSPC && call_put(c, batch.count, n))
+		if (rc == -ENOSPC && vm_call_put(c, batch.count, n))
 			return -EFAULT;
 		return rc;
 	}
@@ -703,7 +743,7 @@ static long batch_lookup(struct call *c, enum map_batch what)
 	int rc = batch_begin(c, &el, what);
 
 	if (!rc && c->attr.a.batch.count) {
-		rc = call_put(c, batch.count, 0);
+		rc = vm_call_put(c, batch.count, 0);
 		if (!rc)
 			rc = batch_copy(c, &el, what == MAP_BATCH_LOOKUP_DELETE);
 	}
@@ -711,19 +751,19 @@ static long batch_lookup(struct call *c, enum map_batch what)
 	return rc;
 }
 
-long map_do_lookup_batch(struct call *c)
+long vm_map_do_lookup_batch(struct call *c)
 {
 	return batch_lookup(c, MAP_BATCH_LOOKUP);
 }
 
-long map_do_lookup_delete_batch(struct call *c)
+long vm_map_do_lookup_delete_batch(struct call *c)
 {
 	return batch_lookup(c, MAP_BATCH_LOOKUP_DELETE);
 }
 
 /* ---- info ---------------------------------------------------------------------------------------------- */
 
-long map_info(struct call *c, struct vm_map *m)
+long vm_map_info(struct call *c, struct vm_map *m)
 {
 	const struct map_def *d = &m->map->def;
 	struct bpf_map_info info = {
@@ -734,18 +774,18 @@ long map_info(struct call *c, struct vm_map *m)
 		.max_entries = d->max_entries,
 		.map_flags = d->flags,
 		.map_extra = d->extra,
-		.btf_id = m->btf ? btf_object(m->btf)->id : 0,
+		.btf_id = m->btf ? vm_btf_object(m->btf)->id : 0,
 		.btf_key_type_id = m->btf_key,
 		.btf_value_type_id = m->btf_value,
 	};
 	uint32_t len = c->attr.a.info.info_len;
-	int rc = call_tail_zero(c, c->attr.a.info.info, sizeof(info), len);
+	int rc = vm_call_tail_zero(c, c->attr.a.info.info, sizeof(info), len);
 
 	if (rc)
 		return rc;
 	len = min(len, (uint32_t)sizeof(info));
 	memcpy(info.name, m->name, sizeof(info.name));
-	if (call_write(c, c->attr.a.info.info, &info, len))
+	if (vm_call_write(c, c->attr.a.info.info, &info, len))
 		return -EFAULT;
-	return call_put(c, info.info_len, len);
+	return vm_call_put(c, info.info_len, len);
 }

@@ -20,7 +20,8 @@
 #include "vm/inside.h"
 
 /* While there are no more objects than this, every question about ids sweeps first. */
-#define SWEEP_FEW 512
+#define SWEEP_FEW   512
+#define SWEEP_EVERY 64
 
 static struct object **bucket_of(struct skep_engine *e, ino_t ino)
 {
@@ -112,10 +113,29 @@ static void bucket_remove(struct skep_engine *e, struct object *o)
 		*link = o->next;
 }
 
-int object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd)
+static unsigned objects_count(struct skep_engine *e)
+{
+	unsigned n = 0, k;
+
+	for (k = 0; k < OBJECT_KINDS; k++)
+		n += e->tables[k].n;
+	return n;
+}
+
+/* Who only ever makes objects is not to run out of descriptors: a sweep for as many as there are. */
+static void sweep_now_and_then(struct skep_engine *e)
+{
+	if (++e->made < SWEEP_EVERY + objects_count(e))
+		return;
+	e->made = 0;
+	vm_sweep(e);
+}
+
+int vm_object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd)
 {
 	int rc;
 
+	sweep_now_and_then(e);
 	o->kind = kind;
 	o->refs = 1;
 	o->fd = -1;
@@ -143,16 +163,16 @@ static void kind_free(struct skep_engine *e, struct object *o)
 		vm_map_free(e, container_of(o, struct vm_map, obj));
 		break;
 	case OBJECT_PROG:
-		prog_free(e, prog_of(o));
+		vm_prog_free(e, vm_prog_of(o));
 		break;
 	case OBJECT_BTF:
-		btf_object_free(e, btf_of(o));
+		vm_btf_object_free(e, vm_btf_of(o));
 		break;
 	case OBJECT_LINK:
-		link_free(e, link_of(o));
+		vm_link_free(e, vm_link_of(o));
 		break;
 	case OBJECT_PERF:
-		perf_free(o);
+		vm_perf_free(o);
 		break;
 	default:
 		e->stats--;
@@ -160,14 +180,14 @@ static void kind_free(struct skep_engine *e, struct object *o)
 	}
 }
 
-void object_get(struct skep_engine *e, struct object *o)
+void vm_object_get(struct skep_engine *e, struct object *o)
 {
 	pthread_mutex_lock(&e->lock);
 	o->refs++;
 	pthread_mutex_unlock(&e->lock);
 }
 
-void object_put(struct skep_engine *e, struct object *o)
+void vm_object_put(struct skep_engine *e, struct object *o)
 {
 	bool last;
 
@@ -231,23 +251,14 @@ void vm_sweep(struct skep_engine *e)
 	struct object *dropped[64];
 	unsigned n, i;
 
-	pin_sweep(e);
+	vm_pin_sweep(e);
 	do {
 		n = find_dropped(e, dropped, array_size(dropped));
 		for (i = 0; i < n; i++) {
 			tell_unused(e, dropped[i]);
-			object_put(e, dropped[i]);
+			vm_object_put(e, dropped[i]);
 		}
 	} while (n == array_size(dropped));
-}
-
-static unsigned objects_count(struct skep_engine *e)
-{
-	unsigned n = 0, k;
-
-	for (k = 0; k < OBJECT_KINDS; k++)
-		n += e->tables[k].n;
-	return n;
 }
 
 /* Before a question about ids. With many objects only at the start of a walk, or it were quadratic. */
@@ -257,7 +268,7 @@ static void sweep_for(struct skep_engine *e, bool start)
 		vm_sweep(e);
 }
 
-struct object *object_by_id(struct skep_engine *e, enum object_kind kind, uint32_t id)
+struct object *vm_object_by_id(struct skep_engine *e, enum object_kind kind, uint32_t id)
 {
 	struct object_table *t = &e->tables[kind];
 	struct object *o = NULL;
@@ -274,7 +285,7 @@ struct object *object_by_id(struct skep_engine *e, enum object_kind kind, uint32
 	return o;
 }
 
-uint32_t object_next_id(struct skep_engine *e, enum object_kind kind, uint32_t id)
+uint32_t vm_object_next_id(struct skep_engine *e, enum object_kind kind, uint32_t id)
 {
 	struct object_table *t = &e->tables[kind];
 	uint32_t next = 0;
@@ -289,7 +300,7 @@ uint32_t object_next_id(struct skep_engine *e, enum object_kind kind, uint32_t i
 	return next;
 }
 
-struct object *object_of_fd(struct skep_engine *e, int fd)
+struct object *vm_object_of_fd(struct skep_engine *e, int fd)
 {
 	struct object *o;
 	struct stat st;
@@ -306,7 +317,7 @@ struct object *object_of_fd(struct skep_engine *e, int fd)
 	return o;
 }
 
-int object_open(struct skep_engine *e, struct object *o, int mode)
+int vm_object_open(struct skep_engine *e, struct object *o, int mode)
 {
 	int fd = reopen(o->fd, mode);
 
@@ -320,7 +331,7 @@ int object_open(struct skep_engine *e, struct object *o, int mode)
 	return fd;
 }
 
-void object_pin(struct skep_engine *e, struct object *o, int by)
+void vm_object_pin(struct skep_engine *e, struct object *o, int by)
 {
 	pthread_mutex_lock(&e->lock);
 	o->pins = (uint32_t)((int)o->pins + by);
@@ -329,7 +340,7 @@ void object_pin(struct skep_engine *e, struct object *o, int by)
 	if (by > 0)
 		return;
 	tell_unused(e, o);
-	object_put(e, o);
+	vm_object_put(e, o);
 }
 
 static void drop_kind(struct skep_engine *e, enum object_kind kind)
@@ -346,21 +357,21 @@ static void drop_kind(struct skep_engine *e, enum object_kind kind)
 		}
 		o->handed = false;
 		tell_unused(e, o);
-		object_put(e, o);
+		vm_object_put(e, o);
 		i = 0;
 	}
 }
 
 /* The engine goes: pins and callers' references first; then nothing but cycles could be left. */
-void objects_done(struct skep_engine *e)
+void vm_objects_done(struct skep_engine *e)
 {
 	static const enum object_kind order[] = {OBJECT_LINK, OBJECT_STATS, OBJECT_MAP,
 						 OBJECT_PROG, OBJECT_BTF,   OBJECT_PERF};
 	unsigned i;
 
 	for (i = 0; i < e->n_pins; i++) {
-		object_pin(e, e->pins[i].object, -1);
-		pin_done(&e->pins[i]);
+		vm_object_pin(e, e->pins[i].object, -1);
+		vm_pin_done(&e->pins[i]);
 	}
 	free(e->pins);
 	for (i = 0; i < array_size(order); i++)

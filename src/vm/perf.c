@@ -23,7 +23,7 @@
 struct perf {
 	struct object obj;
 	pthread_mutex_t lock; /* writers */
-	_Atomic int wake;
+	struct wake wake;
 	struct perf_event_mmap_page *page; /* NULL: not mapped yet */
 	uint64_t size;			   /* of the data; a power of two */
 	uint64_t head; /* what data_head says, were it not the reader's to change */
@@ -56,15 +56,15 @@ static long perf_new(struct call *c, const struct perf_event_attr *attr)
 	if (!p)
 		return -ENOMEM;
 	pthread_mutex_init(&p->lock, NULL);
-	p->wake = -1;
+	p->wake.fd = -1;
 	p->wakeup_events = attr->watermark || !attr->wakeup_events ? 1 : attr->wakeup_events;
-	rc = object_add(c->e, &p->obj, OBJECT_PERF, -1);
+	rc = vm_object_add(c->e, &p->obj, OBJECT_PERF, -1);
 	if (rc) {
 		free(p);
 		return rc;
 	}
-	rc = call_hand(c, &p->obj, O_RDWR);
-	object_put(c->e, &p->obj);
+	rc = vm_call_hand(c, &p->obj, O_RDWR);
+	vm_object_put(c->e, &p->obj);
 	return rc;
 }
 
@@ -73,7 +73,7 @@ long vm_perf_open(struct skep_engine *e, const struct vm_caller *caller, uint64_
 	struct call c = {.e = e, .caller = caller};
 	struct perf_event_attr a = {0};
 
-	if (call_read(&c, &a, attr, PERF_ATTR_SIZE_VER0))
+	if (vm_call_read(&c, &a, attr, PERF_ATTR_SIZE_VER0))
 		return -EFAULT;
 	if (a.type != PERF_TYPE_SOFTWARE || a.config != PERF_COUNT_SW_BPF_OUTPUT)
 		return -EOPNOTSUPP;
@@ -82,11 +82,11 @@ long vm_perf_open(struct skep_engine *e, const struct vm_caller *caller, uint64_
 
 static struct perf *perf_get(struct skep_engine *e, int fd)
 {
-	struct object *o = object_of_fd(e, fd);
+	struct object *o = vm_object_of_fd(e, fd);
 
 	if (!o || o->kind == OBJECT_PERF)
 		return o ? perf_of(o) : NULL;
-	object_put(e, o);
+	vm_object_put(e, o);
 	return NULL;
 }
 
@@ -95,7 +95,7 @@ bool vm_is_perf(struct skep_engine *e, int fd)
 	struct perf *p = perf_get(e, fd);
 
 	if (p)
-		object_put(e, &p->obj);
+		vm_object_put(e, &p->obj);
 	return p;
 }
 
@@ -131,14 +131,14 @@ int vm_perf_map(struct skep_engine *e, int fd, size_t length)
 	pthread_mutex_lock(&p->lock);
 	rc = perf_map(p, length);
 	pthread_mutex_unlock(&p->lock);
-	object_put(e, &p->obj);
+	vm_object_put(e, &p->obj);
 	return rc;
 }
 
-void perf_free(struct object *o)
+void vm_perf_free(struct object *o)
 {
 	struct perf *p = perf_of(o);
-	int wake = p->wake;
+	int wake = p->wake.fd;
 
 	if (p->page)
 		munmap(p->page, p->size + (size_t)getpagesize());
@@ -147,16 +147,16 @@ void perf_free(struct object *o)
 	free(p);
 }
 
-_Atomic int *perf_wake(struct object *o)
+struct wake *vm_perf_wake(struct object *o)
 {
 	return &perf_of(o)->wake;
 }
 
-bool perf_pending(const struct object *o)
+uint64_t vm_perf_pending(const struct object *o)
 {
 	const struct perf *p = container_of(o, struct perf, obj);
 
-	return p->page && p->page->data_head != p->page->data_tail;
+	return p->page && p->head != p->page->data_tail ? p->page->data_tail + 1 : 0;
 }
 
 /* ---- writing ---------------------------------------------------------------------------------- */
@@ -213,9 +213,9 @@ static int perf_write(struct perf *p, const void *data, uint32_t n)
 		put_lost(p);
 	put_sample(p, data, n, raw);
 	__atomic_store_n(&p->page->data_head, p->head, __ATOMIC_RELEASE);
-	if (++p->since >= p->wakeup_events && p->wake >= 0) {
+	if (++p->since >= p->wakeup_events && p->wake.fd >= 0) {
 		p->since = 0;
-		eventfd_write(p->wake, 1);
+		eventfd_write(p->wake.fd, 1);
 	}
 	return 0;
 }
@@ -238,6 +238,6 @@ long vm_perf_output(struct skep_engine *e, struct map *m, uint32_t key, const vo
 		rc = perf_write(p, data, n);
 		pthread_mutex_unlock(&p->lock);
 	}
-	object_put(e, &p->obj);
+	vm_object_put(e, &p->obj);
 	return rc;
 }

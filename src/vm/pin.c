@@ -17,7 +17,7 @@
 static int read_path(struct call *c, char path[PATH_MAX])
 {
 	const char *name;
-	long n = call_string(c, path, c->attr.a.pathname, PATH_MAX);
+	long n = vm_call_string(c, path, c->attr.a.pathname, PATH_MAX);
 
 	if (n < 0)
 		return (int)n;
@@ -69,7 +69,7 @@ static int pin_file(struct call *c, struct pin *p)
 	return 0;
 }
 
-void pin_done(struct pin *p)
+void vm_pin_done(struct pin *p)
 {
 	free(p->path);
 	fd_close(&p->file);
@@ -95,7 +95,7 @@ static int table_take(struct skep_engine *e, struct pin *p)
 
 static int pin_add(struct call *c, const char *path, struct object *o)
 {
-	cleanup(pin_done) struct pin p = {.path = strdup(path), .file = -1, .object = o};
+	cleanup(vm_pin_done) struct pin p = {.path = strdup(path), .file = -1, .object = o};
 	int rc = p.path ? pin_file(c, &p) : -ENOMEM;
 
 	if (rc)
@@ -120,19 +120,19 @@ static struct object *removed(struct skep_engine *e)
 		if (p->file < 0 || fstat(p->file, &st) || st.st_nlink)
 			continue;
 		o = p->object;
-		pin_done(p);
+		vm_pin_done(p);
 		*p = e->pins[--e->n_pins];
 	}
 	pthread_mutex_unlock(&e->lock);
 	return o;
 }
 
-void pin_sweep(struct skep_engine *e)
+void vm_pin_sweep(struct skep_engine *e)
 {
 	struct object *o;
 
 	while ((o = removed(e)))
-		object_pin(e, o, -1);
+		vm_object_pin(e, o, -1);
 }
 
 static int check_flags(struct call *c, uint32_t allowed)
@@ -144,7 +144,7 @@ static int check_flags(struct call *c, uint32_t allowed)
 	return !(flags & VM_F_PATH_FD) && c->attr.path_fd ? -EINVAL : 0;
 }
 
-long pin_do_pin(struct call *c)
+long vm_pin_do_pin(struct call *c)
 {
 	char path[PATH_MAX];
 	struct object *o;
@@ -152,15 +152,14 @@ long pin_do_pin(struct call *c)
 
 	if (rc)
 		return rc;
-	rc = call_any(c, (int)c->attr.a.bpf_fd, &o, NULL);
-	if (rc)
-		return rc;
+	if (vm_call_any(c, (int)c->attr.a.bpf_fd, &o, NULL))
+		return -EINVAL;
 	rc = o->kind == OBJECT_BTF || o->kind == OBJECT_STATS ? -EINVAL : read_path(c, path);
 	if (!rc && strchr(strrchr(path, '/') ? strrchr(path, '/') : path, '.'))
 		rc = -EPERM; /* bpffs keeps such names for itself */
 	if (!rc)
 		rc = pin_add(c, path, o);
-	object_put(c->e, o);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -196,7 +195,7 @@ static struct object *pinned(struct call *c, const char *path)
 	return o;
 }
 
-long pin_do_get(struct call *c)
+long vm_pin_do_get(struct call *c)
 {
 	uint32_t flags = c->attr.a.file_flags;
 	int mode = flags & BPF_F_RDONLY ? O_RDONLY : flags & BPF_F_WRONLY ? O_WRONLY : O_RDWR;
@@ -215,8 +214,8 @@ long pin_do_get(struct call *c)
 	if (o->kind == OBJECT_LINK && mode != O_RDWR)
 		rc = -EINVAL;
 	else
-		rc = call_hand(c, o, o->kind == OBJECT_MAP ? mode : O_RDWR);
-	object_put(c->e, o);
+		rc = vm_call_hand(c, o, o->kind == OBJECT_MAP ? mode : O_RDWR);
+	vm_object_put(c->e, o);
 	return rc;
 }
 
@@ -229,12 +228,12 @@ int vm_unpin(struct skep_engine *e, const char *path)
 	p = pin_find(e, path);
 	if (p) {
 		o = p->object;
-		pin_done(p);
+		vm_pin_done(p);
 		*p = e->pins[--e->n_pins];
 	}
 	pthread_mutex_unlock(&e->lock);
 	if (!o)
 		return -ENOENT;
-	object_pin(e, o, -1);
+	vm_object_pin(e, o, -1);
 	return 0;
 }

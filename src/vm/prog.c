@@ -47,7 +47,7 @@ static uint64_t now_boot(void)
 /* ---- attributes --------------------------------------------------------------------------------- */
 
 /* Types whose hook has to be named at load time. */
-int prog_check_attach(uint32_t type, uint32_t attach)
+int vm_prog_check_attach(uint32_t type, uint32_t attach)
 {
 	switch (type) {
 	case BPF_PROG_TYPE_CGROUP_SOCK:
@@ -56,7 +56,7 @@ int prog_check_attach(uint32_t type, uint32_t attach)
 	case BPF_PROG_TYPE_CGROUP_SKB:
 	case BPF_PROG_TYPE_SK_LOOKUP:
 	case VM_PROG_TYPE_NETFILTER:
-		return attach_prog_type(attach) == type ? 0 : -EINVAL;
+		return vm_attach_prog_type(attach) == type ? 0 : -EINVAL;
 	case BPF_PROG_TYPE_SK_REUSEPORT:
 		return attach == BPF_SK_REUSEPORT_SELECT ||
 				       attach == BPF_SK_REUSEPORT_SELECT_OR_MIGRATE
@@ -98,19 +98,19 @@ static int check_target(struct load *l)
 	int rc;
 
 	if (a->attach_prog_fd) {
-		rc = call_object(l->c, (int)a->attach_prog_fd, OBJECT_PROG, &o);
+		rc = vm_call_object(l->c, (int)a->attach_prog_fd, OBJECT_PROG, &o);
 		if (rc)
 			return -EINVAL;
 		if (a->prog_type != BPF_PROG_TYPE_TRACING && a->prog_type != BPF_PROG_TYPE_EXT) {
-			object_put(l->c->e, o);
+			vm_object_put(l->c->e, o);
 			return -EINVAL;
 		}
-		l->p->attach_prog = prog_of(o);
+		l->p->attach_prog = vm_prog_of(o);
 	}
 	if (a->attach_btf_id && !by_btf(a->prog_type))
 		return -EINVAL;
 	l->p->attach_btf_id = a->attach_btf_id;
-	return prog_check_attach(a->prog_type, l->p->attach_type);
+	return vm_prog_check_attach(a->prog_type, l->p->attach_type);
 }
 
 static bool license_is_gpl(const char *s)
@@ -137,9 +137,9 @@ static int read_insns(struct load *l)
 	l->p->code.insns = calloc(l->n, sizeof(*l->p->code.insns));
 	if (!l->insns || !l->p->xlated || !l->p->code.insns)
 		return -ENOMEM;
-	if (call_read(l->c, l->insns, a->insns, l->n * sizeof(*l->insns)))
+	if (vm_call_read(l->c, l->insns, a->insns, l->n * sizeof(*l->insns)))
 		return -EFAULT;
-	if (call_string(l->c, license, a->license, sizeof(license)) < 0)
+	if (vm_call_string(l->c, license, a->license, sizeof(license)) < 0)
 		return -EFAULT;
 	l->p->gpl = license_is_gpl(license);
 	memcpy(l->p->xlated, l->insns, l->n * sizeof(*l->insns));
@@ -161,7 +161,7 @@ static int check_attr(struct load *l)
 	p->attach_type = attach_default(a);
 	p->flags = a->prog_flags;
 	p->sleepable = a->prog_flags & BPF_F_SLEEPABLE;
-	p->uid = call_uid(l->c);
+	p->uid = vm_call_uid(l->c);
 	p->load_time = now_boot();
 	rc = check_target(l);
 	if (!rc)
@@ -194,8 +194,8 @@ static int read_records(struct load *l, void **out, uint64_t from, uint32_t cnt,
 	for (i = 0; !rc && i < cnt; i++) {
 		uint64_t at = from + (uint64_t)i * rec;
 
-		rc = call_tail_zero(l->c, at, want, rec);
-		if (!rc && call_read(l->c, all + (size_t)i * want, at, min(rec, want)))
+		rc = vm_call_tail_zero(l->c, at, want, rec);
+		if (!rc && vm_call_read(l->c, all + (size_t)i * want, at, min(rec, want)))
 			rc = -EFAULT;
 	}
 	*out = all;
@@ -224,7 +224,7 @@ static int read_funcs(struct load *l)
 			    p->funcs[i].insn_off, i);
 			return -EINVAL;
 		}
-		if (!btf_func_name(p->btf, p->funcs[i].type_id)) {
+		if (!vm_btf_func_name(p->btf, p->funcs[i].type_id)) {
 			say(l, "invalid type id %u in func info\n", p->funcs[i].type_id);
 			return -EINVAL;
 		}
@@ -268,10 +268,10 @@ static int read_btf(struct load *l)
 
 	if (!a->func_info_cnt && !a->line_info_cnt)
 		return 0;
-	rc = call_object(l->c, (int)a->prog_btf_fd, OBJECT_BTF, &o);
+	rc = vm_call_object(l->c, (int)a->prog_btf_fd, OBJECT_BTF, &o);
 	if (rc)
 		return rc;
-	l->p->btf = btf_of(o); /* L1 */
+	l->p->btf = vm_btf_of(o); /* L1 */
 	rc = read_funcs(l);
 	return rc ? rc : read_lines(l);
 }
@@ -314,7 +314,7 @@ static int hold_map(struct load *l, struct vm_map *m)
 		return -ENOMEM;
 	p->maps = v;
 	p->maps[p->n_maps++] = m;
-	object_get(l->c->e, &m->obj); /* L1 */
+	vm_object_get(l->c->e, &m->obj); /* L1 */
 	return 0;
 }
 
@@ -348,7 +348,7 @@ static int map_fd_of(struct load *l, const struct isa_insn *i, int *fd)
 		say(l, "fd_idx without fd_array is invalid\n");
 		return -EPROTO;
 	}
-	return call_read(l->c, fd, a->fd_array + (uint64_t)(uint32_t)i->imm * 4, 4);
+	return vm_call_read(l->c, fd, a->fd_array + (uint64_t)(uint32_t)i->imm * 4, 4);
 }
 
 /* The address of the only value of an array, for global variables. */
@@ -401,7 +401,7 @@ static int resolve_map(struct load *l, unsigned pc)
 
 	if (rc)
 		return rc;
-	rc = call_object(l->c, fd, OBJECT_MAP, &o);
+	rc = vm_call_object(l->c, fd, OBJECT_MAP, &o);
 	if (rc) {
 		say(l,
 		    rc == -EBADF ? "fd %d is not pointing to valid bpf_map\n"
@@ -410,7 +410,7 @@ static int resolve_map(struct load *l, unsigned pc)
 		return rc;
 	}
 	rc = use_map(l, pc, container_of(o, struct vm_map, obj));
-	object_put(l->c->e, o);
+	vm_object_put(l->c->e, o);
 	return rc;
 }
 
@@ -423,11 +423,11 @@ static int resolve_helper(struct load *l, unsigned pc)
 		say(l, "%u: invalid func unknown#%d\n", pc, id);
 		return -EINVAL;
 	}
-	if (!help_allowed(l->p, (unsigned)id)) {
+	if (!vm_help_allowed(l->p, (unsigned)id)) {
 		say(l, "%u: unknown func bpf_%s#%d\n", pc, h->name, id);
 		return -EINVAL;
 	}
-	if (help_gpl_only((unsigned)id) && !l->p->gpl) {
+	if (vm_help_gpl_only((unsigned)id) && !l->p->gpl) {
 		say(l, "cannot call GPL-restricted function from non-GPL compatible program\n");
 		return -EINVAL;
 	}
@@ -516,6 +516,46 @@ static void compile(struct load *l)
 
 /* ---- all of it --------------------------------------------------------------------------------------------- */
 
+static bool may_sleep(const struct prog *p)
+{
+	switch (p->type) {
+	case BPF_PROG_TYPE_TRACING:
+		return p->attach_type == BPF_TRACE_FENTRY || p->attach_type == BPF_TRACE_FEXIT ||
+		       p->attach_type == BPF_MODIFY_RETURN || p->attach_type == BPF_TRACE_ITER;
+	case BPF_PROG_TYPE_SYSCALL:
+	case BPF_PROG_TYPE_LSM:
+	case BPF_PROG_TYPE_KPROBE:
+	case BPF_PROG_TYPE_STRUCT_OPS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int check_type(struct load *l)
+{
+	const struct prog *p = l->p;
+
+	if (p->type == BPF_PROG_TYPE_SYSCALL && !p->sleepable) {
+		say(l, "Syscall programs can only be sleepable\n");
+		return -EINVAL;
+	}
+	if (p->sleepable && !may_sleep(p)) {
+		say(l, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can "
+		       "be sleepable\n");
+		return -EINVAL;
+	}
+	if (by_btf(p->type) && !p->attach_btf_id) {
+		say(l, "Tracing programs must provide btf_id\n");
+		return -EINVAL;
+	}
+	if (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT) {
+		say(l, "programs of this type replace parts of a kernel; there is none here\n");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static int translate(struct load *l)
 {
 	struct prog *p = l->p;
@@ -527,18 +567,12 @@ static int translate(struct load *l)
 		say(l, "%s\n", l->err.text);
 		return rc;
 	}
-	prog_tag(p, l->insns, l->n);
+	vm_prog_tag(p, l->insns, l->n);
 	rc = check_funcs(l);
 	if (!rc)
 		rc = resolve(l);
-	if (!rc && by_btf(p->type) && !p->attach_btf_id) {
-		say(l, "Tracing programs must provide btf_id\n");
-		rc = -EINVAL;
-	}
-	if (!rc && (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT)) {
-		say(l, "programs of this type replace parts of a kernel; there is none here\n");
-		rc = -EOPNOTSUPP;
-	}
+	if (!rc)
+		rc = check_type(l);
 	p->code.helpers = vm_helpers_checked;
 	p->code.n_helpers = vm_n_helpers;
 	if (!rc && may_compile(l->c->e, p))
@@ -555,23 +589,23 @@ static int translate_logged(struct load *l)
 {
 	const union bpf_attr *a = &l->c->attr.a;
 	uint32_t true_size;
-	int rc = log_open(&l->log, a->log_level, a->log_buf, a->log_size), failed;
+	int rc = vm_log_open(&l->log, a->log_level, a->log_buf, a->log_size), failed;
 
 	if (rc)
 		return rc;
 	rc = read_btf(l);
 	if (!rc)
 		rc = translate(l);
-	failed = log_close(&l->log, l->c, &true_size);
+	failed = vm_log_close(&l->log, l->c, &true_size);
 	if (failed)
 		rc = failed;
 	if (l->c->size >= offsetof(union vm_attr, log_true_size) + 4 &&
-	    call_answer(l->c, offsetof(union vm_attr, log_true_size), &true_size, 4))
+	    vm_call_answer(l->c, offsetof(union vm_attr, log_true_size), &true_size, 4))
 		rc = -EFAULT;
 	return rc;
 }
 
-long prog_do_load(struct call *c)
+long vm_prog_do_load(struct call *c)
 {
 	struct load l = {.c = c, .p = calloc(1, sizeof(*l.p))};
 	long rc;
@@ -582,27 +616,27 @@ long prog_do_load(struct call *c)
 	if (!rc)
 		rc = translate_logged(&l);
 	if (!rc)
-		rc = object_add(c->e, &l.p->obj, OBJECT_PROG, -1);
+		rc = vm_object_add(c->e, &l.p->obj, OBJECT_PROG, -1);
 	free(l.insns);
 	if (rc) {
-		prog_free(c->e, l.p);
+		vm_prog_free(c->e, l.p);
 		return rc;
 	}
-	rc = call_hand(c, &l.p->obj, O_RDWR);
-	object_put(c->e, &l.p->obj);
+	rc = vm_call_hand(c, &l.p->obj, O_RDWR);
+	vm_object_put(c->e, &l.p->obj);
 	return rc;
 }
 
-void prog_free(struct skep_engine *e, struct prog *p)
+void vm_prog_free(struct skep_engine *e, struct prog *p)
 {
 	unsigned i;
 
 	for (i = 0; i < p->n_maps; i++)
-		object_put(e, &p->maps[i]->obj);
+		vm_object_put(e, &p->maps[i]->obj);
 	if (p->btf)
-		object_put(e, btf_object(p->btf));
+		vm_object_put(e, vm_btf_object(p->btf));
 	if (p->attach_prog)
-		object_put(e, &p->attach_prog->obj);
+		vm_object_put(e, &p->attach_prog->obj);
 	jit_free(p->code.jit);
 	verify_free(p->code.proof);
 	free(p->code.insns);
@@ -613,13 +647,13 @@ void prog_free(struct skep_engine *e, struct prog *p)
 	free(p);
 }
 
-int prog_get(struct call *c, int fd, struct prog **out)
+int vm_prog_get(struct call *c, int fd, struct prog **out)
 {
 	struct object *o;
-	int rc = call_object(c, fd, OBJECT_PROG, &o);
+	int rc = vm_call_object(c, fd, OBJECT_PROG, &o);
 
 	if (!rc)
-		*out = prog_of(o);
+		*out = vm_prog_of(o);
 	return rc;
 }
 
@@ -634,7 +668,7 @@ static int bind_map(struct call *c, struct prog *p, struct vm_map *m)
 	return rc;
 }
 
-long prog_do_bind_map(struct call *c)
+long vm_prog_do_bind_map(struct call *c)
 {
 	struct object *o;
 	struct prog *p;
@@ -642,14 +676,14 @@ long prog_do_bind_map(struct call *c)
 
 	if (c->attr.a.prog_bind_map.flags)
 		return -EINVAL;
-	rc = prog_get(c, (int)c->attr.a.prog_bind_map.prog_fd, &p);
+	rc = vm_prog_get(c, (int)c->attr.a.prog_bind_map.prog_fd, &p);
 	if (rc)
 		return rc;
-	rc = call_object(c, (int)c->attr.a.prog_bind_map.map_fd, OBJECT_MAP, &o);
+	rc = vm_call_object(c, (int)c->attr.a.prog_bind_map.map_fd, OBJECT_MAP, &o);
 	if (!rc) {
 		rc = bind_map(c, p, container_of(o, struct vm_map, obj));
-		object_put(c->e, o);
+		vm_object_put(c->e, o);
 	}
-	object_put(c->e, &p->obj);
+	vm_object_put(c->e, &p->obj);
 	return rc;
 }

@@ -74,7 +74,7 @@ static void sha1(uint32_t h[5], const uint8_t *p, size_t n)
 }
 
 /* A digest of the instructions, without the numbers that fds happened to have. */
-void prog_tag(struct prog *p, const struct bpf_insn *insns, unsigned n)
+void vm_prog_tag(struct prog *p, const struct bpf_insn *insns, unsigned n)
 {
 	cleanup(mem_free) struct bpf_insn *copy = malloc(n * sizeof(*copy));
 	uint32_t h[5];
@@ -105,7 +105,7 @@ static int answer_array(struct call *c, uint64_t to, uint32_t *n, const void *fr
 	uint32_t fit = min(*n, have);
 
 	*n = have;
-	return fit ? call_write(c, to, from, fit * each) : 0;
+	return fit ? vm_call_write(c, to, from, fit * each) : 0;
 }
 
 static int answer_maps(struct call *c, struct prog *p, struct bpf_prog_info *info)
@@ -114,7 +114,7 @@ static int answer_maps(struct call *c, struct prog *p, struct bpf_prog_info *inf
 	int rc = 0;
 
 	for (i = 0; !rc && i < n; i++)
-		rc = call_write(c, info->map_ids + i * 4, &p->maps[i]->obj.id, 4);
+		rc = vm_call_write(c, info->map_ids + i * 4, &p->maps[i]->obj.id, 4);
 	info->nr_map_ids = p->n_maps;
 	return rc;
 }
@@ -143,7 +143,7 @@ static int answer_lines(struct call *c, struct prog *p, struct bpf_prog_info *in
 	for (i = 0; !rc && image && i < n; i++) {
 		uint64_t at = (uintptr_t)image + offsets[p->lines[i].insn_off];
 
-		rc = call_write(c, info->jited_line_info + i * 8, &at, 8);
+		rc = vm_call_write(c, info->jited_line_info + i * 8, &at, 8);
 	}
 	info->nr_jited_line_info = image ? p->n_lines : 0;
 	return rc;
@@ -168,9 +168,9 @@ static int answer_jited(struct call *c, struct prog *p, struct bpf_prog_info *in
 		uint32_t size = offsets[proof->funcs[i].end] - offsets[proof->funcs[i].start];
 
 		if (i < info->nr_jited_ksyms)
-			rc = call_write(c, info->jited_ksyms + i * 8, &at, 8);
+			rc = vm_call_write(c, info->jited_ksyms + i * 8, &at, 8);
 		if (!rc && i < info->nr_jited_func_lens)
-			rc = call_write(c, info->jited_func_lens + i * 4, &size, 4);
+			rc = vm_call_write(c, info->jited_func_lens + i * 4, &size, 4);
 	}
 	info->nr_jited_ksyms = info->nr_jited_func_lens = image ? proof->n_funcs : 0;
 	return rc ? rc : answer_lines(c, p, info, image, offsets);
@@ -181,7 +181,7 @@ static int answer_tags(struct call *c, struct prog *p, struct bpf_prog_info *inf
 	uint32_t n = info->nr_prog_tags;
 
 	info->nr_prog_tags = 1;
-	return n ? call_write(c, info->prog_tags, p->tag, sizeof(p->tag)) : 0;
+	return n ? vm_call_write(c, info->prog_tags, p->tag, sizeof(p->tag)) : 0;
 }
 
 static int fill(struct call *c, struct prog *p, struct bpf_prog_info *info)
@@ -192,7 +192,7 @@ static int fill(struct call *c, struct prog *p, struct bpf_prog_info *info)
 	if (!rc)
 		rc = check_sizes(info);
 	if (!rc && len)
-		rc = call_write(c, info->xlated_prog_insns, p->xlated, min(len, all));
+		rc = vm_call_write(c, info->xlated_prog_insns, p->xlated, min(len, all));
 	info->xlated_prog_len = all;
 	if (!rc)
 		rc = answer_jited(c, p, info);
@@ -205,18 +205,18 @@ static int fill(struct call *c, struct prog *p, struct bpf_prog_info *info)
 	return rc ? rc : answer_tags(c, p, info);
 }
 
-long prog_info(struct call *c, struct prog *p)
+long vm_prog_info(struct call *c, struct prog *p)
 {
 	size_t known = offsetof(struct bpf_prog_info, attach_btf_id) + 4;
 	uint32_t len = c->attr.a.info.info_len;
 	uint64_t to = c->attr.a.info.info;
 	struct bpf_prog_info info = {0};
-	int rc = call_tail_zero(c, to, known, len);
+	int rc = vm_call_tail_zero(c, to, known, len);
 
 	if (rc)
 		return rc;
 	len = min(len, (uint32_t)sizeof(info));
-	if (call_read(c, &info, to, len))
+	if (vm_call_read(c, &info, to, len))
 		return -EFAULT;
 	info.type = p->type;
 	info.id = p->obj.id;
@@ -229,12 +229,12 @@ long prog_info(struct call *c, struct prog *p)
 	info.run_cnt = p->run_cnt;
 	info.recursion_misses = 0;
 	info.verified_insns = p->n_insns;
-	info.btf_id = p->btf ? btf_object(p->btf)->id : 0;
+	info.btf_id = p->btf ? vm_btf_object(p->btf)->id : 0;
 	info.attach_btf_id = p->attach_btf_id;
 	rc = fill(c, p, &info);
 	if (rc)
 		return rc;
-	if (call_write(c, to, &info, len))
+	if (vm_call_write(c, to, &info, len))
 		return -EFAULT;
-	return call_put(c, info.info_len, len);
+	return vm_call_put(c, info.info_len, len);
 }

@@ -4,13 +4,10 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-/* Instructions of an interpreted run: as many as a program can make that the kernel accepts. */
-#define BUDGET (1ULL << 32)
-
 static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 {
-	struct run *r = run_of(vm);
-	const struct prog *p = run_prog(r);
+	struct run *r = vm_run_of(vm);
+	const struct prog *p = vm_run_prog(r);
 	unsigned i;
 
 	for (i = 0; i < p->n_maps; i++) {
@@ -25,7 +22,7 @@ static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 	return false;
 }
 
-void run_init(struct run *r, struct call *c, struct prog *p)
+void vm_run_init(struct run *r, struct call *c, struct prog *p)
 {
 	int cpu = sched_getcpu();
 
@@ -39,12 +36,12 @@ void run_init(struct run *r, struct call *c, struct prog *p)
 	r->vm.jit.cpu = map_cpu;
 }
 
-void run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable)
+void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable)
 {
 	r->vm.regions[i] = (struct vm_region){(uintptr_t)at, (uintptr_t)at + size, writable};
 }
 
-int run_lend(struct run *r, const void *at, size_t size, bool writable)
+int vm_run_lend(struct run *r, const void *at, size_t size, bool writable)
 {
 	unsigned i;
 
@@ -55,12 +52,12 @@ int run_lend(struct run *r, const void *at, size_t size, bool writable)
 			break;
 	if (i == VM_REGIONS)
 		return -ENOSPC;
-	run_region(r, i, at, size, writable);
+	vm_run_region(r, i, at, size, writable);
 	r->vm.n_regions = max(r->vm.n_regions, i + 1);
 	return 0;
 }
 
-void run_unlend(struct run *r, const void *at)
+void vm_run_unlend(struct run *r, const void *at)
 {
 	unsigned i;
 
@@ -69,10 +66,10 @@ void run_unlend(struct run *r, const void *at)
 			r->vm.regions[i] = (struct vm_region){0};
 }
 
-int run_once(struct run *r, const void *ctx, uint32_t *retval)
+int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 {
 	r->vm.jit.tail_calls = 0;
-	r->vm.budget = BUDGET;
+	r->vm.budget = r->vm.engine->budget;
 	r->vm.fault = 0;
 	r->n_inner = 0;
 	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
@@ -81,7 +78,7 @@ int run_once(struct run *r, const void *ctx, uint32_t *retval)
 
 /* ---- packets ------------------------------------------------------------------------------------ */
 
-int packet_open(struct packet *p)
+int vm_packet_open(struct packet *p)
 {
 	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
 	void *at;
@@ -104,7 +101,7 @@ int packet_open(struct packet *p)
 	return 0;
 }
 
-void packet_close(struct packet *p)
+void vm_packet_close(struct packet *p)
 {
 	if (p->buf)
 		munmap(p->buf, PACKET_BUF);
@@ -112,7 +109,7 @@ void packet_close(struct packet *p)
 	p->buf = p->more = NULL;
 }
 
-void packet_sync(struct run *r)
+void vm_packet_sync(struct run *r)
 {
 	const struct packet *p = &r->pkt;
 	uint32_t data = (uint32_t)(uintptr_t)(p->buf + p->start);
@@ -128,10 +125,10 @@ void packet_sync(struct run *r)
 		r->skb->data_meta = data - p->meta;
 		r->skb->len = p->len;
 	}
-	run_region(r, REGION_PACKET, p->buf + p->start - p->meta, p->len + p->meta, true);
+	vm_run_region(r, REGION_PACKET, p->buf + p->start - p->meta, p->len + p->meta, true);
 }
 
-bool packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n)
+bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n)
 {
 	uint32_t first;
 
@@ -144,7 +141,7 @@ bool packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n)
 	return true;
 }
 
-bool packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n)
+bool vm_packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n)
 {
 	uint32_t first;
 
@@ -157,7 +154,7 @@ bool packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n)
 	return true;
 }
 
-int packet_shift(struct packet *p, uint32_t off, int by)
+int vm_packet_shift(struct packet *p, uint32_t off, int by)
 {
 	uint8_t *data = p->buf + p->start;
 

@@ -44,38 +44,38 @@ struct run {
 	int retval; /* bpf_set_retval() */
 };
 
-static inline struct run *run_of(struct vm_run *vm)
+static inline struct run *vm_run_of(struct vm_run *vm)
 {
 	return container_of(vm, struct run, vm);
 }
 
-static inline struct run *run_now(void)
+static inline struct run *vm_run_now(void)
 {
-	return run_of(vm_running());
+	return vm_run_of(vm_running());
 }
 
 /* The program that runs now, after tail calls too. */
-static inline struct prog *run_prog(const struct run *r)
+static inline struct prog *vm_run_prog(const struct run *r)
 {
 	return container_of((struct vm_code *)r->vm.code, struct prog, code);
 }
 
-void run_init(struct run *r, struct call *c, struct prog *p);
-void run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable);
+void vm_run_init(struct run *r, struct call *c, struct prog *p);
+void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable);
 /* A region that a helper gave, and its end. Compiled code needs none. */
-int run_lend(struct run *r, const void *at, size_t size, bool writable);
-void run_unlend(struct run *r, const void *at);
+int vm_run_lend(struct run *r, const void *at, size_t size, bool writable);
+void vm_run_unlend(struct run *r, const void *at);
 /* Runs it once. A fault of interpreted code is -EFAULT and the like, with the reason in r->vm.err. */
-int run_once(struct run *r, const void *ctx, uint32_t *retval);
+int vm_run_once(struct run *r, const void *ctx, uint32_t *retval);
 
-int packet_open(struct packet *p);
-void packet_close(struct packet *p);
+int vm_packet_open(struct packet *p);
+void vm_packet_close(struct packet *p);
 /* After the packet moved: the context's pointers and what the program may touch. */
-void packet_sync(struct run *r);
+void vm_packet_sync(struct run *r);
 /* @n bytes from @off of linear data and more; false outside. */
-bool packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n);
-bool packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n);
+bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n);
+bool vm_packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n);
 /* Opens or closes a gap of @by bytes at @off by moving what is before it. */
-int packet_shift(struct packet *p, uint32_t off, int by);
+int vm_packet_shift(struct packet *p, uint32_t off, int by);
 
 #endif

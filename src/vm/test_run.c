@@ -53,7 +53,7 @@ static int repeat(struct run *r, const void *ctx, uint32_t times, uint32_t *retv
 
 	times = max(times, 1U);
 	for (i = 0; !rc && i < times; i++)
-		rc = run_once(r, ctx, retval);
+		rc = vm_run_once(r, ctx, retval);
 	spent = now_ns() - from;
 	count_run(r, spent, times);
 	*duration = (uint32_t)min(spent / times, (uint64_t)UINT32_MAX);
@@ -72,8 +72,8 @@ static int ctx_read(struct call *c, void *ctx, uint32_t size, bool *given)
 	*given = a->test.ctx_in || a->test.ctx_out;
 	if (!a->test.ctx_in)
 		return 0;
-	rc = call_tail_zero(c, a->test.ctx_in, size, a->test.ctx_size_in);
-	return rc ? rc : call_read(c, ctx, a->test.ctx_in, min(size, a->test.ctx_size_in));
+	rc = vm_call_tail_zero(c, a->test.ctx_in, size, a->test.ctx_size_in);
+	return rc ? rc : vm_call_read(c, ctx, a->test.ctx_in, min(size, a->test.ctx_size_in));
 }
 
 static int ctx_write(struct call *c, const void *ctx, uint32_t size, bool given)
@@ -82,8 +82,8 @@ static int ctx_write(struct call *c, const void *ctx, uint32_t size, bool given)
 
 	if (!given || !a->test.ctx_out)
 		return 0;
-	if (call_write(c, a->test.ctx_out, ctx, min(size, a->test.ctx_size_out)) ||
-	    call_put(c, test.ctx_size_out, size))
+	if (vm_call_write(c, a->test.ctx_out, ctx, min(size, a->test.ctx_size_out)) ||
+	    vm_call_put(c, test.ctx_size_out, size))
 		return -EFAULT;
 	return size > a->test.ctx_size_out ? -ENOSPC : 0;
 }
@@ -102,19 +102,21 @@ static int finish(struct call *c, const uint8_t *data, uint32_t len, const uint8
 		  uint32_t more_len, uint32_t retval, uint32_t duration)
 {
 	const union bpf_attr *a = &c->attr.a;
-	uint32_t size = len + more_len, copy = size;
+	uint32_t size = len + more_len, copy = size, linear;
 	int rc = 0;
 
 	if (a->test.data_size_out && copy > a->test.data_size_out) {
 		copy = a->test.data_size_out;
 		rc = -ENOSPC;
 	}
-	if (a->test.data_out &&
-	    (call_write(c, a->test.data_out, data, min(copy, len)) ||
-	     (copy > len && call_write(c, a->test.data_out + len, more, copy - len))))
+	if (a->test.data_out && copy < more_len)
+		return -ENOSPC;
+	linear = copy - more_len; /* what is cut off is linear bytes, even if fragments follow */
+	if (a->test.data_out && (vm_call_write(c, a->test.data_out, data, linear) ||
+				 vm_call_write(c, a->test.data_out + linear, more, more_len)))
 		return -EFAULT;
-	if (call_put(c, test.data_size_out, size) || call_put(c, test.retval, retval) ||
-	    call_put(c, test.duration, duration))
+	if (vm_call_put(c, test.data_size_out, size) || vm_call_put(c, test.retval, retval) ||
+	    vm_call_put(c, test.duration, duration))
 		return -EFAULT;
 	return rc;
 }
@@ -174,7 +176,7 @@ static int xdp_more(struct call *c, struct packet *p, uint32_t linear)
 	if (!p->more)
 		return -ENOMEM;
 	p->more_len = n;
-	return call_read(c, p->more, c->attr.a.test.data_in + linear, n);
+	return vm_call_read(c, p->more, c->attr.a.test.data_in + linear, n);
 }
 
 static int xdp_packet(struct call *c, struct run *r, uint32_t meta, uint32_t linear)
@@ -183,14 +185,14 @@ static int xdp_packet(struct call *c, struct run *r, uint32_t meta, uint32_t lin
 	int rc;
 
 	linear = min(linear, PAGE - (XDP_HEAD - meta) - SKB_TAIL);
-	rc = packet_open(p);
+	rc = vm_packet_open(p);
 	if (rc)
 		return rc;
 	p->cap = PAGE - SKB_TAIL;
 	p->start = XDP_HEAD;
 	p->meta = meta;
 	p->len = linear - min(meta, linear);
-	if (call_read(c, p->buf + XDP_HEAD - meta, c->attr.a.test.data_in, linear))
+	if (vm_call_read(c, p->buf + XDP_HEAD - meta, c->attr.a.test.data_in, linear))
 		return -EFAULT;
 	return xdp_more(c, p, linear);
 }
@@ -206,8 +208,8 @@ static int xdp_go(struct call *c, struct run *r, const struct xdp_md *in, bool g
 
 	r->xdp = &md;
 	r->l2 = true;
-	run_region(r, REGION_CTX, &md, sizeof(md), true);
-	packet_sync(r);
+	vm_run_region(r, REGION_CTX, &md, sizeof(md), true);
+	vm_packet_sync(r);
 	rc = repeat(r, &md, c->attr.a.test.repeat, &retval, &duration);
 	if (rc)
 		return rc;
@@ -265,23 +267,20 @@ static uint32_t packet_type(const uint8_t *eth)
 
 static int skb_sock(struct run *r, struct __sk_buff *skb, const uint8_t *net, uint32_t len)
 {
-	const struct ip6_hdr *ip6 = (const void *)net;
-	const struct iphdr *ip = (const void *)net;
-
 	switch (ntohs((uint16_t)skb->protocol)) {
 	case ETH_P_IP:
-		if (len < sizeof(*ip))
+		if (len < sizeof(struct iphdr))
 			return -EINVAL;
 		skb->family = r->sock.family = AF_INET;
-		r->sock.src_ip4 = ip->saddr;
-		r->sock.dst_ip4 = ip->daddr;
+		memcpy(&r->sock.src_ip4, net + offsetof(struct iphdr, saddr), 4);
+		memcpy(&r->sock.dst_ip4, net + offsetof(struct iphdr, daddr), 4);
 		break;
 	case ETH_P_IPV6:
-		if (len < sizeof(*ip6))
+		if (len < sizeof(struct ip6_hdr))
 			return -EINVAL;
 		skb->family = r->sock.family = AF_INET6;
-		memcpy(r->sock.src_ip6, &ip6->ip6_src, 16);
-		memcpy(r->sock.dst_ip6, &ip6->ip6_dst, 16);
+		memcpy(r->sock.src_ip6, net + offsetof(struct ip6_hdr, ip6_src), 16);
+		memcpy(r->sock.dst_ip6, net + offsetof(struct ip6_hdr, ip6_dst), 16);
 		break;
 	}
 	return 0;
@@ -346,13 +345,13 @@ static int skb_packet(struct call *c, struct run *r)
 	    a->test.batch_size || a->test.data_size_in < ETH_HLEN ||
 	    a->test.data_size_in > PAGE - SKB_HEAD - SKB_TAIL)
 		return -EINVAL;
-	rc = packet_open(&r->pkt);
+	rc = vm_packet_open(&r->pkt);
 	if (rc)
 		return rc;
 	/* More room than the kernel's, which would get more when asked. */
 	r->pkt.start = PACKET_BUF / 4;
 	r->pkt.len = a->test.data_size_in;
-	return call_read(c, r->pkt.buf + r->pkt.start, a->test.data_in, r->pkt.len);
+	return vm_call_read(c, r->pkt.buf + r->pkt.start, a->test.data_in, r->pkt.len);
 }
 
 static int skb_go(struct call *c, struct run *r, struct __sk_buff *in, bool given)
@@ -365,9 +364,9 @@ static int skb_go(struct call *c, struct run *r, struct __sk_buff *in, bool give
 	if (rc)
 		return rc;
 	r->skb = &skb;
-	run_region(r, REGION_CTX, &skb, sizeof(skb), true);
-	run_region(r, REGION_SOCK, &r->sock, sizeof(r->sock), false);
-	packet_sync(r);
+	vm_run_region(r, REGION_CTX, &skb, sizeof(skb), true);
+	vm_run_region(r, REGION_SOCK, &r->sock, sizeof(r->sock), false);
+	vm_packet_sync(r);
 	rc = repeat(r, &skb, c->attr.a.test.repeat, &retval, &duration);
 	if (rc)
 		return rc;
@@ -412,9 +411,9 @@ static int flow_go(struct call *c, struct run *r, const struct bpf_flow_keys *in
 	skb.protocol = keys.n_proto;
 	r->skb = &skb;
 	r->l2 = true;
-	run_region(r, REGION_CTX, &skb, sizeof(skb), true);
-	run_region(r, REGION_KEYS, &keys, sizeof(keys), true);
-	packet_sync(r);
+	vm_run_region(r, REGION_CTX, &skb, sizeof(skb), true);
+	vm_run_region(r, REGION_KEYS, &keys, sizeof(keys), true);
+	vm_packet_sync(r);
 	rc = repeat(r, &skb, c->attr.a.test.repeat, &retval, &duration);
 	if (rc)
 		return rc;
@@ -434,10 +433,10 @@ static int run_flow(struct call *c, struct run *r)
 	if (a->test.flags || a->test.cpu || a->test.batch_size || a->test.data_size_in < ETH_HLEN ||
 	    a->test.data_size_in > PAGE)
 		return -EINVAL;
-	rc = packet_open(&r->pkt);
+	rc = vm_packet_open(&r->pkt);
 	r->pkt.len = a->test.data_size_in;
 	if (!rc)
-		rc = call_read(c, r->pkt.buf, a->test.data_in, r->pkt.len);
+		rc = vm_call_read(c, r->pkt.buf, a->test.data_in, r->pkt.len);
 	if (!rc)
 		rc = ctx_read(c, &in, sizeof(in), &given);
 	if (!rc && (!zero(&in, 0, offsetof(struct bpf_flow_keys, flags)) ||
@@ -477,7 +476,7 @@ static int run_lookup(struct call *c, struct run *r)
 	if (rc)
 		return rc;
 	ctx = in;
-	run_region(r, REGION_CTX, &ctx, sizeof(ctx), true);
+	vm_run_region(r, REGION_CTX, &ctx, sizeof(ctx), true);
 	rc = repeat(r, &ctx, a->test.repeat, &retval, &duration);
 	if (rc)
 		return rc;
@@ -499,17 +498,17 @@ static int run_raw_tp(struct call *c, struct run *r)
 		return -EINVAL;
 	if (!(a->test.flags & BPF_F_TEST_RUN_ON_CPU) && a->test.cpu)
 		return -EINVAL;
-	if (call_read(c, args, a->test.ctx_in, a->test.ctx_size_in))
+	if (vm_call_read(c, args, a->test.ctx_in, a->test.ctx_size_in))
 		return -EFAULT;
 	if (a->test.flags & BPF_F_TEST_RUN_ON_CPU) {
 		if (a->test.cpu >= c->e->options.cpus)
 			return -ENXIO;
 		map_cpu = r->vm.jit.cpu = a->test.cpu;
 	}
-	run_region(r, REGION_CTX, args, a->test.ctx_size_in, true);
-	rc = run_once(r, args, &retval);
+	vm_run_region(r, REGION_CTX, args, a->test.ctx_size_in, true);
+	rc = vm_run_once(r, args, &retval);
 	count_run(r, 0, 1);
-	return rc ? rc : call_put(c, test.retval, retval);
+	return rc ? rc : vm_call_put(c, test.retval, retval);
 }
 
 static int run_syscall(struct call *c, struct run *r)
@@ -525,16 +524,16 @@ static int run_syscall(struct call *c, struct run *r)
 	ctx = calloc(1, size + 8);
 	if (!ctx)
 		return -ENOMEM;
-	if (call_read(c, ctx, a->test.ctx_in, size))
+	if (vm_call_read(c, ctx, a->test.ctx_in, size))
 		return -EFAULT;
-	run_region(r, REGION_CTX, ctx, size, true);
-	rc = run_once(r, ctx, &retval);
+	vm_run_region(r, REGION_CTX, ctx, size, true);
+	rc = vm_run_once(r, ctx, &retval);
 	count_run(r, 0, 1);
 	if (rc)
 		return rc;
-	if (call_put(c, test.retval, retval))
+	if (vm_call_put(c, test.retval, retval))
 		return -EFAULT;
-	return call_write(c, a->test.ctx_in, ctx, size);
+	return vm_call_write(c, a->test.ctx_in, ctx, size);
 }
 
 /* ---- all of them -------------------------------------------------------------------------------------- */
@@ -567,7 +566,7 @@ static int run_type(struct call *c, struct run *r)
 	}
 }
 
-long test_do_run(struct call *c)
+long vm_test_do_run(struct call *c)
 {
 	const union bpf_attr *a = &c->attr.a;
 	unsigned cpu = map_cpu;
@@ -577,13 +576,13 @@ long test_do_run(struct call *c)
 
 	if (!a->test.ctx_size_in != !a->test.ctx_in || !a->test.ctx_size_out != !a->test.ctx_out)
 		return -EINVAL;
-	rc = prog_get(c, (int)a->test.prog_fd, &p);
+	rc = vm_prog_get(c, (int)a->test.prog_fd, &p);
 	if (rc)
 		return rc;
-	run_init(&r, c, p);
+	vm_run_init(&r, c, p);
 	rc = run_type(c, &r);
-	packet_close(&r.pkt);
+	vm_packet_close(&r.pkt);
 	map_cpu = cpu;
-	object_put(c->e, &p->obj);
+	vm_object_put(c->e, &p->obj);
 	return rc;
 }

@@ -16,19 +16,19 @@ static bool is_ring(const struct vm_map *m)
 
 void vm_ring_wake(struct map *m)
 {
-	int fd = vm_map_of(m)->wake;
+	int fd = vm_map_of(m)->wake.fd;
 
 	if (fd >= 0)
 		eventfd_write(fd, 1);
 }
 
-/* Where the eventfd of what can be polled stands; NULL: it cannot. */
-static _Atomic int *wake_of(struct object *o)
+/* Of what can be polled; NULL: it cannot. */
+static struct wake *wake_of(struct object *o)
 {
 	struct vm_map *m;
 
 	if (o->kind == OBJECT_PERF)
-		return perf_wake(o);
+		return vm_perf_wake(o);
 	if (o->kind != OBJECT_MAP)
 		return NULL;
 	m = container_of(o, struct vm_map, obj);
@@ -36,53 +36,59 @@ static _Atomic int *wake_of(struct object *o)
 }
 
 /* Two may ask at once: the first one's stays. */
-static int wake_open(_Atomic int *wake)
+static int wake_open(struct wake *wake)
 {
 	cleanup(fd_close) int fd = -1;
 	int none = -1;
 
-	if (*wake >= 0)
-		return *wake;
+	if (wake->fd >= 0)
+		return wake->fd;
 	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (atomic_compare_exchange_strong(wake, &none, fd))
+	if (atomic_compare_exchange_strong(&wake->fd, &none, fd))
 		return take_fd(&fd);
 	return none;
 }
 
 int vm_wake_fd(struct skep_engine *e, int fd)
 {
-	struct object *o = object_of_fd(e, fd);
-	_Atomic int *wake;
+	struct object *o = vm_object_of_fd(e, fd);
+	struct wake *wake;
 	int rc;
 
 	if (!o)
 		return -EBADF;
 	wake = wake_of(o);
 	rc = wake ? wake_open(wake) : -EPERM;
-	object_put(e, o);
+	vm_object_put(e, o);
 	return rc;
 }
 
-static bool holds_data(struct object *o)
+/* Where the reader stands if there is something to read, counted from 1; 0: there is nothing. */
+static uint64_t reader_at(struct object *o)
 {
 	struct vm_map *m;
 
 	if (o->kind == OBJECT_PERF)
-		return perf_pending(o);
+		return vm_perf_pending(o);
 	m = container_of(o, struct vm_map, obj);
-	return m->map->def.type == BPF_MAP_TYPE_RINGBUF &&
-	       map_ring_query(m->map, BPF_RB_AVAIL_DATA);
+	if (m->map->def.type != BPF_MAP_TYPE_RINGBUF || !map_ring_query(m->map, BPF_RB_AVAIL_DATA))
+		return 0;
+	return map_ring_query(m->map, BPF_RB_CONS_POS) + 1;
 }
 
+/* A reader that moved needs no reminder. */
 static void wake_table(const struct object_table *t)
 {
 	for (unsigned i = 0; i < t->n; i++) {
-		_Atomic int *wake = wake_of(t->v[i]);
+		struct wake *w = wake_of(t->v[i]);
+		uint64_t at = w && w->fd >= 0 ? reader_at(t->v[i]) : 0;
 
-		if (wake && *wake >= 0 && holds_data(t->v[i]))
-			eventfd_write(*wake, 1);
+		if (at && at == w->reader)
+			eventfd_write(w->fd, 1);
+		if (w)
+			w->reader = at;
 	}
 }
 

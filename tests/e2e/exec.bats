@@ -113,6 +113,14 @@ exec_() { nobody "$DIR/skep" exec "$@"; }
 	[ "$output" = ok ]
 }
 
+@test "a Go program's goroutines are served while its runtime interrupts them" {
+	command -v go >/dev/null || skip "needs go"
+	HOME=$DIR GO111MODULE=off timeout 100 go build -o "$DIR/threads" "$BATS_TEST_DIRNAME/exec/threads.go"
+	run exec_ -- "$DIR/threads"
+	echo "$output"
+	[ "$output" = ok ]
+}
+
 @test "libbpf's ring buffer consumer gets every record and then sleeps" {
 	run exec_ -- "$DIR/ring" 20000
 	echo "$output"

@@ -47,7 +47,6 @@ static int load(int map)
 		{BPF_ALU64 | BPF_MOV | BPF_K, 3, 0, 0, 16},
 		{BPF_ALU64 | BPF_MOV | BPF_K, 4, 0, 0, 0},
 		{BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_ringbuf_output},
-		{BPF_ALU64 | BPF_MOV | BPF_K, 0, 0, 0, 0},
 		{BPF_JMP | BPF_EXIT, 0, 0, 0, 0},
 	};
 
@@ -63,8 +62,10 @@ static void send_all(int prog, long n)
 		LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = packet,
 			    .data_size_in = sizeof(packet));
 
-		if (bpf_prog_test_run_opts(prog, &o))
+		if (bpf_prog_test_run_opts(prog, &o) || o.retval) {
+			fprintf(stderr, "run: %d, returned %d\n", errno, (int)o.retval);
 			exit(1);
+		}
 	}
 	exit(0);
 }
@@ -97,12 +98,9 @@ int main(int argc, char **argv)
 		usleep(100000); /* the reader waits by then */
 		send_all(prog, n);
 	}
-	while (seen < n)
-		if ((rc = ring_buffer__poll(rb, 5000)) <= 0 && rc != -EINTR) {
-			fprintf(stderr, "%ld records, then poll says %d\n", seen, rc);
-			return 1;
-		}
-	printf("%ld records\n", seen);
+	for (began = now(); seen < n && now() - began<4; began = rc> 0 ? now() : began)
+		rc = ring_buffer__poll(rb, 5000); /* 0: woken, but it was seen before */
+	printf("%ld records\n", seen);		  /* fewer: nothing came for 4 s */
 	waitpid(child, NULL, 0);
 	ring_buffer__poll(rb, 0);
 	began = now();
