@@ -36,6 +36,7 @@ static const struct map_ops stack_ops = {
 	.delete = stack_delete,
 	.sys_lookup = stack_sys_lookup,
 	.next_key = stack_next_key,
+	.lookup_delete = stack_sys_lookup,
 };
 
 static int stack_check(const struct map_def *def, struct skep_err *err)

@@ -161,6 +161,7 @@ static void there_are_no_stack_traces(void **state maybe_unused)
 	assert_int_equal(map_sys_lookup(m, &key, &v, 0), -ENOENT);
 	assert_int_equal(map_sys_update(m, &key, &v, 0), -EINVAL);
 	assert_int_equal(map_sys_delete(m, &key), -ENOENT);
+	assert_int_equal(map_sys_lookup_delete(m, &key, &v, 0), -ENOENT);
 	assert_int_equal(map_sys_next_key(m, NULL, &key), -ENOENT);
 	key = 8;
 	assert_int_equal(map_sys_delete(m, &key), -E2BIG);

@@ -9,7 +9,7 @@
 #include "maps.h"
 
 #define KEYS   64
-#define ROUNDS 60000
+#define ROUNDS 300000
 
 struct work {
 	struct map *m;
