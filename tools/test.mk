@@ -41,12 +41,12 @@ build/bpf/tests/map/ops.skel.h: build/bpf/tests/map/ops.bpf.o
 $(B)/map/diff: $(MAPS_DIFF_SRC) $(wildcard tests/map/*.h) build/bpf/tests/map/ops.skel.h $(MAPS_LIBS)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(MAPS_DIFF_SRC) $(MAPS_LIBS) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(MAPS_DIFF_SRC) $(MAPS_LIBS) $(filter-out $(SEAM),$(LIBS))
 
 $(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(MAPS_LIBS) $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(MAPS_LIBS) $(filter-out $(SEAM),$(LIBS))
 
 $(BENCH_BPF:.skel.h=.bpf.o): build/bpf/bench/%.bpf.o: bench/%.bpf.c | build/.deps-build
 	@mkdir -p $(@D)
@@ -64,7 +64,7 @@ $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o | $(BENCH_BPF)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 # Programs that end-to-end tests run: like other people's, static, with nothing of skep in them.
-E2E := $(patsubst tests/e2e/%.c,build/e2e/%,$(wildcard tests/e2e/*/*.c))
+E2E := $(patsubst tests/e2e/%.c,build/e2e/%,$(filter-out %.bpf.c,$(wildcard tests/e2e/*/*.c)))
 build/e2e/%: tests/e2e/%.c | build/.deps-build
 	@mkdir -p $(@D)
 	$(call say,CC)

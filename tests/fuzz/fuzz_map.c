@@ -165,11 +165,11 @@ static void program_op(struct map *m, struct input *in, uint8_t op, uint64_t fla
 
 static void batch(struct map *m, struct input *in, uint64_t flags, bool delete)
 {
-	uint32_t count = min(byte(in) & 63u, (uint32_t)VALUES / max(map_sys_value_size(m), 1u)),
-		 got;
+	uint32_t room = (uint32_t)VALUES / max(map_sys_value_size(m), 1u), count, got;
 	uint8_t cursor[2][KEY_ROOM];
 	void *from = NULL;
 
+	count = min(byte(in) & 63u, room);
 	for (unsigned i = 0; i < 8; i++) {
 		got = count;
 		if (map_sys_lookup_batch(m, from, cursor[i & 1], keys, values, &got, flags, delete))
