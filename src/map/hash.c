@@ -8,6 +8,7 @@
 #include "map/hash.h"
 
 #define EACH_KEY_MAX 512
+#define PUT_TRIES    1000 /* until there is an element to be had */
 
 /* ---- hashing --------------------------------------------------------------------------------- */
 
@@ -354,6 +355,7 @@ static hot_inline int put_locked(struct hash *h, struct put *p, uint32_t *spare,
 static hot_inline int put(struct hash *h, struct put *p, uint32_t n)
 {
 	uint32_t spare = 0;
+	unsigned waits = 0, tries = 0;
 	int rc;
 
 	p->hash = hash_key(h, p->key, n);
@@ -362,9 +364,12 @@ static hot_inline int put(struct hash *h, struct put *p, uint32_t n)
 		if (likely(rc != -EAGAIN))
 			break;
 		spare = hash_evict(h);
-		if (!spare)
+		if (spare)
+			elem_drop(h, spare);
+		else if (tries++ < PUT_TRIES) /* all are in other threads' hands, for a moment */
+			spin_wait(&waits);
+		else
 			return -ENOMEM;
-		elem_drop(h, spare);
 	}
 	if (unlikely(spare))
 		hash_push(h, spare);
