@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* Frames of a capture come in as fast as they are taken; what leaves goes to another capture. */
+/*
+ * Frames of a capture come in as fast as they are taken, once a program is linked; what leaves goes to
+ * another capture.
+ */
 #include <time.h>
 
 #include "host/capture.h"
@@ -55,6 +58,8 @@ static int pcap_receive(struct port *p, struct vm_frame *frames, struct skep_err
 	struct capture_packet packet;
 	int n = 0, rc = 0;
 
+	if (own->in && !vm_port_linked(&p->vm))
+		return 0;
 	while (own->in && n < (int)VM_PORT_BATCH) {
 		rc = capture_next(own->in, &packet, err);
 		if (rc != 1)

@@ -64,6 +64,15 @@ void vm_port_remove(struct vm_port *p)
 	p->engine = NULL;
 }
 
+bool vm_port_linked(const struct vm_port *p)
+{
+	struct prog *prog = vm_link_xdp(p->engine, p->ifindex);
+
+	if (prog)
+		vm_object_put(p->engine, &prog->obj);
+	return prog != NULL;
+}
+
 /* ---- one frame ------------------------------------------------------------------------------- */
 
 static void begin(struct batch *b, struct skep_engine *e, struct prog *prog)

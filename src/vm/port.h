@@ -74,6 +74,9 @@ int vm_port_add(struct skep_engine *e, struct vm_port *p);
 /** vm_port_remove() - links to its ifindex stay, idle. Nothing for a port that was not added. */
 void vm_port_remove(struct vm_port *p);
 
+/** vm_port_linked() - is a program linked to the port's ifindex? */
+bool vm_port_linked(const struct vm_port *p);
+
 /**
  * vm_port_receive() - run what is linked to the port's ifindex on each frame, and obey it.
  *
