@@ -148,8 +148,10 @@ static int start(struct exec *x, struct skep_err *err)
 	forwarded(&mask);
 	sigprocmask(SIG_BLOCK, &mask, &before);
 	x->child = fork();
-	if (!x->child)
+	if (!x->child) {
+		close(pair[0]); /* or it would never end when ours does */
 		child_run(x->what, pair[1], parent, &before);
+	}
 	close(pair[1]);
 	x->socket = pair[0];
 	if (x->child < 0)

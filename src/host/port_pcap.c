@@ -8,9 +8,10 @@
 #include "host/capture.h"
 #include "host/port_inside.h"
 
+#define NS 1000000000ULL
+
 struct pcap {
 	struct capture *in, *out;
-	struct timespec last; /* of the frame read last: what is written has its time */
 	uint64_t long_ones;
 	int failed; /* writing: -errno */
 };
@@ -47,7 +48,11 @@ static bool fill(struct port *p, struct vm_frame *f, const struct capture_packet
 
 	if (!buf)
 		return false;
-	*f = (struct vm_frame){.buf = buf, .start = VM_FRAME_HEAD, .len = packet->len};
+	*f = (struct vm_frame){.buf = buf,
+			       .start = VM_FRAME_HEAD,
+			       .len = packet->len,
+			       .time = (uint64_t)packet->time.tv_sec * NS +
+				       (uint64_t)packet->time.tv_nsec};
 	memcpy(buf + VM_FRAME_HEAD, packet->data, packet->len);
 	return true;
 }
@@ -64,7 +69,6 @@ static int pcap_receive(struct port *p, struct vm_frame *frames, struct skep_err
 		rc = capture_next(own->in, &packet, err);
 		if (rc != 1)
 			break;
-		own->last = packet.time;
 		if (packet.len > VM_FRAME_MAX || packet.len < 14)
 			own->long_ones++;
 		else if (fill(p, &frames[n], &packet))
@@ -79,11 +83,14 @@ static int pcap_send(struct port *p, struct vm_frame *f, bool keep maybe_unused)
 {
 	struct pcap *own = p->own;
 	struct capture_packet packet = {
-		.data = f->buf + f->start, .len = f->len, .wire_len = f->len, .time = own->last};
+		.data = f->buf + f->start,
+		.len = f->len,
+		.wire_len = f->len,
+		.time = {.tv_sec = (time_t)(f->time / NS), .tv_nsec = (long)(f->time % NS)}};
 
 	if (!own->out)
 		return -ENOTCONN;
-	if (!own->in)
+	if (!f->time)
 		clock_gettime(CLOCK_REALTIME, &packet.time);
 	if (!own->failed)
 		own->failed = capture_write(own->out, &packet);

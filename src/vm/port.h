@@ -30,6 +30,7 @@
 struct vm_frame {
 	uint8_t *buf; /* below 4 GiB */
 	uint32_t start, len;
+	uint64_t time; /* ns since the Unix epoch, where a capture told; 0: now */
 	bool taken;
 };
 
