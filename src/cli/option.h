@@ -50,13 +50,14 @@ extern const struct option_def option_defs[OPTION_COUNT];
 struct args {
 	const struct verb *verb;
 	bool set[OPTION_COUNT];
-	const char *text[OPTION_COUNT]; /* the argument as given, NULL where not set */
-	int64_t num[OPTION_COUNT];	/* of OPTION_TYPE_INT */
+	const char *text[OPTION_COUNT];	   /* the argument as given, NULL where not set */
+	int64_t num[OPTION_COUNT];	   /* of OPTION_TYPE_INT */
 	const char *texts[ARGS_TEXTS_MAX]; /* of the verb's one OPTION_TYPE_TEXTS, in order */
 	unsigned n_texts;
 	const char *operands[ARGS_OPERANDS_MAX];
 	unsigned n_operands;
-	char *const *rest; /* for verbs that take them: the first operand and what follows, to NULL */
+	char *const
+		*rest; /* for verbs that take them: the first operand and what follows, to NULL */
 };
 
 /**
