@@ -8,6 +8,7 @@
  *
  * L1  A program holds a reference to each of its maps, to its BTF, and to what it extends.
  * L2  What infos show is what was loaded, with the ids of maps in place of fds.
+ * L3  The list of its maps only grows, where it lies.
  */
 #include <fcntl.h>
 #include <time.h>
@@ -16,8 +17,10 @@
 #include "vm/help.h"
 #include "vm/inside.h"
 
-#define INSNS_MAX 1000000
-#define INFO_MAX  252 /* bytes of a caller's record of func_info, line_info ... */
+#define INSNS_MAX  1000000
+#define MAPS_MAX   64
+#define MAPS_BOUND 64  /* by BPF_PROG_BIND_MAP */
+#define INFO_MAX   252 /* bytes of a caller's record of func_info, line_info ... */
 
 static const uint32_t flags_known = BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT |
 				    BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BPF_F_TEST_RND_HI32 |
@@ -135,7 +138,8 @@ static int read_insns(struct load *l)
 	l->insns = calloc(l->n, sizeof(*l->insns));
 	l->p->xlated = calloc(l->n, sizeof(*l->insns));
 	l->p->code.insns = calloc(l->n, sizeof(*l->p->code.insns));
-	if (!l->insns || !l->p->xlated || !l->p->code.insns)
+	l->p->maps = calloc(MAPS_MAX + MAPS_BOUND, sizeof(struct vm_map *));
+	if (!l->p->maps || !l->insns || !l->p->xlated || !l->p->code.insns)
 		return -ENOMEM;
 	if (vm_call_read(l->c, l->insns, a->insns, l->n * sizeof(*l->insns)))
 		return -EFAULT;
@@ -300,21 +304,22 @@ static int check_funcs(struct load *l)
 
 /* ---- resolving -------------------------------------------------------------------------------------- */
 
-static int hold_map(struct load *l, struct vm_map *m)
+/* Runs look at the list without a lock (L3). */
+static int hold_map(struct load *l, struct vm_map *m, unsigned most)
 {
 	struct prog *p = l->p;
-	struct vm_map **v;
 	unsigned i;
 
 	for (i = 0; i < p->n_maps; i++)
 		if (p->maps[i] == m)
 			return 0;
-	v = reallocarray(p->maps, p->n_maps + 1, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	p->maps = v;
-	p->maps[p->n_maps++] = m;
+	if (p->n_maps >= most) {
+		say(l, "The total number of maps per program has reached the limit of %u\n", most);
+		return -E2BIG;
+	}
 	vm_object_get(l->c->e, &m->obj); /* L1 */
+	p->maps[p->n_maps] = m;
+	__atomic_store_n(&p->n_maps, p->n_maps + 1, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -382,7 +387,7 @@ static int use_map(struct load *l, unsigned pc, struct vm_map *m)
 		rc = -EINVAL;
 	}
 	if (!rc)
-		rc = hold_map(l, m);
+		rc = hold_map(l, m, MAPS_MAX);
 	if (rc)
 		return rc;
 	l->p->xlated[pc].src_reg = value ? BPF_PSEUDO_MAP_VALUE : BPF_PSEUDO_MAP_FD; /* L2 */
@@ -663,8 +668,9 @@ static int bind_map(struct call *c, struct prog *p, struct vm_map *m)
 	int rc;
 
 	pthread_mutex_lock(&c->e->attach_lock);
-	rc = hold_map(&l, m);
+	rc = hold_map(&l, m, MAPS_MAX + MAPS_BOUND);
 	pthread_mutex_unlock(&c->e->attach_lock);
+	buf_done(&l.log.text);
 	return rc;
 }
 

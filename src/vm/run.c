@@ -66,6 +66,18 @@ void vm_run_unlend(struct run *r, const void *at)
 			r->vm.regions[i] = (struct vm_region){0};
 }
 
+/* Whoever listens to what programs say is told why one was ended. */
+static void tell_fault(const struct run *r)
+{
+	const struct vm_hooks *h = r->vm.engine->hooks;
+	char line[sizeof(r->vm.err.text) + 64];
+	int n = snprintf(line, sizeof(line), "program %s (id %u) ended: %s\n", r->prog->name,
+			 r->prog->obj.id, r->vm.err.text);
+
+	if (h->trace)
+		h->trace(h->arg, line, min((size_t)n, sizeof(line) - 1));
+}
+
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 {
 	r->vm.jit.tail_calls = 0;
@@ -73,6 +85,8 @@ int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 	r->vm.fault = 0;
 	r->n_inner = 0;
 	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
+	if (r->vm.fault)
+		tell_fault(r);
 	return r->vm.fault;
 }
 
