@@ -52,7 +52,8 @@ struct args {
 	int64_t num[OPTION_COUNT];	/* of OPTION_TYPE_INT */
 	const char *operands[ARGS_OPERANDS_MAX];
 	unsigned n_operands;
-	char *const *rest; /* for verbs that take them: the first operand and what follows, to NULL */
+	char *const
+		*rest; /* for verbs that take them: the first operand and what follows, to NULL */
 };
 
 /**

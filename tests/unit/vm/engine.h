@@ -17,19 +17,21 @@
 #include "skep/engine.h"
 #include "vm/vm.h"
 
-#define INSN(c, d, s, o, i)                                                                     \
+#define INSN(c, d, s, o, i) \
 	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
-#define MOV(d, i)	 INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define MOVR(d, s)	 INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define ADD(d, i)	 INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define LDX(z, d, s, o)	 INSN(BPF_LDX | (z) | BPF_MEM, d, s, o, 0)
-#define STX(z, d, s, o)	 INSN(BPF_STX | (z) | BPF_MEM, d, s, o, 0)
-#define ST(z, d, o, i)	 INSN(BPF_ST | (z) | BPF_MEM, d, 0, o, i)
-#define CALL(f)		 INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
-#define JEQ(d, i, o)	 INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
-#define EXIT()		 INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define MAP_FD(d, fd)	 INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
-#define FUNC(d, rel)	 INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_FUNC, 0, rel), INSN(0, 0, 0, 0, 0)
+#define MOV(d, i)	INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
+#define MOVR(d, s)	INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
+#define ADD(d, i)	INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
+#define LDX(z, d, s, o) INSN(BPF_LDX | (z) | BPF_MEM, d, s, o, 0)
+#define STX(z, d, s, o) INSN(BPF_STX | (z) | BPF_MEM, d, s, o, 0)
+#define ST(z, d, o, i)	INSN(BPF_ST | (z) | BPF_MEM, d, 0, o, i)
+#define CALL(f)		INSN(BPF_JMP | BPF_CALL, 0, 0, 0, f)
+#define JEQ(d, i, o)	INSN(BPF_JMP | BPF_JEQ | BPF_K, d, 0, o, i)
+#define EXIT()		INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
+#define MAP_FD(d, fd) \
+	INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_MAP_FD, 0, fd), INSN(0, 0, 0, 0, 0)
+#define FUNC(d, rel) \
+	INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_FUNC, 0, rel), INSN(0, 0, 0, 0, 0)
 
 #define zeroed(attr) memset(&(attr), 0, sizeof(attr))
 
@@ -96,9 +98,9 @@ static inline int prog_log(struct skep_engine *e, uint32_t type, const struct bp
 	return (int)skep_bpf(e, BPF_PROG_LOAD, &a, sizeof(a));
 }
 
-#define prog_new(e, type, ...)                                                                 \
-	prog_log(e, type, (const struct bpf_insn[]){__VA_ARGS__},                              \
-		 sizeof((const struct bpf_insn[]){__VA_ARGS__}) / sizeof(struct bpf_insn),     \
-		 NULL, 0)
+#define prog_new(e, type, ...)                                                                   \
+	prog_log(e, type, (const struct bpf_insn[]){__VA_ARGS__},                                \
+		 sizeof((const struct bpf_insn[]){__VA_ARGS__}) / sizeof(struct bpf_insn), NULL, \
+		 0)
 
 #endif
