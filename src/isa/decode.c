@@ -64,6 +64,8 @@ static int no_row(const struct bpf_insn *in, unsigned i, struct skep_err *err)
 		return skep_fail(err, -EINVAL,
 				 "insn %u: BPF_ATOMIC uses invalid atomic opcode %02x", i,
 				 (unsigned)in->imm);
+	if (in->code == (BPF_LD | BPF_IMM | BPF_DW) && !in->off)
+		return skep_fail(err, -EINVAL, "insn %u: unrecognized bpf_ld_imm64 insn", i);
 	return reserved(in, i, err);
 }
 

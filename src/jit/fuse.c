@@ -187,26 +187,23 @@ static bool begins(const struct isa_insn *i)
 static bool find_parts(const struct join *j, unsigned *kd, unsigned *ks)
 {
 	const struct jit_build *b = j->b;
-	unsigned k = j->pc, bits;
+	unsigned k = j->pc, wanted = 1 << j->d | 1 << j->s, bits;
 
 	*kd = *ks = NONE;
-	while ((*kd == NONE || *ks == NONE) && k > 0 && !(b->flags[k] & JIT_TARGET) &&
-	       j->pc - k < WINDOW) {
+	while (wanted && k > 0 && !(b->flags[k] & JIT_TARGET) && j->pc - k < WINDOW) {
 		const struct isa_insn *i = &b->insns[--k];
 
-		bits = jit_reads(i) | jit_writes(i);
+		bits = (jit_reads(i) | jit_writes(i)) & wanted;
 		if (jit_leaves(i))
 			return false;
-		if (!(bits & (1 << j->d | 1 << j->s)))
+		if (!bits)
 			continue;
-		if (!begins(i) || (bits & 1 << j->d && bits & 1 << j->s))
+		if (!begins(i) || bits == (1u << j->d | 1u << j->s))
 			return false;
-		if (bits & 1 << j->d && *kd == NONE)
-			*kd = k;
-		else if (bits & 1 << j->s && *ks == NONE)
-			*ks = k;
+		*(bits == 1u << j->d ? kd : ks) = k;
+		wanted &= ~bits;
 	}
-	return *kd != NONE && *ks != NONE;
+	return !wanted;
 }
 
 static void fuse_at(struct jit_build *b, unsigned pc)
@@ -225,9 +222,8 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 
 void jit_fuse(struct jit_build *b)
 {
-	unsigned pc;
+	unsigned n;
 
-	for (pc = 2; pc < b->n; pc++)
-		if (jit_info[b->insns[pc].op] & JIT_JOINS && b->insns[pc].dst != b->insns[pc].src)
-			fuse_at(b, pc);
+	for (n = 0; n < b->n_joins; n++)
+		fuse_at(b, b->at[n]);
 }

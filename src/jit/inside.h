@@ -71,9 +71,10 @@ struct jit_build {
 	const struct jit_input *in;
 	struct isa_insn *insns; /* the copy */
 	unsigned n;
-	uint8_t *flags; /* per instruction */
-	uint32_t *at;	/* per instruction, and the end: scratch offset, in the end the final one */
-	uint32_t *sites; /* per instruction: sites before it */
+	uint8_t *flags;	  /* per instruction */
+	unsigned n_joins; /* instructions that jit_fuse() looks at; their numbers are in at */
+	uint32_t *at;	  /* per instruction, and the end: scratch offset */
+	uint32_t *sites;  /* per instruction: sites before it */
 	struct jit_func *funcs;
 	unsigned n_funcs;
 	struct jit_site *site;

@@ -279,6 +279,8 @@ static void scan_insn(struct jit_build *b, struct jit_func *f, unsigned pc)
 	uint8_t info = jit_info[i->op];
 
 	f->regs |= 1 << i->dst | 1 << i->src;
+	if (info & JIT_JOINS && i->dst != i->src)
+		b->at[b->n_joins++] = pc;
 	if (info & JIT_JUMPS) {
 		note_target(b, pc, i->op == ISA_JA32 ? i->imm : i->off);
 		f->may_goto |= i->op == ISA_MAY_GOTO;
@@ -328,9 +330,9 @@ static void lower_at(struct jit_build *b, unsigned pc)
 		b->zext = 0;
 		b->flag_of = 0;
 	}
+	jit_room(b, JIT_ROOM);
 	if (b->flags[pc] & JIT_LOOP)
 		jit_site_add(b, JIT_SITE_ALIGN, 31)->to = 32;
-	jit_room(b, JIT_ROOM);
 	at = (uint32_t)(b->p - b->scratch);
 	b->pc = pc;
 	b->next = pc + 1;

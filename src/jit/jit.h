@@ -6,8 +6,8 @@
  * its result, r6 to r9 and r10 live in callee-saved registers, one more holds struct jit_run. So
  * helpers are called and callbacks are entered without a trampoline.
  *
- * The front (jit.c) knows no machine; x86.c lowers for x86-64. W^X: code is written through one
- * mapping and runs in another that is never writable; guard pages on both sides.
+ * The front (jit.c, fuse.c) knows no machine; x86*.c lower for x86-64. W^X: code is written through a
+ * file descriptor and runs in a mapping that is never writable; guard pages on both sides (code.c).
  *
  * Not its business: which programs may be compiled (vm asks verify), what helpers do.
  */
@@ -25,9 +25,11 @@ struct jit_run {
 
 /* The head of what a prog array's slots point to. */
 struct jit_target {
-	const void
-		*entry; /* where a tail call continues: with the frame of its caller's main function
-			      torn down, r1 = context, the run register unchanged */
+	/*
+	 * Where a tail call continues: with the frame of the function that makes it torn down, r1 =
+	 * context, the run register unchanged. Callers of that function get its r0.
+	 */
+	const void *entry;
 };
 
 /* A map whose lookup the JIT may write inline. */

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* x86_alu.c: arithmetic but division, and what a move and the operation behind it become together. */
+#ifdef __x86_64__
 #include "jit/x86.h"
 
 enum alu {
@@ -351,3 +352,5 @@ void x86_alu(struct jit_build *b, const struct isa_insn *i)
 		sets_flags(b, i, wide);
 	}
 }
+
+#endif

@@ -3,6 +3,7 @@
  * x86_call.c: calls: of helpers, of functions of the program, of maps' lookups written in place, and
  * tail calls.
  */
+#ifdef __x86_64__
 #include "jit/x86.h"
 
 #define HELPER_LOOKUP	 1
@@ -179,3 +180,5 @@ void x86_call(struct jit_build *b, const struct isa_insn *i)
 		x86_rr(b, 0xff, 2, x86_reg[i->dst]);
 	}
 }
+
+#endif

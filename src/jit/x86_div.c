@@ -2,10 +2,11 @@
 /*
  * x86_div.c: division and remainder.
  *
- * x / 0 is 0 and x % 0 is x; INT_MIN / -1 is INT_MIN and INT_MIN % -1 is 0. By a constant, unsigned:
- * the upper half of a product (Granlund and Montgomery 1994; for 32 bits the reciprocal has 64, so no
- * correction is ever needed).
+ * x / 0 is 0 and x % 0 is x; INT_MIN / -1 is INT_MIN and INT_MIN % -1 is 0. By a constant: the
+ * upper half of a product (Granlund and Montgomery 1994; for 32 bits unsigned the reciprocal has 64, so
+ * no correction is ever needed).
  */
+#ifdef __x86_64__
 #include "jit/x86.h"
 
 struct division {
@@ -166,14 +167,81 @@ static void by_constant64(struct jit_build *b, const struct division *v, uint64_
 	deliver(b, v, (int32_t)by);
 }
 
+/* 2 to the (bits - 1 + log) over @by, rounded up; log: the bits of by - 1, at least 1. */
+static uint64_t signed_factor(unsigned bits, uint64_t by, unsigned *log)
+{
+	*log = by == 2 ? 1 : 64 - (unsigned)__builtin_clzll(by - 1);
+	return (uint64_t)(((unsigned __int128)1 << (bits - 1 + *log)) / by) + 1;
+}
+
+/* Rounds towards 0: what lies below it is one too little. */
+static void by_signed32(struct jit_build *b, const struct division *v, int32_t imm)
+{
+	unsigned log;
+	uint64_t factor = signed_factor(32, imm < 0 ? -(int64_t)imm : imm, &log);
+
+	x86_rr(b, X_MOVSXD | X_W, T1, v->d);
+	x86_imm(b, T0, factor);
+	x86_rr(b, X_IMUL | X_W, T0, T1);
+	x86_shift(b, true, 7, T0, 31 + log);
+	x86_shift(b, true, 7, T1, 63);
+	x86_rr(b, X_SUB | X_W, T1, T0);
+	if (imm < 0)
+		x86_rr(b, 0xf7, 3, T0);
+	deliver(b, v, imm);
+}
+
+static void by_signed64(struct jit_build *b, const struct division *v, int32_t imm)
+{
+	unsigned log;
+	uint64_t factor = signed_factor(64, imm < 0 ? -(int64_t)imm : imm, &log);
+
+	x86_mov(b, true, T2, RDX);
+	if (v->d != RDX)
+		x86_mov(b, true, RDX, v->d);
+	x86_imm(b, T0, factor);
+	x86_vex(b, true, 2, 3, 0xf6, T0, T1, T0); /* as if unsigned: too much by the factor */
+	x86_shift(b, true, 7, RDX, 63);
+	x86_imm(b, T1, factor);
+	x86_rr(b, X_AND | X_W, RDX, T1);
+	x86_rr(b, X_SUB | X_W, T1, T0);
+	if (log > 1)
+		x86_shift(b, true, 7, T0, log - 1);
+	x86_rr(b, X_SUB | X_W, RDX, T0);
+	if (imm < 0)
+		x86_rr(b, 0xf7 | X_W, 3, T0);
+	x86_mov(b, true, RDX, T2);
+	deliver(b, v, imm);
+}
+
+static void by_one(struct jit_build *b, const struct division *v)
+{
+	if (v->mod)
+		x86_rr(b, X_XOR, v->d, v->d);
+	else if (!v->wide)
+		x86_mov(b, false, v->d, v->d);
+}
+
+static void by_signed(struct jit_build *b, const struct division *v, int32_t imm)
+{
+	if (imm == -1)
+		by_minus_one(b, v);
+	else if (imm == 1)
+		by_one(b, v);
+	else if (!v->wide)
+		by_signed32(b, v, imm);
+	else
+		by_signed64(b, v, imm);
+}
+
 static void by_imm(struct jit_build *b, const struct division *v, int32_t imm)
 {
 	uint64_t by = v->wide ? (uint64_t)(int64_t)imm : (uint32_t)imm;
 
 	if (!imm) {
 		by_zero(b, v);
-	} else if (v->sign && imm == -1) {
-		by_minus_one(b, v);
+	} else if (v->sign && (x86_bmi2 || imm == -1)) {
+		by_signed(b, v, imm);
 	} else if (!v->sign && !(by & (by - 1)) && by <= 1ull << 31) {
 		by_power(b, v, by);
 	} else if (v->sign || imm < 0 || !x86_bmi2) {
@@ -203,3 +271,5 @@ void x86_divide(struct jit_build *b, const struct isa_insn *i)
 	else
 		by_imm(b, &v, i->imm);
 }
+
+#endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#ifdef __x86_64__
 #include "jit/x86_emit.h"
 
 void x86_rx(struct jit_build *b, unsigned op, unsigned reg, unsigned base, unsigned index,
@@ -126,3 +127,5 @@ void jit_put_site(uint8_t *out, const struct jit_site *s, int64_t from, int64_t 
 		break;
 	}
 }
+
+#endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* x86_mem.c: loads, stores and atomics. */
+#ifdef __x86_64__
 #include "jit/x86.h"
 
 #define SIZE_8	0x10
@@ -231,3 +232,5 @@ void x86_packet(struct jit_build *b, const struct isa_insn *i)
 	x86_1(b, 0xc3);
 	x86_land(b, done);
 }
+
+#endif

@@ -7,6 +7,8 @@
 
 #include "map/hash.h"
 
+#define EACH_KEY_MAX 512
+
 /* ---- hashing --------------------------------------------------------------------------------- */
 
 static hot_inline uint64_t fold(uint64_t a, uint64_t b)
@@ -48,19 +50,62 @@ static hot_inline uint32_t hash_key(const struct hash *h, const void *key, uint3
 	return (uint32_t)v ^ (uint32_t)(v >> 32);
 }
 
+/* ---- keys in elements (H4) -------------------------------------------------------------------- */
+
+typedef _Atomic uint64_t key_word;
+
+static hot_inline key_word *words_of(const struct hash *h, const struct hash_elem *e)
+{
+	return (key_word *)((uintptr_t)e + h->key_at);
+}
+
+/* The i-th word of a key of @n bytes. */
+static hot_inline uint64_t key_part(const void *key, uint32_t n, uint32_t i)
+{
+	uint64_t v = 0;
+
+	if (likely(i * 8 + 8 <= n))
+		return load64((const char *)key + (size_t)i * 8);
+	memcpy(&v, (const char *)key + (size_t)i * 8, n - i * 8);
+	return v;
+}
+
 static hot_inline bool same_key(const struct hash *h, const struct hash_elem *e, const void *key,
 				uint32_t hash, uint32_t n)
 {
-	const char *k = (const char *)e + h->key_at;
+	key_word *w = words_of(h, e);
+	uint32_t i, words = (n + 7) / 8;
 
-	if (n == 4)
-		return load32(k) == load32(key);
-	if (n == 8)
-		return load64(k) == load64(key);
-	if (n == 16)
-		return !((load64(k) ^ load64(key)) |
-			 (load64(k + 8) ^ load64((const char *)key + 8)));
-	return e->hash == hash && !memcmp(k, key, n);
+	if (n > 16 && atomic_load_explicit(&e->hash, memory_order_relaxed) != hash)
+		return false;
+	for (i = 0; i < words; i++) {
+		if (atomic_load_explicit(w + i, memory_order_relaxed) != key_part(key, n, i))
+			return false;
+	}
+	return true;
+}
+
+static hot_inline void key_set(const struct hash *h, const struct hash_elem *e, const void *key,
+			       uint32_t n)
+{
+	key_word *w = words_of(h, e);
+	uint32_t i, words = (n + 7) / 8;
+
+	for (i = 0; i < words; i++)
+		atomic_store_explicit(w + i, key_part(key, n, i), memory_order_relaxed);
+}
+
+/* For the system call: @i's key. */
+static void key_copy(const struct hash *h, uint32_t i, void *key)
+{
+	key_word *w = words_of(h, hash_elem(h, i));
+	uint32_t at, n = h->key_size;
+	uint64_t v;
+
+	for (at = 0; at < n; at += 8) {
+		v = atomic_load_explicit(w + at / 8, memory_order_relaxed);
+		memcpy((char *)key + at, &v, min(n - at, 8U));
+	}
 }
 
 /* ---- searching ------------------------------------------------------------------------------- */
@@ -233,8 +278,8 @@ static hot_inline void fill(struct hash *h, uint32_t i, const struct put *p, uin
 {
 	struct hash_elem *e = hash_elem(h, i);
 
-	e->hash = p->hash;
-	copy_bytes((char *)e + h->key_at, p->key, n);
+	atomic_store_explicit(&e->hash, p->hash, memory_order_relaxed);
+	key_set(h, e, p->key, n);
 	if (h->percpu)
 		percpu_put(h, i, p, true);
 	else
@@ -456,7 +501,7 @@ static uint32_t next_in(const struct hash *h, uint32_t bucket, uint32_t i)
 {
 	uint32_t at = atomic_load_explicit(&hash_elem(h, i)->next, memory_order_acquire);
 
-	return hash_is_end(at) || (hash_elem(h, at)->hash & h->mask) != bucket ? 0 : at;
+	return hash_is_end(at) || (hash_of_elem(h, at) & h->mask) != bucket ? 0 : at;
 }
 
 static int hash_next_key(struct map *m, const void *key, void *next)
@@ -473,8 +518,20 @@ static int hash_next_key(struct map *m, const void *key, void *next)
 		at = first_in(h, (uint32_t)bucket);
 	if (!at)
 		return -ENOENT;
-	memcpy(next, (char *)hash_elem(h, at) + h->key_at, h->key_size);
+	key_copy(h, at, next);
 	return 0;
+}
+
+/* A copy of the key: the element may be another's before the callback looks. */
+static int each(struct hash *h, uint32_t i, int (*fn)(void *, const void *, void *), void *arg)
+{
+	uint64_t key[EACH_KEY_MAX / 8];
+	void *value = h->percpu ? hash_percpu(h, i, map_cpu) : hash_value(h, i);
+
+	if (h->key_size > sizeof(key))
+		return fn(arg, (char *)hash_elem(h, i) + h->key_at, value);
+	key_copy(h, i, key);
+	return fn(arg, key, value);
 }
 
 static long hash_for_each(struct map *m, int (*fn)(void *, const void *, void *), void *arg)
@@ -489,8 +546,7 @@ static long hash_for_each(struct map *m, int (*fn)(void *, const void *, void *)
 		for (steps = 0; at && steps < h->n; steps++, at = next) {
 			next = next_in(h, (uint32_t)bucket, at);
 			calls++;
-			if (fn(arg, (char *)hash_elem(h, at) + h->key_at,
-			       h->percpu ? hash_percpu(h, at, map_cpu) : hash_value(h, at)))
+			if (each(h, at, fn, arg))
 				return calls;
 		}
 	}

@@ -14,7 +14,9 @@
  *     old one goes there, so that a full map can be updated. Per-CPU values are changed in place.
  * H3  With BPF_F_NO_COMMON_LRU each CPU has a zone of the elements and evicts only there. Otherwise
  *     there is one zone.
- * H4  A thread that holds a bucket's lock takes no other bucket's; a free list's is taken last.
+ * H4  A reader may meet an element that just went to another key. So keys are read and written in whole
+ *     words, padded with zeros, and what was found is what the element held at some moment.
+ * H5  A thread that holds a bucket's lock takes no other bucket's; a free list's is taken last.
  */
 #ifndef SKEP_MAP_HASH_H
 #define SKEP_MAP_HASH_H
@@ -28,7 +30,7 @@
 
 struct hash_elem {
 	_Atomic uint32_t next;
-	uint32_t hash; /* of a free element: the next free one */
+	_Atomic uint32_t hash; /* of a free element: the next free one */
 	/* LRU only: the key of others begins here. */
 	_Atomic uint8_t used; /* looked up since an eviction came by */
 	_Atomic uint8_t live; /* in a chain */
@@ -80,6 +82,11 @@ static inline struct hash *hash_of(struct map *m)
 static hot_inline struct hash_elem *hash_elem(const struct hash *h, uint32_t i)
 {
 	return (struct hash_elem *)(h->elems + (uint64_t)i * h->size);
+}
+
+static hot_inline uint32_t hash_of_elem(const struct hash *h, uint32_t i)
+{
+	return atomic_load_explicit(&hash_elem(h, i)->hash, memory_order_relaxed);
 }
 
 static hot_inline bool hash_is_end(uint32_t link)

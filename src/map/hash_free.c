@@ -47,7 +47,7 @@ static uint32_t list_pop(struct hash *h, struct hash_free *f)
 	i = atomic_load_explicit(&f->head, memory_order_relaxed);
 	fresh = atomic_load_explicit(&f->fresh, memory_order_relaxed);
 	if (i)
-		atomic_store_explicit(&f->head, hash_elem(h, i)->hash, memory_order_relaxed);
+		atomic_store_explicit(&f->head, hash_of_elem(h, i), memory_order_relaxed);
 	else if (fresh < f->fresh_end)
 		atomic_store_explicit(&f->fresh, (i = fresh) + 1, memory_order_relaxed);
 	spin_unlock(&f->lock);
@@ -71,7 +71,9 @@ void hash_push(struct hash *h, uint32_t i)
 	if (h->lru)
 		atomic_store_explicit(&hash_elem(h, i)->live, 0, memory_order_relaxed);
 	spin_lock(&f->lock);
-	hash_elem(h, i)->hash = atomic_load_explicit(&f->head, memory_order_relaxed);
+	atomic_store_explicit(&hash_elem(h, i)->hash,
+			      atomic_load_explicit(&f->head, memory_order_relaxed),
+			      memory_order_relaxed);
 	atomic_store_explicit(&f->head, i, memory_order_relaxed);
 	spin_unlock(&f->lock);
 }
@@ -136,7 +138,7 @@ uint32_t hash_unlink(struct hash *h, uint32_t bucket, uint32_t head, uint32_t i)
 /* Takes @i out of its chain, if it still is where its hash says. */
 static bool unhook(struct hash *h, uint32_t i)
 {
-	uint32_t bucket = hash_elem(h, i)->hash & h->mask;
+	uint32_t bucket = hash_of_elem(h, i) & h->mask;
 	uint32_t head = hash_lock(h, bucket), at = head;
 	bool found;
 

@@ -75,7 +75,7 @@ static inline struct map_base *base_of(const struct map *m)
 typedef int map_create_fn(struct map **out, const struct map_def *def, struct skep_err *err);
 
 map_create_fn array_create, objects_create, hash_create, ring_create, queue_create, bloom_create,
-	lpm_create;
+	lpm_create, dev_create, stack_create, storage_create;
 
 /* Shared by kinds of arrays. */
 int array_check(const struct map_def *def, struct skep_err *err);

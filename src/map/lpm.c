@@ -66,7 +66,7 @@ static hot_inline uint32_t walk(const struct lpm *t, uint32_t i, uint32_t best,
 
 	while (i && steps++ <= t->bits_max) { /* L2 */
 		n = lpm_node(t, i);
-		bits = n->bits;
+		bits = __atomic_load_n(&n->bits, __ATOMIC_ACQUIRE);
 		if (bits > k->bits || !lpm_holds(n->words, bits, k->words))
 			break;
 		if (!lpm_get(&n->branch))
@@ -121,7 +121,6 @@ static hot_inline void *lookup(struct lpm *t, const void *key, uint32_t bytes)
 	for (retries = 0; retries < RETRIES; retries++) { /* L1 */
 		seq = atomic_load_explicit(&t->seq, memory_order_acquire);
 		i = find(t, &k, bytes);
-		atomic_thread_fence(memory_order_acquire);
 		if (likely(!(seq & 1) && lpm_get(&t->seq) == seq))
 			break;
 	}
@@ -174,19 +173,20 @@ static void node_give(struct lpm *t, uint32_t i)
 static void node_set(struct lpm *t, uint32_t i, const uint64_t *words, uint32_t bits, bool branch)
 {
 	struct lpm_node *n = lpm_node(t, i);
+	uint32_t w;
 
-	n->bits = bits;
+	__atomic_store_n(&n->bits, bits, __ATOMIC_RELEASE); /* lookups may be reading (L1) */
 	lpm_set(&n->branch, branch);
 	lpm_set(&n->child[0], 0);
 	lpm_set(&n->child[1], 0);
-	memcpy(n->words, words, t->words * sizeof(*words));
+	for (w = 0; w < t->words; w++)
+		__atomic_store_n(n->words + w, words[w], __ATOMIC_RELEASE);
 }
 
 static void write_begin(struct lpm *t)
 {
 	spin_lock(&t->lock);
 	lpm_set(&t->seq, lpm_get(&t->seq) + 1);
-	atomic_thread_fence(memory_order_release);
 }
 
 static void write_end(struct lpm *t)

@@ -28,7 +28,7 @@
 #define LPM_BYTES_MAX  256
 #define LPM_WORDS_MAX  (LPM_BYTES_MAX / 8)
 #define LPM_TABLE      (1U << 31) /* in a slot's next: the rest is a table's number */
-#define LPM_DEPTH      3	  /* nodes on the way from a slot; more make a table */
+#define LPM_DEPTH      2	  /* nodes on the way from a slot; more make a table */
 #define LPM_QUARANTINE 64
 #define LPM_NODES_MAX  (1U << 30)
 
@@ -79,14 +79,16 @@ static hot_inline struct lpm_node *lpm_node(const struct lpm *t, uint32_t i)
 	return (struct lpm_node *)(t->nodes + (uint64_t)i * t->size);
 }
 
+/* L1 without fences: what a lookup reads it has read before it looks at seq again; what a writer changes
+ * it changes after seq became odd. */
 static hot_inline uint32_t lpm_get(const _Atomic uint32_t *p)
 {
-	return atomic_load_explicit(p, memory_order_relaxed);
+	return atomic_load_explicit(p, memory_order_acquire);
 }
 
 static hot_inline void lpm_set(_Atomic uint32_t *p, uint32_t v)
 {
-	atomic_store_explicit(p, v, memory_order_relaxed);
+	atomic_store_explicit(p, v, memory_order_release);
 }
 
 static hot_inline unsigned lpm_bit(const uint64_t *words, uint32_t i)
@@ -113,16 +115,17 @@ static inline uint32_t lpm_common(const uint64_t *a, const uint64_t *b, uint32_t
 	return limit;
 }
 
-/* Does a prefix of @bits bits hold @key? */
+/* Does a node's prefix of @bits bits hold @key? */
 static hot_inline bool lpm_holds(const uint64_t *prefix, uint32_t bits, const uint64_t *key)
 {
 	uint32_t i = 0;
 
 	for (; bits > 63; bits -= 64, i++) {
-		if (prefix[i] != key[i])
+		if (__atomic_load_n(prefix + i, __ATOMIC_ACQUIRE) != key[i])
 			return false;
 	}
-	return !bits || !((prefix[i] ^ key[i]) >> 1 >> (63 - bits));
+	return !bits ||
+	       !((__atomic_load_n(prefix + i, __ATOMIC_ACQUIRE) ^ key[i]) >> 1 >> (63 - bits));
 }
 
 /* ---- lpm_table.c: what changes in the tables when the trie did ------------------------------- */

@@ -38,6 +38,17 @@ static const struct map_type {
 	[BPF_MAP_TYPE_QUEUE] = {queue_create},
 	[BPF_MAP_TYPE_STACK] = {queue_create},
 	[BPF_MAP_TYPE_BLOOM_FILTER] = {bloom_create},
+	[BPF_MAP_TYPE_DEVMAP] = {dev_create},
+	[BPF_MAP_TYPE_DEVMAP_HASH] = {dev_create},
+	[BPF_MAP_TYPE_CPUMAP] = {dev_create},
+	[BPF_MAP_TYPE_XSKMAP] = {dev_create},
+	[BPF_MAP_TYPE_STACK_TRACE] = {stack_create},
+	[BPF_MAP_TYPE_SK_STORAGE] = {storage_create},
+	[BPF_MAP_TYPE_TASK_STORAGE] = {storage_create},
+	[BPF_MAP_TYPE_INODE_STORAGE] = {storage_create},
+	[TYPE_CGRP_STORAGE] = {storage_create},
+	[BPF_MAP_TYPE_CGROUP_STORAGE] = {storage_create},
+	[BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE] = {storage_create},
 	[BPF_MAP_TYPE_STRUCT_OPS] = {NULL, "struct_ops maps replace functions of the kernel; "
 					   "there is none here"},
 	[BPF_MAP_TYPE_SOCKMAP] = {NULL, "sockmaps hold sockets of the kernel"},
@@ -150,8 +161,9 @@ int inner_check(const struct map_def *def, struct skep_err *err)
 		return skep_fail(err, -EBADF, "a map of maps needs an inner map");
 	if (in->inner)
 		return skep_fail(err, -EINVAL, "maps of maps do not nest");
-	if (in->type == BPF_MAP_TYPE_PROG_ARRAY)
-		return skep_fail(err, -ENOTSUPP, "a prog array may not be an inner map");
+	if (in->type == BPF_MAP_TYPE_PROG_ARRAY || in->type == BPF_MAP_TYPE_CGROUP_STORAGE ||
+	    in->type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE)
+		return skep_fail(err, -ENOTSUPP, "map type %u may not be an inner map", in->type);
 	return 0;
 }
 

@@ -93,7 +93,12 @@ bool map_same_shape(const struct map *m, const struct map_def *want);
 /** map_covers() - do [addr, addr + size) lie in one value of @m (for the interpreter's checks)? */
 bool map_covers(const struct map *m, uint64_t addr, size_t size);
 
-/* ---- the program's side: helpers of the same names ------------------------------------------ */
+/*
+ * ---- the program's side: helpers of the same names ------------------------------------------
+ *
+ * Keys are the map's, but of storage of sockets, tasks, inodes and cgroups: there a key is the pointer of
+ * an object (8 bytes). Who ends such an object deletes its values.
+ */
 
 void *map_lookup(struct map *m, const void *key); /* NULL: none */
 void *map_lookup_percpu(struct map *m, const void *key, uint32_t cpu);

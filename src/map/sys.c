@@ -43,7 +43,7 @@ int map_sys_freeze(struct map *m)
 	if (base_of(m)->n_holes)
 		return -ENOTSUPP;
 	if (!atomic_compare_exchange_strong(&m->frozen, &thawed, true))
-		return -EBUSY;
+		return -EPERM;
 	if (!atomic_load(&m->writers))
 		return 0;
 	atomic_store(&m->frozen, false);
@@ -157,24 +157,23 @@ static int batch_by_key(struct map *m, const void *in, void *out, char *keys, ch
 	return rc;
 }
 
+static int batch_check(const struct map *m, uint64_t flags, bool delete)
+{
+	if (!(m->ops->batches & (delete ? MAP_BATCH_LOOKUP_DELETE : MAP_BATCH_LOOKUP)))
+		return -ENOTSUPP;
+	return flags & ~(uint64_t)BPF_F_LOCK || lock_check(m, flags) ? -EINVAL : 0;
+}
+
 int map_sys_lookup_batch(struct map *m, const void *in, void *out, void *keys, void *values,
 			 uint32_t *count, uint64_t elem_flags, bool delete)
 {
-	unsigned want = delete ? MAP_BATCH_LOOKUP_DELETE : MAP_BATCH_LOOKUP;
-	int rc;
+	int rc = delete ? write_begin(m) : 0;
 
-	if (!(m->ops->batches & want))
-		return -ENOTSUPP;
-	if (elem_flags & ~(uint64_t)BPF_F_LOCK || lock_check(m, elem_flags))
-		return -EINVAL;
-	if (!*count)
-		return 0;
-	if (!m->ops->lookup_batch)
-		return batch_by_key(m, in, out, keys, values, count, elem_flags);
-	if (!delete)
-		return m->ops->lookup_batch(m, in, out, keys, values, count, elem_flags, false);
-	rc = write_begin(m);
 	if (!rc)
-		rc = m->ops->lookup_batch(m, in, out, keys, values, count, elem_flags, true);
-	return write_end(m, rc);
+		rc = batch_check(m, elem_flags, delete);
+	if (!rc && *count && m->ops->lookup_batch)
+		rc = m->ops->lookup_batch(m, in, out, keys, values, count, elem_flags, delete);
+	else if (!rc && *count)
+		rc = batch_by_key(m, in, out, keys, values, count, elem_flags);
+	return delete ? write_end(m, rc) : rc;
 }

@@ -319,7 +319,9 @@ static long do_stats(struct call *c)
 /* There is no bpffs that could grant anything. */
 static long do_token(struct call *c)
 {
-	return c->attr.token_flags ? -EINVAL : -EOPNOTSUPP;
+	cleanup(fd_close) int fd = fd_get(c, (int)c->attr.token_bpffs_fd);
+
+	return fd < 0 && !c->attr.token_flags ? -EBADF : -EINVAL;
 }
 
 /* ---- the table ------------------------------------------------------------------------------------------ */

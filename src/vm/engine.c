@@ -12,6 +12,9 @@ static unsigned cpus_possible(unsigned wanted)
 	return min(wanted, (unsigned)MAP_CPUS_MAX);
 }
 
+/* Instructions of an interpreted run: more than programs make that the kernel accepts. */
+#define BUDGET (1ULL << 32)
+
 static const struct vm_hooks no_hooks;
 
 int skep_engine_open(struct skep_engine **out, const struct skep_engine_options *options)
@@ -32,6 +35,7 @@ int skep_engine_open(struct skep_engine **out, const struct skep_engine_options 
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->attach_lock, NULL);
 	e->hooks = &no_hooks;
+	e->budget = BUDGET;
 	*out = e;
 	return 0;
 }
@@ -40,7 +44,6 @@ void skep_engine_free(struct skep_engine *e)
 {
 	if (!e)
 		return;
-	e->closing = true;
 	vm_attach_done(e);
 	vm_objects_done(e);
 	pthread_mutex_destroy(&e->attach_lock);

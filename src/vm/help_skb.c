@@ -231,18 +231,21 @@ static uint32_t sum(const uint8_t *p, uint32_t n, uint32_t seed)
 		memcpy(&w, p, 4);
 		seed = add(seed, w);
 	}
-	return seed;
+	w = 0;
+	memcpy(&w, p, n);
+	return add(seed, w);
 }
 
 HELPER_FN(csum_diff)
 {
 	uint32_t from = (uint32_t)b, to = (uint32_t)d, v = (uint32_t)f;
 
-	if ((from | to) & 3)
-		return FAIL(EINVAL);
-	v = sum(PTR(c), to, v);
-	if (from)
-		v = add(v, ~sum(PTR(a), from, 0));
+	if (from && to)
+		v = add(sum(PTR(c), to, v), ~sum(PTR(a), from, 0));
+	else if (to)
+		v = sum(PTR(c), to, v);
+	else if (from)
+		v = ~sum(PTR(a), from, ~v);
 	return (uint16_t)~fold(v);
 }
 

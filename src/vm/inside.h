@@ -92,7 +92,8 @@ struct skep_engine {
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
 	const struct vm_hooks *hooks; /* never NULL */
-	bool closing;
+	uint64_t budget;	      /* instructions of an interpreted run */
+	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */

@@ -27,9 +27,14 @@ struct vm_run *vm_running(void)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-static bool in_region(const struct vm_region *g, uint64_t addr, size_t size, bool write)
+static inline bool in_region(const struct vm_region *g, uint64_t addr, size_t size, bool write)
 {
 	return addr - g->lo < g->hi - g->lo && size <= g->hi - addr && (g->writable || !write);
+}
+
+static inline bool hit_region(const struct vm_run *run, uint64_t addr, size_t size, bool write)
+{
+	return run->hit < run->n_regions && in_region(&run->regions[run->hit], addr, size, write);
 }
 
 static bool in_stacks(const struct vm_run *run, uint64_t addr, size_t size)
@@ -42,7 +47,7 @@ static bool in_stacks(const struct vm_run *run, uint64_t addr, size_t size)
 
 bool vm_access(struct vm_run *run, uint64_t addr, size_t size, bool write)
 {
-	if (in_region(&run->regions[run->hit], addr, size, write))
+	if (!size || hit_region(run, addr, size, write))
 		return true;
 	for (unsigned i = 0; i < run->n_regions; i++) {
 		if (in_region(&run->regions[i], addr, size, write)) {
@@ -79,8 +84,8 @@ __attribute__((cold)) static void bad_access(struct vm_run *run, const struct vm
 {
 	char why[96];
 
-	snprintf(why, sizeof(why), "%zu bytes at 0x%llx are not the program's to touch so", size,
-		 (unsigned long long)addr);
+	snprintf(why, sizeof(why), "no such access to %zu byte%s at 0x%llx", size,
+		 size == 1 ? "" : "s", (unsigned long long)addr);
 	fault(run, code, i, -EFAULT, why);
 }
 
@@ -224,8 +229,10 @@ static uint64_t pop(struct vm_run *run, struct machine *m)
 
 #define JUMP(n) GO(i + 1 + (n))
 
-#define CHECK(addr, size, write)                                                         \
-	if (unlikely((addr)-base > live - (size)) && !vm_access(run, addr, size, write)) \
+/* Own frames, then what was hit last, then all the rest. */
+#define CHECK(addr, size, write)                                                            \
+	if (unlikely((addr)-base > live - (size)) && !hit_region(run, addr, size, write) && \
+	    unlikely(!vm_access(run, addr, size, write)))                                   \
 	FAULT(bad_access(run, code, i, addr, size))
 
 #define LOAD(type, wide)                                           \

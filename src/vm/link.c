@@ -297,8 +297,10 @@ static int change(struct call *c, struct link *l, struct prog *new, const struct
 	if (new->type != was->type ||
 	    (new->type == BPF_PROG_TYPE_XDP &&new->attach_type != was->attach_type))
 		return -EINVAL;
-	vm_object_get(c->e, &new->obj);
+	pthread_mutex_lock(&c->e->lock); /* others read l->prog under it */
+	new->obj.refs++;
 	l->prog = new;
+	pthread_mutex_unlock(&c->e->lock);
 	vm_object_put(c->e, &was->obj);
 	return 0;
 }
@@ -448,7 +450,9 @@ long vm_link_info(struct call *c, struct link *l)
 		return -EFAULT;
 	all.info.type = l->type;
 	all.info.id = l->obj.id;
+	pthread_mutex_lock(&c->e->lock);
 	all.info.prog_id = l->prog->obj.id;
+	pthread_mutex_unlock(&c->e->lock);
 	rc = fill(c, l, &all.info);
 	if (rc)
 		return rc;

@@ -7,6 +7,7 @@
  *     what its holder may.
  */
 #include <fcntl.h>
+#include <sys/stat.h>
 
 #include "vm/inside.h"
 
@@ -58,6 +59,23 @@ static void *slot_fd(struct call *c, int fd, int *rc)
 	return slot;
 }
 
+/* Of sockets, tasks and the like: never without BTF. */
+static bool is_storage(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_SK_STORAGE || type == BPF_MAP_TYPE_INODE_STORAGE ||
+	       type == BPF_MAP_TYPE_TASK_STORAGE || type == VM_MAP_TYPE_CGRP_STORAGE;
+}
+
+/* What storage belongs to (a socket, a task, a file): known by its inode, and held by nobody. */
+static void *slot_inode(struct call *c, int fd, int *rc)
+{
+	cleanup(fd_close) int copy = c->caller->fd_get(c->caller->arg, fd);
+	struct stat st;
+
+	*rc = copy < 0 || fstat(copy, &st) ? -EBADF : 0;
+	return *rc ? NULL : (void *)(uintptr_t)(st.st_ino ^ (uint64_t)st.st_dev << 40);
+}
+
 static bool holds_maps(uint32_t type)
 {
 	return type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS;
@@ -76,6 +94,8 @@ static void *slot_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
 		return slot_prog(vm_calling, fd, rc);
 	if (holds_maps(map->def.type))
 		return slot_map(vm_calling, m, fd, rc);
+	if (is_storage(map->def.type))
+		return slot_inode(vm_calling, fd, rc);
 	return slot_fd(vm_calling, fd, rc);
 }
 
@@ -90,7 +110,7 @@ static void slot_put(void *arg, struct map *map, void *object)
 		   map->def.type == BPF_MAP_TYPE_DEVMAP_HASH ||
 		   map->def.type == BPF_MAP_TYPE_CPUMAP) {
 		vm_object_put(e, &((struct prog *)object)->obj);
-	} else {
+	} else if (!is_storage(map->def.type)) {
 		fd_close(object);
 		free(object);
 	}
@@ -124,7 +144,8 @@ static int check_flags(const union bpf_attr *a, uint32_t flags)
 		return -EINVAL;
 	if ((flags & BPF_F_NUMA_NODE) && (int)a->numa_node > 0)
 		return -EINVAL;
-	return 0;
+	return is_storage(a->map_type) && (!a->btf_key_type_id || !a->btf_value_type_id) ? -EINVAL
+											 : 0;
 }
 
 static int inner_def(struct call *c, struct vm_map *m)
@@ -249,17 +270,35 @@ static int take_btf(struct call *c, struct vm_map *m, struct map_def *def)
 	return rc;
 }
 
+/* Types whose slots are all there from the start; what they would take is known before. */
+static bool too_large(const struct call *c, const struct map_def *def)
+{
+	switch (def->type) {
+	case BPF_MAP_TYPE_ARRAY:
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_PROG_ARRAY:
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_CGROUP_ARRAY:
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+	case BPF_MAP_TYPE_DEVMAP:
+	case BPF_MAP_TYPE_XSKMAP:
+		return def->max_entries > c->e->options.memory_max / 8;
+	default:
+		return false;
+	}
+}
+
 static int make(struct call *c, struct vm_map *m, struct map_def *def)
 {
-	struct skep_err err = {""};
-	int rc = map_create(&m->map, def, &err);
+	int rc = too_large(c, def) ? -ENOMEM : map_create(&m->map, def, NULL);
 
 	if (rc)
 		return rc;
 	m->bytes = map_bytes(m->map);
-	if ((c->e->memory += m->bytes) > c->e->options.memory_max)
-		return -ENOMEM;
-	return 0;
+	c->e->memory += m->bytes;
+	if (c->e->memory > c->e->options.memory_max)
+		vm_sweep(c->e);
+	return c->e->memory > c->e->options.memory_max ? -ENOMEM : 0;
 }
 
 static void release(struct skep_engine *e, struct vm_map *m)

@@ -20,7 +20,8 @@
 #include "vm/inside.h"
 
 /* While there are no more objects than this, every question about ids sweeps first. */
-#define SWEEP_FEW 512
+#define SWEEP_FEW   512
+#define SWEEP_EVERY 64
 
 static struct object **bucket_of(struct skep_engine *e, ino_t ino)
 {
@@ -112,10 +113,29 @@ static void bucket_remove(struct skep_engine *e, struct object *o)
 		*link = o->next;
 }
 
+static unsigned objects_count(struct skep_engine *e)
+{
+	unsigned n = 0, k;
+
+	for (k = 0; k < OBJECT_KINDS; k++)
+		n += e->tables[k].n;
+	return n;
+}
+
+/* Who only ever makes objects is not to run out of descriptors: a sweep for as many as there are. */
+static void sweep_now_and_then(struct skep_engine *e)
+{
+	if (++e->made < SWEEP_EVERY + objects_count(e))
+		return;
+	e->made = 0;
+	vm_sweep(e);
+}
+
 int vm_object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd)
 {
 	int rc;
 
+	sweep_now_and_then(e);
 	o->kind = kind;
 	o->refs = 1;
 	o->fd = -1;
@@ -239,15 +259,6 @@ void vm_sweep(struct skep_engine *e)
 			vm_object_put(e, dropped[i]);
 		}
 	} while (n == array_size(dropped));
-}
-
-static unsigned objects_count(struct skep_engine *e)
-{
-	unsigned n = 0, k;
-
-	for (k = 0; k < OBJECT_KINDS; k++)
-		n += e->tables[k].n;
-	return n;
 }
 
 /* Before a question about ids. With many objects only at the start of a walk, or it were quadratic. */

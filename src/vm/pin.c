@@ -152,9 +152,8 @@ long vm_pin_do_pin(struct call *c)
 
 	if (rc)
 		return rc;
-	rc = vm_call_any(c, (int)c->attr.a.bpf_fd, &o, NULL);
-	if (rc)
-		return rc;
+	if (vm_call_any(c, (int)c->attr.a.bpf_fd, &o, NULL))
+		return -EINVAL;
 	rc = o->kind == OBJECT_BTF || o->kind == OBJECT_STATS ? -EINVAL : read_path(c, path);
 	if (!rc && strchr(strrchr(path, '/') ? strrchr(path, '/') : path, '.'))
 		rc = -EPERM; /* bpffs keeps such names for itself */

@@ -8,6 +8,7 @@
  *
  * L1  A program holds a reference to each of its maps, to its BTF, and to what it extends.
  * L2  What infos show is what was loaded, with the ids of maps in place of fds.
+ * L3  The list of its maps only grows, where it lies.
  */
 #include <fcntl.h>
 #include <time.h>
@@ -16,8 +17,10 @@
 #include "vm/help.h"
 #include "vm/inside.h"
 
-#define INSNS_MAX 1000000
-#define INFO_MAX  252 /* bytes of a caller's record of func_info, line_info ... */
+#define INSNS_MAX  1000000
+#define MAPS_MAX   64
+#define MAPS_BOUND 64  /* by BPF_PROG_BIND_MAP */
+#define INFO_MAX   252 /* bytes of a caller's record of func_info, line_info ... */
 
 static const uint32_t flags_known = BPF_F_STRICT_ALIGNMENT | BPF_F_ANY_ALIGNMENT |
 				    BPF_F_TEST_STATE_FREQ | BPF_F_SLEEPABLE | BPF_F_TEST_RND_HI32 |
@@ -135,7 +138,8 @@ static int read_insns(struct load *l)
 	l->insns = calloc(l->n, sizeof(*l->insns));
 	l->p->xlated = calloc(l->n, sizeof(*l->insns));
 	l->p->code.insns = calloc(l->n, sizeof(*l->p->code.insns));
-	if (!l->insns || !l->p->xlated || !l->p->code.insns)
+	l->p->maps = calloc(MAPS_MAX + MAPS_BOUND, sizeof(struct vm_map *));
+	if (!l->p->maps || !l->insns || !l->p->xlated || !l->p->code.insns)
 		return -ENOMEM;
 	if (vm_call_read(l->c, l->insns, a->insns, l->n * sizeof(*l->insns)))
 		return -EFAULT;
@@ -300,21 +304,22 @@ static int check_funcs(struct load *l)
 
 /* ---- resolving -------------------------------------------------------------------------------------- */
 
-static int hold_map(struct load *l, struct vm_map *m)
+/* Runs look at the list without a lock (L3). */
+static int hold_map(struct load *l, struct vm_map *m, unsigned most)
 {
 	struct prog *p = l->p;
-	struct vm_map **v;
 	unsigned i;
 
 	for (i = 0; i < p->n_maps; i++)
 		if (p->maps[i] == m)
 			return 0;
-	v = reallocarray(p->maps, p->n_maps + 1, sizeof(*v));
-	if (!v)
-		return -ENOMEM;
-	p->maps = v;
-	p->maps[p->n_maps++] = m;
+	if (p->n_maps >= most) {
+		say(l, "The total number of maps per program has reached the limit of %u\n", most);
+		return -E2BIG;
+	}
 	vm_object_get(l->c->e, &m->obj); /* L1 */
+	p->maps[p->n_maps] = m;
+	__atomic_store_n(&p->n_maps, p->n_maps + 1, __ATOMIC_RELEASE);
 	return 0;
 }
 
@@ -382,7 +387,7 @@ static int use_map(struct load *l, unsigned pc, struct vm_map *m)
 		rc = -EINVAL;
 	}
 	if (!rc)
-		rc = hold_map(l, m);
+		rc = hold_map(l, m, MAPS_MAX);
 	if (rc)
 		return rc;
 	l->p->xlated[pc].src_reg = value ? BPF_PSEUDO_MAP_VALUE : BPF_PSEUDO_MAP_FD; /* L2 */
@@ -516,6 +521,46 @@ static void compile(struct load *l)
 
 /* ---- all of it --------------------------------------------------------------------------------------------- */
 
+static bool may_sleep(const struct prog *p)
+{
+	switch (p->type) {
+	case BPF_PROG_TYPE_TRACING:
+		return p->attach_type == BPF_TRACE_FENTRY || p->attach_type == BPF_TRACE_FEXIT ||
+		       p->attach_type == BPF_MODIFY_RETURN || p->attach_type == BPF_TRACE_ITER;
+	case BPF_PROG_TYPE_SYSCALL:
+	case BPF_PROG_TYPE_LSM:
+	case BPF_PROG_TYPE_KPROBE:
+	case BPF_PROG_TYPE_STRUCT_OPS:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static int check_type(struct load *l)
+{
+	const struct prog *p = l->p;
+
+	if (p->type == BPF_PROG_TYPE_SYSCALL && !p->sleepable) {
+		say(l, "Syscall programs can only be sleepable\n");
+		return -EINVAL;
+	}
+	if (p->sleepable && !may_sleep(p)) {
+		say(l, "Only fentry/fexit/fmod_ret, lsm, iter, uprobe, and struct_ops programs can "
+		       "be sleepable\n");
+		return -EINVAL;
+	}
+	if (by_btf(p->type) && !p->attach_btf_id) {
+		say(l, "Tracing programs must provide btf_id\n");
+		return -EINVAL;
+	}
+	if (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT) {
+		say(l, "programs of this type replace parts of a kernel; there is none here\n");
+		return -EOPNOTSUPP;
+	}
+	return 0;
+}
+
 static int translate(struct load *l)
 {
 	struct prog *p = l->p;
@@ -531,14 +576,8 @@ static int translate(struct load *l)
 	rc = check_funcs(l);
 	if (!rc)
 		rc = resolve(l);
-	if (!rc && by_btf(p->type) && !p->attach_btf_id) {
-		say(l, "Tracing programs must provide btf_id\n");
-		rc = -EINVAL;
-	}
-	if (!rc && (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT)) {
-		say(l, "programs of this type replace parts of a kernel; there is none here\n");
-		rc = -EOPNOTSUPP;
-	}
+	if (!rc)
+		rc = check_type(l);
 	p->code.helpers = vm_helpers_checked;
 	p->code.n_helpers = vm_n_helpers;
 	if (!rc && may_compile(l->c->e, p))
@@ -629,8 +668,9 @@ static int bind_map(struct call *c, struct prog *p, struct vm_map *m)
 	int rc;
 
 	pthread_mutex_lock(&c->e->attach_lock);
-	rc = hold_map(&l, m);
+	rc = hold_map(&l, m, MAPS_MAX + MAPS_BOUND);
 	pthread_mutex_unlock(&c->e->attach_lock);
+	buf_done(&l.log.text);
 	return rc;
 }
 

@@ -4,9 +4,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 
-/* Instructions of an interpreted run: as many as a program can make that the kernel accepts. */
-#define BUDGET (1ULL << 32)
-
 static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 {
 	struct run *r = vm_run_of(vm);
@@ -69,13 +66,27 @@ void vm_run_unlend(struct run *r, const void *at)
 			r->vm.regions[i] = (struct vm_region){0};
 }
 
+/* Whoever listens to what programs say is told why one was ended. */
+static void tell_fault(const struct run *r)
+{
+	const struct vm_hooks *h = r->vm.engine->hooks;
+	char line[sizeof(r->vm.err.text) + 64];
+	int n = snprintf(line, sizeof(line), "program %s (id %u) ended: %s\n", r->prog->name,
+			 r->prog->obj.id, r->vm.err.text);
+
+	if (h->trace)
+		h->trace(h->arg, line, min((size_t)n, sizeof(line) - 1));
+}
+
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 {
 	r->vm.jit.tail_calls = 0;
-	r->vm.budget = BUDGET;
+	r->vm.budget = r->vm.engine->budget;
 	r->vm.fault = 0;
 	r->n_inner = 0;
 	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
+	if (r->vm.fault)
+		tell_fault(r);
 	return r->vm.fault;
 }
 

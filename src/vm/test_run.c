@@ -102,16 +102,18 @@ static int finish(struct call *c, const uint8_t *data, uint32_t len, const uint8
 		  uint32_t more_len, uint32_t retval, uint32_t duration)
 {
 	const union bpf_attr *a = &c->attr.a;
-	uint32_t size = len + more_len, copy = size;
+	uint32_t size = len + more_len, copy = size, linear;
 	int rc = 0;
 
 	if (a->test.data_size_out && copy > a->test.data_size_out) {
 		copy = a->test.data_size_out;
 		rc = -ENOSPC;
 	}
-	if (a->test.data_out &&
-	    (vm_call_write(c, a->test.data_out, data, min(copy, len)) ||
-	     (copy > len && vm_call_write(c, a->test.data_out + len, more, copy - len))))
+	if (a->test.data_out && copy < more_len)
+		return -ENOSPC;
+	linear = copy - more_len; /* what is cut off is linear bytes, even if fragments follow */
+	if (a->test.data_out && (vm_call_write(c, a->test.data_out, data, linear) ||
+				 vm_call_write(c, a->test.data_out + linear, more, more_len)))
 		return -EFAULT;
 	if (vm_call_put(c, test.data_size_out, size) || vm_call_put(c, test.retval, retval) ||
 	    vm_call_put(c, test.duration, duration))
@@ -265,23 +267,20 @@ static uint32_t packet_type(const uint8_t *eth)
 
 static int skb_sock(struct run *r, struct __sk_buff *skb, const uint8_t *net, uint32_t len)
 {
-	const struct ip6_hdr *ip6 = (const void *)net;
-	const struct iphdr *ip = (const void *)net;
-
 	switch (ntohs((uint16_t)skb->protocol)) {
 	case ETH_P_IP:
-		if (len < sizeof(*ip))
+		if (len < sizeof(struct iphdr))
 			return -EINVAL;
 		skb->family = r->sock.family = AF_INET;
-		r->sock.src_ip4 = ip->saddr;
-		r->sock.dst_ip4 = ip->daddr;
+		memcpy(&r->sock.src_ip4, net + offsetof(struct iphdr, saddr), 4);
+		memcpy(&r->sock.dst_ip4, net + offsetof(struct iphdr, daddr), 4);
 		break;
 	case ETH_P_IPV6:
-		if (len < sizeof(*ip6))
+		if (len < sizeof(struct ip6_hdr))
 			return -EINVAL;
 		skb->family = r->sock.family = AF_INET6;
-		memcpy(r->sock.src_ip6, &ip6->ip6_src, 16);
-		memcpy(r->sock.dst_ip6, &ip6->ip6_dst, 16);
+		memcpy(r->sock.src_ip6, net + offsetof(struct ip6_hdr, ip6_src), 16);
+		memcpy(r->sock.dst_ip6, net + offsetof(struct ip6_hdr, ip6_dst), 16);
 		break;
 	}
 	return 0;

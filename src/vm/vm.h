@@ -71,7 +71,7 @@ int vm_unpin(struct skep_engine *e, const char *path);
 
 /* What programs do that somebody outside has to know. Members may be NULL; called on any thread. */
 struct vm_hooks {
-	/* bpf_trace_printk() said a line, with its newline. */
+	/* bpf_trace_printk() said a line, with its newline; or a fault ended a program. */
 	void (*trace)(void *arg, const char *line, size_t len);
 	void *arg;
 };

@@ -388,6 +388,7 @@ int main(int argc, char **argv)
 	unsigned n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 20000;
 	int rc = stage_open(&s);
 
+	setlinebuf(stdout);
 	if (rc) {
 		printf("1..0 # SKIP the kernel gives no map: %s\n", strerror(-rc));
 		return rc == -EPERM ? 0 : 1;

@@ -216,12 +216,23 @@ static void narrow(struct gen *g, unsigned op)
 		emit(g, (struct isa_insn){.op = ISA_MOV32_X});
 }
 
+/*
+ * Nor does the kernel's verifier (6.18) follow values that a fetching atomic takes out of the stack: it
+ * prunes paths by them and then removes as dead what is not (2 of 100,000 programs). So these work on
+ * the map's value only.
+ */
+static bool fetches(unsigned op)
+{
+	return isa_written(&(struct isa_insn){.op = (uint8_t)op}) >= 0 && !loads(op);
+}
+
 static void on_stack(struct gen *g, bool atomic)
 {
 	unsigned op = memory_op(g, atomic), size = size_of(op);
 
+	if (fetches(op))
+		op = size == 8 ? ISA_ATOMIC64_ADD : ISA_ATOMIC32_XOR;
 	access_at(g, op, 10, SLOT_WORK + (int)(below(g, 8 * GEN_SLOTS / size) * size));
-	narrow(g, op);
 }
 
 /* A pointer into the value, perhaps with a computed offset; the register is a number afterwards. */

@@ -151,7 +151,9 @@ static void a_refusal_says_where_and_why(void **state maybe_unused)
 		(struct bpf_insn){.off = 1});
 	refused("unrecognized bpf_ld_imm64 insn", (struct bpf_insn){.code = 0x18, .src_reg = 1},
 		(struct bpf_insn){.imm = 1});
-	refused("BPF_LD_IMM64 uses reserved fields", (struct bpf_insn){.code = 0x18, .src_reg = 7},
+	refused("unrecognized bpf_ld_imm64 insn", (struct bpf_insn){.code = 0x18, .src_reg = 7},
+		zero);
+	refused("BPF_LD_IMM64 uses reserved fields", (struct bpf_insn){.code = 0x18, .off = 7},
 		zero);
 }
 

@@ -22,7 +22,7 @@ struct world {
 	uint32_t tail_calls;
 };
 
-static struct prog prog; /* the one being made */
+static struct prog prog maybe_unused; /* the one being made */
 
 static inline void add(unsigned op, unsigned dst, unsigned src, int off, int32_t imm)
 {
@@ -67,7 +67,7 @@ static inline void finish(void)
 }
 
 /* What programs may call and use besides. */
-static struct jit_input extra;
+static struct jit_input extra maybe_unused;
 
 struct ready {
 	struct verify_proof *proof;

@@ -560,6 +560,25 @@ static void helpers_get_five_arguments_and_an_aligned_stack(void **state maybe_u
 	}
 }
 
+/* Code lies near our own text: a call of a helper needs no register for its address. */
+static void helpers_are_called_directly(void **state maybe_unused)
+{
+	const void *address = (const void *)sum_helper;
+	const uint32_t *offsets;
+	const uint8_t *image;
+	size_t len;
+
+	extra.helpers = helpers;
+	extra.n_helpers = array_size(helpers);
+	prog.n = 0;
+	add(ISA_CALL, 0, 0, 0, 2);
+	add(ISA_EXIT, 0, 0, 0, 0);
+	cleanup(ready_done) struct ready c = compile();
+	image = jit_image(c.jit, &len, &offsets);
+	assert_null(memmem(image, len, &address, sizeof(address)));
+	assert_int_equal(image[offsets[0]], 0xe8);
+}
+
 static void a_missing_helper_is_refused_by_number_of_its_call(void **state maybe_unused)
 {
 	struct verify_proof *proof;
@@ -827,6 +846,7 @@ int main(void)
 		cmocka_unit_test(many_small_programs_share_memory),
 		cmocka_unit_test(code_is_never_writable),
 		cmocka_unit_test(helpers_get_five_arguments_and_an_aligned_stack),
+		cmocka_unit_test(helpers_are_called_directly),
 		cmocka_unit_test(a_missing_helper_is_refused_by_number_of_its_call),
 		cmocka_unit_test(functions_have_frames_and_keep_registers),
 		cmocka_unit_test(callbacks_are_entered_with_the_run_register),
