@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-# install: the binary, and what it prints of itself: completions and the manual page.
+# install: the binary, and what it prints of itself: completions and the manual page; the library.
 TO := $(DESTDIR)$(PREFIX)
 
-install: build/skep
+install: build/skep build/libskep.a
 	install -D -m 755 build/skep $(TO)/bin/skep
+	install -D -m 644 include/skep/engine.h $(TO)/include/skep/engine.h
+	install -D -m 644 build/libskep.a $(TO)/lib/libskep.a
 	@install -d $(TO)/share/bash-completion/completions $(TO)/share/zsh/site-functions \
 		$(TO)/share/fish/vendor_completions.d $(TO)/share/man/man1 $(TO)/share/doc/skep
 	build/skep completion bash > $(TO)/share/bash-completion/completions/skep

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 # Tests, lint, fuzzing and figures. tools/test runs suites, reads their TAP and prints the sum.
+OPS ?= 10000000
 UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
 UNIT      := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ      := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
-BENCH_SRC := $(wildcard bench/*.c)
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard bench/*.c))
+BENCH_BPF := $(patsubst bench/%.bpf.c,build/bpf/bench/%.skel.h,$(wildcard bench/*.bpf.c))
 BENCH     := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 FUZZ_SECONDS ?= 60
 
@@ -20,18 +22,75 @@ $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBPARTS) $(B)/page.o
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(FUZZ_MAIN) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
-$(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o
+# The oracle of maps: the same operations on maps of the kernel and of the engine. Needs root.
+MAPS_SRC := $(wildcard tests/map/*.c)
+MAPS_DIFF_SRC := $(filter-out tests/map/ops.bpf.c tests/map/stress.c,$(MAPS_SRC))
+MAPS_LIBS := $(B)/map.a $(B)/base.a
+MAPS := $(B)/map/diff $(B)/map/stress
+
+build/bpf/tests/map/ops.bpf.o: tests/map/ops.bpf.c tests/map/ops.h | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+
+build/bpf/tests/map/ops.skel.h: build/bpf/tests/map/ops.bpf.o
+	$(call say,SKEL)
+	$(Q)bpftool gen skeleton $< name ops_bpf > $@
+
+$(B)/map/diff: $(MAPS_DIFF_SRC) $(wildcard tests/map/*.h) build/bpf/tests/map/ops.skel.h $(MAPS_LIBS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(MAPS_DIFF_SRC) $(MAPS_LIBS) $(filter-out $(SEAM),$(LIBS))
+
+$(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(MAPS_LIBS) $(filter-out $(SEAM),$(LIBS))
+
+$(BENCH_BPF:.skel.h=.bpf.o): build/bpf/bench/%.bpf.o: bench/%.bpf.c | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+
+$(BENCH_BPF): build/bpf/bench/%.skel.h: build/bpf/bench/%.bpf.o
+	$(call say,SKEL)
+	$(Q)bpftool gen skeleton $< name $*_bpf > $@
+
+$(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o | $(BENCH_BPF)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
+# Programs that end-to-end tests run: like other people's, static, with nothing of skep in them.
+E2E := $(patsubst tests/e2e/%.c,build/e2e/%,$(filter-out %.bpf.c,$(wildcard tests/e2e/*/*.c)))
+build/e2e/%: tests/e2e/%.c | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)gcc -std=gnu11 -D_GNU_SOURCE -O2 -Wall -Werror -static -pthread -o $@ $< -lbpf -lelf -lz
+
+# Random programs: kernel against interpreter against JIT.
+$(B)/isa/diff: $(wildcard tests/isa/*.[ch]) $(LIBPARTS)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(filter %.c,$^) $(LIBPARTS) $(LIBS)
+
 .PHONY: unit
-unit: $(UNIT) $(FUZZ) $(BENCH)
+unit: $(UNIT) $(FUZZ) $(BENCH) $(MAPS) $(B)/isa/diff $(E2E) $(B)/libskep.a
 
 test: | build/.deps-build build/.deps-test
 	@$(MAKE) --no-print-directory KIND=asan build/asan/skep unit
 	@$(MAKE) --no-print-directory KIND=release build/skep unit
 	@tools/test
+
+test-maps: | build/.deps-build
+	@$(MAKE) --no-print-directory KIND=release build/release/map/diff
+	@$(SUDO) build/release/map/diff $(OPS)
+
+test-tsan: | build/.deps-build
+	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress
+	@build/tsan/map/stress 20000
 
 lint: | build/.deps-build build/.deps-test
 	@tools/lint

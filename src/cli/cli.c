@@ -20,6 +20,9 @@ const struct cli_fact cli_exits[] = {
 	{"2", "the command line is wrong"},
 	{"3", "no agent answers, or it went away"},
 	{"4", "not permitted, or the kernel lacks what is needed"},
+	{"125, 126, 127",
+	 "of exec: it failed itself, the command cannot be run, there is no such command; otherwise "
+	 "the command's own status, or 128 and the signal that ended it"},
 	{NULL, NULL},
 };
 

@@ -73,7 +73,9 @@ static void bash_verb(struct buf *b, const struct verb *v)
 	buf_str(b, "\t\tesac\n\t\t_skep_words '");
 	words(b, v->operand.choices);
 	verb_each_option(v, id) buf_fmt(b, " --%s", option_defs[id].name);
-	buf_str(b, "' ;;\n");
+	buf_str(b, v->operand.rest ? "'\n\t\t[[ $cur == -* ]] || mapfile -t COMPREPLY < "
+				     "<(compgen -cf -- \"$cur\") ;;\n"
+				   : "' ;;\n");
 }
 
 static void bash(struct buf *b)
@@ -164,6 +166,8 @@ static void zsh_verb(struct buf *b, const struct verb *v)
 		words(b, v->operand.choices);
 		buf_str(b, ")'");
 	}
+	if (v->operand.rest)
+		buf_fmt(b, " \\\n\t\t\t'*::%s:_normal'", v->operand.name);
 	buf_str(b, " ;;\n");
 }
 
@@ -233,6 +237,11 @@ static void fish(struct buf *b)
 		fish_text(b, v->doc);
 		buf_chr(b, '\n');
 		verb_each_option(v, id) fish_option(b, v, &option_defs[id]);
+		if (v->operand.rest)
+			buf_fmt(b,
+				"complete -c skep -n '__fish_seen_subcommand_from %s' "
+				"-a '(__fish_complete_subcommand --fcs-skip=2)'\n",
+				v->name);
 		if (!v->operand.choices)
 			continue;
 		buf_fmt(b, "complete -c skep -n '__fish_seen_subcommand_from %s' -a '", v->name);

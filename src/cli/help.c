@@ -74,7 +74,7 @@ static void one_verb(struct buf *b, const struct verb *v, unsigned width)
 
 	buf_fmt(b, "Usage: skep %s [OPTION...]", v->name);
 	if (o->name)
-		buf_fmt(b, o->required ? " %s" : " [%s]", o->name);
+		buf_fmt(b, o->rest ? " -- %s" : o->required ? " %s" : " [%s]", o->name);
 	buf_fmt(b, "\n\n%s: %s.\n\n", v->name, v->doc);
 	paragraphs(b, v->text, width);
 	if (o->name) {

@@ -100,7 +100,11 @@ static void verb(struct buf *b, const struct verb *v)
 
 	buf_fmt(b, ".SS skep %s", v->name);
 	if (v->operand.name)
-		buf_fmt(b, v->operand.required ? " %s" : " [%s]", v->operand.name);
+		buf_fmt(b,
+			v->operand.rest	      ? " \\-\\- %s"
+			: v->operand.required ? " %s"
+					      : " [%s]",
+			v->operand.name);
 	buf_chr(b, '\n');
 	text(b, v->doc);
 	buf_str(b, ".\n");

@@ -138,6 +138,12 @@ static int assign(struct args *a, enum option_id id, const char *value, struct s
 	switch (def->type) {
 	case OPTION_TYPE_INT:
 		return check_number(def, value, &a->num[id], err);
+	case OPTION_TYPE_TEXTS:
+		if (a->n_texts == ARGS_TEXTS_MAX)
+			return skep_fail(err, -E2BIG, "more than %u --%s", ARGS_TEXTS_MAX,
+					 def->name);
+		a->texts[a->n_texts++] = value;
+		return 0;
 	case OPTION_TYPE_ENUM:
 		return check_choice(def->name, def->choices, value, strlen(value), err);
 	case OPTION_TYPE_LIST:
@@ -257,11 +263,13 @@ int option_parse(const struct verb *verb, int argc, char *const *argv, struct ar
 
 	memset(out, 0, sizeof(*out));
 	out->verb = verb;
-	while (!rc && r.at < argc && !out->set[OPTION_HELP]) {
+	while (!rc && r.at < argc && !out->set[OPTION_HELP] && !out->rest) {
 		word = argv[r.at++];
 		if (only_operands || word[0] != '-' || !word[1]) {
 			if (out->n_operands < ARGS_OPERANDS_MAX)
 				out->operands[out->n_operands++] = word;
+			if (verb->operand.rest)
+				out->rest = &argv[r.at - 1];
 		} else if (!strcmp(word, "--")) {
 			only_operands = true;
 		} else if (word[1] == '-') {

@@ -23,6 +23,7 @@ enum option_type {
 	OPTION_TYPE_FLAG,
 	OPTION_TYPE_INT, /* 1 or more, one argument like all below */
 	OPTION_TYPE_TEXT,
+	OPTION_TYPE_TEXTS, /* may be given again and again */
 	OPTION_TYPE_FILE,
 	OPTION_TYPE_DIR,
 	OPTION_TYPE_ENUM,    /* one of choices */
@@ -43,21 +44,26 @@ struct option_def {
 extern const struct option_def option_defs[OPTION_COUNT];
 
 #define ARGS_OPERANDS_MAX 8
+#define ARGS_TEXTS_MAX	  64
 
 /* A command line as it was understood; strings are borrowed from argv. */
 struct args {
 	const struct verb *verb;
 	bool set[OPTION_COUNT];
-	const char *text[OPTION_COUNT]; /* the argument as given, NULL where not set */
-	int64_t num[OPTION_COUNT];	/* of OPTION_TYPE_INT */
+	const char *text[OPTION_COUNT];	   /* the argument as given, NULL where not set */
+	int64_t num[OPTION_COUNT];	   /* of OPTION_TYPE_INT */
+	const char *texts[ARGS_TEXTS_MAX]; /* of the verb's one OPTION_TYPE_TEXTS, in order */
+	unsigned n_texts;
 	const char *operands[ARGS_OPERANDS_MAX];
 	unsigned n_operands;
+	char *const
+		*rest; /* for verbs that take them: the first operand and what follows, to NULL */
 };
 
 /**
  * option_parse() - read what stands behind the verb.
  * @argv: without program and verb; `--name value`, `--name=value`, `-n value`, `-nvalue`, `-ab`; `--`
- *        ends options; `-` is an operand
+ *        ends options; `-` is an operand. NULL stands behind the last
  *
  * Return: 0, or -EINVAL with a sentence that names the nearest option. With --help the rest is not
  * checked.

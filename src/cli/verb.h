@@ -17,6 +17,7 @@ struct verb_operand {
 	const char *doc;
 	const char *choices; /* "a|b|c", NULL: any */
 	bool required;
+	bool rest; /* all words from the first operand on are the verb's, dashes and all */
 };
 
 struct verb_example {

@@ -212,7 +212,7 @@ static int queried(int target, enum bpf_attach_type type)
 	return bpf_prog_query(target, type, 0, &flags, NULL, &n) ? -errno : 0;
 }
 
-int attach_cgroup(const struct attach_to *a, struct skep_err *err)
+int attach_to_cgroup(const struct attach_to *a, struct skep_err *err)
 {
 	const char *root = host_cgroup2(a->host);
 	cleanup(fd_close) int fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -136,7 +136,7 @@ int host_open_at(struct host **out, const char *btf, const char *mountinfo, stru
 	struct host *h;
 	int rc;
 
-	log_keep();
+	host_bpf_keep();
 	if ((rc = check_caps(err)) || (rc = check_bpf(err)) || (rc = check_btf(btf, err)))
 		return rc;
 	h = calloc(1, sizeof(*h));

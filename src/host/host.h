@@ -61,10 +61,13 @@ bool host_btf_func(struct host *h, const char *name);
 /** host_btf_trace() - whether it has the tracepoint (typedef btf_trace_<name>). */
 bool host_btf_trace(struct host *h, const char *name);
 
+/** host_bpf_keep() - from now on libbpf's output is kept, never printed; host_open() does it too. */
+void host_bpf_keep(void);
+
 /**
  * host_bpf_log() - what libbpf and the verifier said since the last call, cut to the last 16 KiB.
  *
- * From host_open() on libbpf's output is kept, never printed; one buffer a process, one thread.
+ * One buffer a process, one thread.
  * Return: borrowed until the next call, "" when nothing was said.
  */
 const char *host_bpf_log(void);

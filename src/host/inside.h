@@ -8,7 +8,12 @@
 #include <linux/limits.h>
 
 #include <linux/bpf.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/types.h>
 
+#include "host/exec.h"
 #include "host/host.h"
 
 /* ---- names.c: the kernel's BTF, boiled down ---------------------------------------------------
@@ -81,15 +86,85 @@ int attach_uprobe_multi(const struct attach_to *a, struct skep_err *err);
 int attach_perf_event(const struct attach_to *a, struct skep_err *err);
 int attach_lsm(const struct attach_to *a, struct skep_err *err);
 int attach_sockmap(const struct attach_to *a, struct skep_err *err);
-int attach_cgroup(const struct attach_to *a, struct skep_err *err);
+int attach_to_cgroup(const struct attach_to *a, struct skep_err *err);
 int attach_tcx(const struct attach_to *a, struct skep_err *err);
 int attach_netkit(const struct attach_to *a, struct skep_err *err);
 
 /** attach_fail() - "attaching fails: ENOENT (No such file or directory)". Return: @rc. */
 int attach_fail(struct skep_err *err, int rc, const char *doing);
 
-/* ---- log.c -----------------------------------------------------------------------------------*/
-/** log_keep() - from now on libbpf's words go to host_bpf_log(). */
-void log_keep(void);
+/* ---- trap.c: which system calls of a command are answered here -------------------------------*/
+enum trap {
+	TRAP_NONE, /* the kernel goes on with it */
+	TRAP_BPF,
+	TRAP_EPOLL_CTL,
+	TRAP_STATFS,
+	TRAP_FSTATFS,
+	TRAP_PERF_OPEN,
+	TRAP_IOCTL,
+	TRAP_MMAP,
+};
+
+/** trap_of() - what a notification asks for. */
+enum trap trap_of(const struct seccomp_data *call);
+
+/**
+ * trap_install() - from now on this thread and its children are trapped, for good.
+ *
+ * Sets no_new_privs. Return: the listener, close-on-exec; -EBUSY (another listener is there: nested),
+ * -EINVAL (a kernel older than 5.19), -ENOSYS.
+ */
+int trap_install(void);
+
+/* ---- target.c: the process behind a notification, as vm's caller -----------------------------*/
+struct target {
+	int listener;
+	uint64_t id; /* of the notification */
+	pid_t tid;
+	int pidfd; /* -1 until needed; kept while the same thread asks */
+};
+
+struct vm_caller;
+
+/** target_turn() - the next notification; of {.pidfd = -1} at first. */
+void target_turn(struct target *t, int listener, const struct seccomp_notif *n);
+void target_done(struct target *t);
+/** target_caller() - borrows @t. */
+struct vm_caller target_caller(struct target *t);
+
+/* ---- notify.c: answering ---------------------------------------------------------------------*/
+struct notify;
+
+/** notify_open() - take over @listener and answer with @engine, which must outlive it. */
+int notify_open(struct notify **out, int listener, struct skep_engine *engine, pid_t command);
+/**
+ * notify_free() - stop answering: what asks later gets ENOSYS from the kernel.
+ *
+ * Return: 0; -EBUSY when a program still runs in the engine, which then must not be freed.
+ */
+int notify_free(struct notify *n);
+
+/** host_ring_event() - what to watch a ring's eventfd for where the caller would watch the ring. */
+struct epoll_event host_ring_event(const struct epoll_event *wanted);
+
+/* ---- child.c: between fork and exec ----------------------------------------------------------*/
+/* What the child tells over its socket; a listener comes with stage CHILD_READY. */
+enum child_stage {
+	CHILD_READY,
+	CHILD_ROOT,
+	CHILD_TRAP,
+	CHILD_EXEC,
+};
+
+struct child_word {
+	enum child_stage stage;
+	int error; /* errno */
+};
+
+/** child_run() - become the command; never returns. @mask: the signals that it is to block. */
+_Noreturn void child_run(const struct host_exec *x, int socket, pid_t parent, const sigset_t *mask);
+
+/** child_hear() - the child's next word; @listener: what came with it, or -1. 0, or -EPIPE: none. */
+int child_hear(int socket, struct child_word *word, int *listener);
 
 #endif

@@ -40,7 +40,7 @@ static int on_print(enum libbpf_print_level level, const char *fmt, va_list args
 	return 0;
 }
 
-void log_keep(void)
+void host_bpf_keep(void)
 {
 	libbpf_set_print(on_print);
 }

@@ -103,6 +103,23 @@ static void words_behind_two_dashes_are_operands(void **state)
 	assert_string_equal(args.operands[0], "-");
 }
 
+static void a_command_begins_at_the_first_operand_and_keeps_its_own_options(void **state)
+{
+	char *own[] = {W("--root"), W("sh"), W("-c"), W("--root"), W("--")};
+	char *dashes[] = {W("--"), W("--root"), W("--help")};
+
+	(void)state;
+	assert_int_equal(option_parse(&verb_exec, array_size(own), own, &args, &err), 0);
+	assert_true(args.set[OPTION_ROOT]);
+	assert_ptr_equal(args.rest, &own[1]);
+	assert_int_equal(args.n_operands, 1);
+	assert_int_equal(option_parse(&verb_exec, array_size(dashes), dashes, &args, &err), 0);
+	assert_false(args.set[OPTION_ROOT] || args.set[OPTION_HELP]);
+	assert_ptr_equal(args.rest, &dashes[1]);
+	assert_int_equal(PARSE(&verb_exec, W("--root")), -EINVAL);
+	assert_int_equal(PARSE(&verb_exec, W("--")), -EINVAL);
+}
+
 static void operands_are_counted_and_checked(void **state)
 {
 	(void)state;
@@ -154,6 +171,7 @@ int main(void)
 		cmocka_unit_test(choices_and_lists_are_checked),
 		cmocka_unit_test(columns_are_those_of_the_view_and_of_the_table),
 		cmocka_unit_test(words_behind_two_dashes_are_operands),
+		cmocka_unit_test(a_command_begins_at_the_first_operand_and_keeps_its_own_options),
 		cmocka_unit_test(operands_are_counted_and_checked),
 		cmocka_unit_test(help_goes_before_what_is_wrong_behind_it),
 		cmocka_unit_test(filters_become_sql_that_no_quote_breaks),

@@ -19,7 +19,7 @@ static void provoke(int n)
 
 static void test_words_are_told_once(void **state maybe_unused)
 {
-	log_keep();
+	host_bpf_keep();
 	provoke(7);
 	assert_non_null(strstr(host_bpf_log(), "/nonexistent/object-7.o"));
 	assert_string_equal(host_bpf_log(), "");
@@ -29,7 +29,7 @@ static void test_the_last_16_kib_are_kept(void **state maybe_unused)
 {
 	const char *said;
 
-	log_keep();
+	host_bpf_keep();
 	for (int i = 0; i < 1000; i++)
 		provoke(i);
 	said = host_bpf_log();

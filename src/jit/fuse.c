@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * fuse.c: what several instructions say, said by one; for every machine.
+ *
+ *	r2 = r1; r2 <<= 13; r1 >>= 51; r1 |= r2          -> r1 rotated left by 13
+ *	r2 = *(u8 *)(r1 +13); r2 <<= 8;
+ *	r3 = *(u8 *)(r1 +12); r2 |= r3                   -> r2 = *(u16 *)(r1 +12)
+ *
+ * Both end in an instruction that joins two registers, one of which nobody reads afterwards. From there
+ * one looks back, within what no jump enters and no call leaves. What was fused becomes JIT_NOP.
+ *
+ * J7  Only code between two targets of jumps is fused, so that it runs as a whole or not at all.
+ */
+#include "jit/inside.h"
+
+#define WINDOW 24
+#define NONE   UINT32_MAX
+
+/* A joining instruction and what was found of it. */
+struct join {
+	struct jit_build *b;
+	unsigned pc, lo; /* looks at [lo, pc) */
+	unsigned d, s;
+	bool wide;
+};
+
+/* The first instruction from which @pc is reached straight. */
+static unsigned straight_from(const struct jit_build *b, unsigned pc)
+{
+	unsigned lo = pc > WINDOW ? pc - WINDOW : 0;
+
+	while (pc > lo && !(b->flags[pc] & JIT_TARGET) && !jit_leaves(&b->insns[pc - 1]))
+		pc--;
+	return pc;
+}
+
+/* The last in [lo, pc) that writes @reg, or reads it where @reads; else NONE. */
+static unsigned last(const struct join *j, unsigned pc, unsigned lo, unsigned reg, bool reads)
+{
+	while (pc-- > lo) {
+		const struct isa_insn *i = &j->b->insns[pc];
+
+		if ((jit_writes(i) | (reads ? jit_reads(i) : 0)) & 1 << reg)
+			return pc;
+	}
+	return NONE;
+}
+
+static void drop(const struct join *j, unsigned pc)
+{
+	j->b->insns[pc] = (struct isa_insn){.op = JIT_NOP};
+}
+
+/* ---- rotates ------------------------------------------------------------------------------------ */
+
+/* How far left the shift by a constant at @pc goes; 0: it is none. */
+static int shifts_left(const struct join *j, unsigned pc)
+{
+	const struct isa_insn *i = &j->b->insns[pc];
+
+	if (i->op == (j->wide ? ISA_LSH64_K : ISA_LSH32_K))
+		return i->imm;
+	return i->op == (j->wide ? ISA_RSH64_K : ISA_RSH32_K) ? -i->imm : 0;
+}
+
+static bool copies(const struct join *j, unsigned pc, unsigned dst, unsigned src)
+{
+	const struct isa_insn *i = &j->b->insns[pc];
+
+	return (i->op == ISA_MOV64_X || (!j->wide && i->op == ISA_MOV32_X)) && i->dst == dst &&
+	       i->src == src;
+}
+
+/*
+ * Did both hold one value before they were shifted at @sd and @ss? *copy is set to what made s of it,
+ * if d does not need that.
+ */
+static bool same_before(const struct join *j, unsigned sd, unsigned ss, unsigned *copy)
+{
+	unsigned kd = last(j, sd, j->lo, j->d, false), ks = last(j, ss, j->lo, j->s, false), x;
+
+	*copy = NONE;
+	if (kd != NONE && kd < ss && copies(j, kd, j->d, j->s) &&
+	    last(j, ss, kd + 1, j->s, false) == NONE)
+		return true;
+	if (ks == NONE)
+		return false;
+	if (last(j, ss, ks + 1, j->s, true) == NONE)
+		*copy = ks;
+	if (ks < sd && copies(j, ks, j->s, j->d) && last(j, sd, ks + 1, j->d, false) == NONE)
+		return true;
+	if (kd == NONE)
+		return false;
+	x = j->b->insns[kd].src;
+	return x != j->d && x != j->s && copies(j, kd, j->d, x) && copies(j, ks, j->s, x) &&
+	       last(j, max(kd, ks), min(kd, ks), x, false) == NONE;
+}
+
+static bool fuse_rotate(const struct join *j, unsigned sd, unsigned ss)
+{
+	int left = shifts_left(j, sd), right = shifts_left(j, ss);
+	unsigned copy;
+
+	if (!left || !right || (left < 0) == (right < 0) ||
+	    abs(left) + abs(right) != (j->wide ? 64 : 32) || !same_before(j, sd, ss, &copy) ||
+	    !jit_dead_after(j->b, j->pc, j->s))
+		return false;
+	drop(j, sd);
+	drop(j, ss);
+	if (copy != NONE)
+		drop(j, copy);
+	j->b->insns[j->pc] = (struct isa_insn){
+		.op = j->wide ? JIT_ROL64 : JIT_ROL32, .dst = j->d, .imm = max(left, right)};
+	return true;
+}
+
+/* ---- loads -------------------------------------------------------------------------------------- */
+
+/* Is the upper byte at @high and the lower one at @low, with nothing stored between? */
+static bool are_neighbours(const struct join *j, unsigned high, unsigned low)
+{
+	const struct isa_insn *h = &j->b->insns[high], *l = &j->b->insns[low];
+	unsigned k, first = min(high, low), then = max(high, low);
+
+	if (h->op != ISA_LDX8 || l->op != ISA_LDX8 || h->src != l->src || h->off != l->off + 1 ||
+	    last(j, then, first, h->src, false) != NONE)
+		return false;
+	for (k = first; k < then; k++)
+		if (jit_info[j->b->insns[k].op] & JIT_STORES)
+			return false;
+	return true;
+}
+
+/* Between the first of the loads and the joint, only what is fused touches the two registers. */
+static bool untouched(const struct join *j, unsigned from, unsigned a, unsigned b, unsigned c)
+{
+	uint16_t regs = 1 << j->d | 1 << j->s;
+	unsigned k;
+
+	for (k = from; k < j->pc; k++)
+		if (k != a && k != b && k != c &&
+		    (jit_writes(&j->b->insns[k]) | jit_reads(&j->b->insns[k])) & regs)
+			return false;
+	return true;
+}
+
+static bool fuse_bytes(const struct join *j, unsigned kd, unsigned ks)
+{
+	bool upper_is_d = j->b->insns[kd].op != ISA_LDX8;
+	unsigned shift = upper_is_d ? kd : ks, low = upper_is_d ? ks : kd, high, first;
+	const struct isa_insn *i = &j->b->insns[shift];
+
+	if ((i->op != ISA_LSH64_K && i->op != ISA_LSH32_K) || i->imm != 8)
+		return false;
+	high = last(j, shift, j->lo, i->dst, false);
+	if (high == NONE || !are_neighbours(j, high, low) ||
+	    !untouched(j, min(high, low), high, low, shift) || !jit_dead_after(j->b, j->pc, j->s))
+		return false;
+	first = min(high, low);
+	j->b->insns[first] = (struct isa_insn){.op = ISA_LDX16,
+					       .dst = j->d,
+					       .src = j->b->insns[low].src,
+					       .off = j->b->insns[low].off};
+	drop(j, max(high, low));
+	drop(j, shift);
+	drop(j, j->pc);
+	return true;
+}
+
+/* ------------------------------------------------------------------------------------------------- */
+
+static bool begins(const struct isa_insn *i)
+{
+	switch (i->op) {
+	case ISA_LSH64_K:
+	case ISA_RSH64_K:
+	case ISA_LSH32_K:
+	case ISA_RSH32_K:
+	case ISA_LDX8:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* The last that touch d and s before they are joined, if both can be part of a whole. */
+static bool find_parts(const struct join *j, unsigned *kd, unsigned *ks)
+{
+	const struct jit_build *b = j->b;
+	unsigned k = j->pc, wanted = 1 << j->d | 1 << j->s, bits;
+
+	*kd = *ks = NONE;
+	while (wanted && k > 0 && !(b->flags[k] & JIT_TARGET) && j->pc - k < WINDOW) {
+		const struct isa_insn *i = &b->insns[--k];
+
+		bits = (jit_reads(i) | jit_writes(i)) & wanted;
+		if (jit_leaves(i))
+			return false;
+		if (!bits)
+			continue;
+		if (!begins(i) || bits == (1u << j->d | 1u << j->s))
+			return false;
+		*(bits == 1u << j->d ? kd : ks) = k;
+		wanted &= ~bits;
+	}
+	return !wanted;
+}
+
+static void fuse_at(struct jit_build *b, unsigned pc)
+{
+	const struct isa_insn *i = &b->insns[pc];
+	struct join j = {.b = b, .pc = pc, .d = i->dst, .s = i->src};
+	unsigned kd, ks;
+
+	if (!find_parts(&j, &kd, &ks))
+		return;
+	j.wide = JIT_CLASS(jit_codes[i->op]) == JIT_ALU64;
+	j.lo = straight_from(b, pc);
+	if (!fuse_rotate(&j, kd, ks))
+		fuse_bytes(&j, kd, ks);
+}
+
+void jit_fuse(struct jit_build *b)
+{
+	unsigned n;
+
+	for (n = 0; n < b->n_joins; n++)
+		fuse_at(b, b->at[n]);
+}

@@ -1,0 +1,368 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * x86.c: the x86-64 machine: functions, jumps, and who lowers what.
+ *
+ * A function's frame, from high to low:
+ *
+ *	return address | those of rbx r13 r14 r15 that it writes | rbp | BPF stack | loop counter
+ *	                                                           ^ rbp = r10
+ *
+ * rbp is set only where r10 occurs; what a leaf needs and fits is left below rsp.
+ */
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <pthread.h>
+
+#include "jit/x86.h"
+
+const uint8_t x86_reg[ISA_REGS + 1] = {RAX, RDI, RSI, RDX, RCX, R8, RBX, R13, R14, R15, RBP, T1};
+
+bool x86_bmi2, x86_movbe;
+
+static void look(void)
+{
+	unsigned a, b, c, d;
+
+	if (__get_cpuid_count(7, 0, &a, &b, &c, &d))
+		x86_bmi2 = b & bit_BMI2;
+	if (__get_cpuid(1, &a, &b, &c, &d))
+		x86_movbe = c & bit_MOVBE;
+}
+
+/* Once: under a hypervisor CPUID takes longer than a program. */
+int jit_machine_init(struct skep_err *err maybe_unused)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	return -pthread_once(&once, look);
+}
+
+/* uint64_t jit_call(run, func, r1, r2, r3, r4, r5): the only code that sets the run register. */
+__asm__(".text\n"
+	".globl jit_call\n"
+	".type jit_call, @function\n"
+	"jit_call:\n"
+	"	push %r12\n"
+	"	mov %rdi, %r12\n"
+	"	mov %rsi, %rax\n"
+	"	mov %rdx, %rdi\n"
+	"	mov %rcx, %rsi\n"
+	"	mov %r8, %rdx\n"
+	"	mov %r9, %rcx\n"
+	"	mov 16(%rsp), %r8\n"
+	"	call *%rax\n"
+	"	pop %r12\n"
+	"	ret\n"
+	".size jit_call, . - jit_call\n");
+
+/* ---- functions ---------------------------------------------------------------------------------- */
+
+static const uint8_t kept[] = {6, 7, 8, 9};
+
+#define RED_ZONE 128
+
+static bool framed(const struct jit_func *f)
+{
+	return f->regs & 1 << 10 || f->may_goto;
+}
+
+/* Bytes that rsp goes down behind the saved registers. */
+static unsigned frame_size(const struct jit_func *f)
+{
+	unsigned size = ((unsigned)f->depth + 7u) & ~7u, saved = framed(f), i;
+
+	if (f->may_goto)
+		size += 8;
+	if (!f->calls)
+		return size > RED_ZONE ? size : 0;
+	for (i = 0; i < array_size(kept); i++)
+		saved += f->regs >> kept[i] & 1;
+	return size + (8 + 8 * saved + size) % 16;
+}
+
+static void push(struct jit_build *b, unsigned reg)
+{
+	x86_op(b, 0x50 | (reg & 7), 0, 0, reg);
+}
+
+static void pop(struct jit_build *b, unsigned reg)
+{
+	x86_op(b, 0x58 | (reg & 7), 0, 0, reg);
+}
+
+void jit_lower_func(struct jit_build *b, const struct jit_func *f)
+{
+	unsigned size = frame_size(f), i;
+
+	for (i = 0; i < array_size(kept); i++)
+		if (f->regs & 1 << kept[i])
+			push(b, x86_reg[kept[i]]);
+	if (framed(f)) {
+		push(b, RBP);
+		x86_mov(b, true, RBP, RSP);
+	}
+	if (size)
+		x86_group1(b, true, 5, RSP, (int32_t)size);
+	if (f->may_goto) {
+		b->slot = -(int32_t)(((unsigned)f->depth + 7u) & ~7u) - 8;
+		x86_rm(b, 0xc7, 0, RBP, b->slot);
+		x86_4(b, ISA_LOOPS_MAX);
+	}
+}
+
+/* All but the return. */
+void x86_epilogue(struct jit_build *b, const struct jit_func *f)
+{
+	unsigned size = frame_size(f), i;
+
+	if (framed(f) && size)
+		x86_1(b, 0xc9); /* leave */
+	else if (framed(f))
+		pop(b, RBP);
+	else if (size)
+		x86_group1(b, true, 0, RSP, (int32_t)size);
+	for (i = array_size(kept); i-- > 0;)
+		if (f->regs & 1 << kept[i])
+			pop(b, x86_reg[kept[i]]);
+}
+
+/* ---- constants ---------------------------------------------------------------------------------- */
+
+static uint64_t next_random(struct jit_build *b)
+{
+	b->random = b->random * 6364136223846793005ULL + 1442695040888963407ULL;
+	return b->random ^ b->random >> 29;
+}
+
+unsigned x86_hidden(struct jit_build *b, uint64_t v)
+{
+	uint64_t r = next_random(b);
+
+	if (v == (uint64_t)(int32_t)v) {
+		r = (uint64_t)(int32_t)r;
+		x86_imm(b, T1, v ^ r);
+		x86_group1(b, true, 6, T1, (int32_t)r);
+		return T1;
+	}
+	x86_imm(b, T1, v ^ r);
+	x86_imm(b, T0, r);
+	x86_rr(b, X_XOR | X_W, T0, T1);
+	return T1;
+}
+
+static void lower_lddw(struct jit_build *b, const struct isa_insn *i)
+{
+	unsigned d = x86_reg[i->dst];
+
+	b->next++;
+	if (i->op == ISA_LDDW_FUNC) {
+		struct jit_site *s = jit_site_add(b, JIT_SITE_FUNC, 7);
+
+		s->cc = (uint8_t)d;
+		s->to = b->in->proof->func_of[(int)b->pc + 1 + i->imm];
+	} else if (b->in->blind) {
+		x86_mov(b, true, d, x86_hidden(b, isa_imm64(i)));
+	} else {
+		x86_imm(b, d, isa_imm64(i));
+	}
+}
+
+/* ---- jumps -------------------------------------------------------------------------------------- */
+
+/* By the upper half of the opcode; JSET's and those of no condition apart. */
+static const uint8_t condition[16] = {
+	[1] = CC_E,  [2] = CC_A,  [3] = CC_AE,	[4] = CC_NE, [5] = CC_NE,  [6] = CC_G,
+	[7] = CC_GE, [10] = CC_B, [11] = CC_BE, [12] = CC_L, [13] = CC_LE,
+};
+
+void x86_jump(struct jit_build *b, unsigned cc, unsigned to)
+{
+	struct jit_site *s = jit_site_add(b, JIT_SITE_JUMP, cc == JIT_ALWAYS ? 5 : 6);
+
+	s->cc = (uint8_t)cc;
+	s->to = to;
+}
+
+/* Sets the flags for the comparison of a K form. */
+static void compare_imm(struct jit_build *b, bool wide, unsigned alu, unsigned d, int32_t imm,
+			bool known)
+{
+	if (alu == 4) {
+		if (imm >= 0 && imm <= 0xff) { /* the byte is enough */
+			x86_rr(b, 0xf6 | X_BRM, 0, d);
+			x86_1(b, (uint8_t)imm);
+		} else {
+			x86_rr(b, 0xf7 | W(wide && imm < 0), 0, d);
+			x86_4(b, (uint32_t)imm);
+		}
+	} else if (imm == 0 && (alu == 1 || alu == 5)) {
+		if (!known)
+			x86_rr(b, X_TEST | W(wide), d, d);
+	} else if (imm == 0) {
+		x86_rr(b, X_TEST | W(wide), d, d);
+	} else {
+		x86_group1(b, wide, 7, d, imm);
+	}
+}
+
+/* The instruction at @pc where it only comes after the one before it. */
+static const struct isa_insn *only_after(const struct jit_build *b, unsigned pc)
+{
+	return pc < b->func->end && !(b->flags[pc] & JIT_TARGET) ? &b->insns[pc] : NULL;
+}
+
+static bool is_goto(const struct isa_insn *i)
+{
+	return i && (i->op == ISA_JA || i->op == ISA_JA32);
+}
+
+/* The register move that the jump @i skips, and nothing else. */
+static const struct isa_insn *skipped_move(const struct jit_build *b, const struct isa_insn *i)
+{
+	const struct isa_insn *m = only_after(b, b->pc + 1), *n = only_after(b, b->pc + 2);
+
+	if (!m || (m->op != ISA_MOV64_X && m->op != ISA_MOV32_X) || m->dst == m->src)
+		return NULL;
+	if (i->off == 1 ||
+	    (is_goto(n) && jit_jump_target(b, b->pc + 2, n) == jit_jump_target(b, b->pc, i)))
+		return m;
+	return NULL;
+}
+
+/* The flags are set: move unless @cc. A 32-bit cmov clears the upper half even where it moves nothing. */
+static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn *m)
+{
+	bool narrow = m->op == ISA_MOV32_X;
+	unsigned s = x86_reg[m->src];
+
+	if (narrow && !(b->zext & 1 << m->src)) {
+		x86_mov(b, false, T0, s);
+		s = T0;
+	}
+	x86_rr(b, X_CMOV | (cc ^ 1) | X_W, x86_reg[m->dst], s);
+	if (!narrow || !(b->zext & 1 << m->dst))
+		b->unsure = 1 << m->dst;
+}
+
+static void compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
+{
+	uint8_t code = jit_codes[i->op];
+	unsigned alu = JIT_ALU(code), d = x86_reg[i->dst], s = x86_reg[i->src];
+	bool wide = JIT_CLASS(code) == JIT_JMP;
+
+	if (!JIT_SRC_X(code) && b->in->blind)
+		s = x86_hidden(b, (uint64_t)(int64_t)i->imm);
+	if (JIT_SRC_X(code) || b->in->blind)
+		x86_rr(b, (alu == 4 ? X_TEST : X_CMP) | W(wide), s, d);
+	else
+		compare_imm(b, wide, alu, d, i->imm, b->flag_was == flags);
+}
+
+static void lower_jump(struct jit_build *b, const struct isa_insn *i)
+{
+	uint8_t code = jit_codes[i->op], flags = (uint8_t)(i->dst + 1);
+	unsigned alu = JIT_ALU(code), cc = condition[alu];
+	const struct isa_insn *n;
+
+	if (JIT_CLASS(code) == JIT_JMP32)
+		flags |= 0x80;
+	compare(b, i, flags);
+	n = skipped_move(b, i);
+	if (n) {
+		b->next++;
+		move_unless(b, cc, n);
+		return;
+	}
+	n = only_after(b, b->pc + 1);
+	if (i->off == 1 && is_goto(n)) {
+		b->next++;
+		x86_jump(b, cc ^ 1, jit_jump_target(b, b->pc + 1, n));
+	} else {
+		x86_jump(b, cc, jit_jump_target(b, b->pc, i));
+	}
+	if (!b->in->blind && !JIT_SRC_X(code) && i->imm == 0 && (alu == 1 || alu == 5))
+		b->flag_of = flags;
+}
+
+static void lower_goto(struct jit_build *b, const struct isa_insn *i)
+{
+	unsigned to = jit_jump_target(b, b->pc, i);
+
+	if (to != b->pc + 1)
+		x86_jump(b, JIT_ALWAYS, to);
+}
+
+static void lower_may_goto(struct jit_build *b, const struct isa_insn *i)
+{
+	x86_rm(b, 0x83, 7, RBP, b->slot);
+	x86_1(b, 0);
+	x86_jump(b, CC_E, jit_jump_target(b, b->pc, i));
+	x86_rm(b, 0xff, 1, RBP, b->slot);
+}
+
+/* ---- by class ------------------------------------------------------------------------------------ */
+
+static void lower_control(struct jit_build *b, const struct isa_insn *i)
+{
+	switch (i->op) {
+	case ISA_JA:
+	case ISA_JA32:
+		lower_goto(b, i);
+		break;
+	case ISA_MAY_GOTO:
+		lower_may_goto(b, i);
+		break;
+	case ISA_CALL:
+	case ISA_CALL_LOCAL:
+	case ISA_CALL_KFUNC:
+	case ISA_CALL_REG:
+		x86_call(b, i);
+		break;
+	case ISA_EXIT:
+		x86_epilogue(b, b->func);
+		x86_1(b, 0xc3);
+		break;
+	}
+}
+
+static void lower_load(struct jit_build *b, const struct isa_insn *i)
+{
+	if (i->op == ISA_LDDW || i->op == ISA_LDDW_FUNC)
+		lower_lddw(b, i);
+	else if (i->op >= ISA_LD_ABS8)
+		x86_packet(b, i);
+	else
+		jit_refuse(b, "a load that its loader did not resolve");
+}
+
+typedef void lower_fn(struct jit_build *b, const struct isa_insn *i);
+
+#define IS_ALU(c) (JIT_CLASS(c) == JIT_ALU32 || JIT_CLASS(c) == JIT_ALU64)
+#define IS_JMP(c) (JIT_CLASS(c) == JIT_JMP || JIT_CLASS(c) == JIT_JMP32)
+
+/* By the opcode byte, decided when this is compiled. */
+#define LOWER(c)                                                                             \
+	(IS_ALU(c) && (JIT_ALU(c) == 3 || JIT_ALU(c) == 9) ? x86_divide                      \
+	 : IS_ALU(c) && JIT_ALU(c) == 11		   ? x86_move                        \
+	 : IS_ALU(c)					   ? x86_alu                         \
+	 : IS_JMP(c) && JIT_ALU(c) && JIT_ALU(c) != 8 && JIT_ALU(c) != 9 && JIT_ALU(c) != 14 \
+		 ? lower_jump                                                                \
+	 : IS_JMP(c)					  ? lower_control                    \
+	 : JIT_CLASS(c) == JIT_LD			  ? lower_load                       \
+	 : JIT_CLASS(c) == JIT_STX && JIT_MODE(c) == 0xc0 ? x86_atomic                       \
+							  : x86_memory)
+
+static lower_fn *const lower[JIT_OPS] = {
+#define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
+#include "isa/insn.def"
+#undef INSN
+	[JIT_ROL64] = x86_alu,
+	[JIT_ROL32] = x86_alu,
+};
+
+void jit_lower(struct jit_build *b, const struct isa_insn *i)
+{
+	lower[i->op](b, i);
+}
+
+#endif

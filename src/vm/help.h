@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * help.h: helpers: which are here, who may call them, and the gate before them.
+ *
+ *	compiled code --> vm_helpers[n]            proved, or trusted: arguments are as they should be
+ *	interpreted ----> vm_helpers_checked[n] --> arguments against helper.def --> vm_helpers[n]
+ */
+#ifndef SKEP_VM_HELP_H
+#define SKEP_VM_HELP_H
+
+#include "vm/run.h"
+
+/* The same numbers, for interpreted code. */
+extern vm_helper *const vm_helpers_checked[];
+
+/* May a program of that type call it, and is it here? */
+bool vm_help_allowed(const struct prog *p, unsigned id);
+bool vm_help_gpl_only(unsigned id);
+bool vm_is_tracing(uint32_t prog_type);
+
+/* The run ends with that fault; helpers return 0 after it. */
+void vm_help_fault(struct run *r, int rc, const char *why);
+
+#define HELP(name, who) vm_helper help_##name;
+#include "vm/help.def"
+#undef HELP
+
+/* One helper; unused arguments go unnamed. */
+#define HELPER_FN(name)                                                        \
+	uint64_t help_##name(uint64_t a maybe_unused, uint64_t b maybe_unused, \
+			     uint64_t c maybe_unused, uint64_t d maybe_unused, \
+			     uint64_t f maybe_unused)
+
+#define PTR(x) ((void *)(uintptr_t)(x))
+
+/* printf of BPF: %d %u %x %s %p and so on, with @n arguments. Its length or -EINVAL, -EBUSY. */
+int vm_help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const uint64_t *args,
+		   unsigned n);
+
+/* Memory that may not be there. 0 or -EFAULT. */
+int vm_help_read_any(void *to, uint64_t from, size_t n);
+
+#endif

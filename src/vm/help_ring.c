@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Ring buffers, dynptrs and perf events.
+ *
+ * A dynptr is 16 bytes of the program's that only helpers understand: where, how long, of what kind.
+ * Interpreted code could write it itself, so what it points to is checked like any other address.
+ */
+#include "vm/help.h"
+
+enum { DYN_LOCAL = 1, DYN_RING = 2 };
+
+#define DYN_SIZE_MAX 0x00ffffffU
+
+struct dynptr {
+	uint64_t at;
+	uint32_t size, kind;
+};
+
+static_assert(sizeof(struct dynptr) == sizeof(struct bpf_dynptr), "as the UAPI has it");
+
+static void wake(struct map *m, bool yes)
+{
+	if (yes)
+		vm_ring_wake(m);
+}
+
+HELPER_FN(ringbuf_output)
+{
+	struct map *m = PTR(a);
+	bool woken = false;
+	long rc = map_ring_output(m, PTR(b), (uint32_t)c, d, &woken);
+
+	wake(m, woken);
+	return (uint64_t)rc;
+}
+
+/* The map that a record came from: the first 8 bytes before it are its header and the map's business. */
+static struct map *map_of_record(struct run *r, uint64_t at)
+{
+	const struct prog *p = vm_run_prog(r);
+	unsigned i;
+
+	for (i = 0; i < p->n_maps; i++) {
+		const struct map_area *area = p->maps[i]->map->areas;
+
+		if (p->maps[i]->map->def.type != BPF_MAP_TYPE_RINGBUF)
+			continue;
+		if (at - area[0].base < area[0].bytes || at - area[1].base < area[1].bytes)
+			return p->maps[i]->map;
+	}
+	for (i = 0; i < r->n_inner; i++)
+		if (r->inner[i]->def.type == BPF_MAP_TYPE_RINGBUF &&
+		    at - r->inner[i]->areas[0].base < r->inner[i]->areas[0].bytes)
+			return r->inner[i];
+	return NULL;
+}
+
+static void *reserve(struct map *m, uint64_t size, uint64_t flags)
+{
+	void *p = map_ring_reserve(m, size, flags);
+	bool woken;
+
+	if (p && vm_run_lend(vm_run_now(), p, size, true)) {
+		woken = map_ring_commit(m, p, 0, true);
+		wake(m, woken);
+		return NULL;
+	}
+	return p;
+}
+
+static void commit(uint64_t at, uint64_t flags, bool discard)
+{
+	struct run *r = vm_run_now();
+	struct map *m = map_of_record(r, at);
+	unsigned i;
+
+	if (!r->vm.code->jit) {
+		for (i = REGION_FREE; i < r->vm.n_regions; i++)
+			if (at && r->vm.regions[i].lo == at)
+				break;
+		if (i == r->vm.n_regions) {
+			vm_help_fault(r, -EFAULT, "this is no reserved record");
+			return;
+		}
+		vm_run_unlend(r, PTR(at));
+	}
+	if (m)
+		wake(m, map_ring_commit(m, PTR(at), flags, discard));
+}
+
+HELPER_FN(ringbuf_reserve)
+{
+	return (uintptr_t)reserve(PTR(a), b, c);
+}
+
+HELPER_FN(ringbuf_submit)
+{
+	commit(a, b, false);
+	return 0;
+}
+
+HELPER_FN(ringbuf_discard)
+{
+	commit(a, b, true);
+	return 0;
+}
+
+HELPER_FN(ringbuf_query)
+{
+	return map_ring_query(PTR(a), b);
+}
+
+/* ---- dynptrs -------------------------------------------------------------------------------------- */
+
+/* What interpreted code says is behind a dynptr is looked at again. */
+static bool usable(const struct dynptr *p, uint64_t off, uint64_t n, bool write)
+{
+	struct run *r = vm_run_now();
+
+	return r->vm.code->jit || !n || vm_access(&r->vm, p->at + off, n, write);
+}
+
+static int range(const struct dynptr *p, uint64_t off, uint64_t n)
+{
+	return off > p->size || n > p->size - off ? -E2BIG : 0;
+}
+
+HELPER_FN(ringbuf_reserve_dynptr)
+{
+	struct dynptr *p = PTR(d);
+	uint32_t size = (uint32_t)b;
+	void *at;
+
+	memset(p, 0, sizeof(*p));
+	if (size > DYN_SIZE_MAX)
+		return (uint64_t)-E2BIG;
+	if (c)
+		return (uint64_t)-EINVAL;
+	at = reserve(PTR(a), size, 0);
+	if (!at)
+		return (uint64_t)-EINVAL;
+	*p = (struct dynptr){(uintptr_t)at, size, DYN_RING};
+	return 0;
+}
+
+static uint64_t commit_dynptr(struct dynptr *p, uint64_t flags, bool discard)
+{
+	if (p->at)
+		commit(p->at, flags, discard);
+	memset(p, 0, sizeof(*p));
+	return 0;
+}
+
+HELPER_FN(ringbuf_submit_dynptr)
+{
+	return commit_dynptr(PTR(a), b, false);
+}
+
+HELPER_FN(ringbuf_discard_dynptr)
+{
+	return commit_dynptr(PTR(a), b, true);
+}
+
+HELPER_FN(dynptr_from_mem)
+{
+	struct dynptr *p = PTR(d);
+
+	memset(p, 0, sizeof(*p));
+	if ((uint32_t)b > DYN_SIZE_MAX)
+		return (uint64_t)-E2BIG;
+	if (c)
+		return (uint64_t)-EINVAL;
+	*p = (struct dynptr){a, (uint32_t)b, DYN_LOCAL};
+	return 0;
+}
+
+HELPER_FN(dynptr_read)
+{
+	const struct dynptr *p = PTR(c);
+	uint32_t n = (uint32_t)b, off = (uint32_t)d;
+
+	if (!p->at || f)
+		return (uint64_t)-EINVAL;
+	if (range(p, off, n))
+		return (uint64_t)-E2BIG;
+	if (!usable(p, off, n, false))
+		return (uint64_t)-EINVAL;
+	memmove(PTR(a), PTR(p->at + off), n);
+	return 0;
+}
+
+HELPER_FN(dynptr_write)
+{
+	const struct dynptr *p = PTR(a);
+	uint32_t n = (uint32_t)d, off = (uint32_t)b;
+
+	if (!p->at || f)
+		return (uint64_t)-EINVAL;
+	if (range(p, off, n))
+		return (uint64_t)-E2BIG;
+	if (!usable(p, off, n, true))
+		return (uint64_t)-EINVAL;
+	memmove(PTR(p->at + off), PTR(c), n);
+	return 0;
+}
+
+HELPER_FN(dynptr_data)
+{
+	const struct dynptr *p = PTR(a);
+	uint32_t off = (uint32_t)b, n = (uint32_t)c;
+
+	if (!p->at || range(p, off, n) || !usable(p, off, n, false))
+		return 0;
+	return p->at + off;
+}
+
+/* ---- user ring buffers ------------------------------------------------------------------------------ */
+
+struct drain {
+	struct run *run;
+	uint64_t func, ctx;
+};
+
+static long drain_one(void *arg, const void *sample, uint32_t size)
+{
+	struct drain *dr = arg;
+	struct run *r = dr->run;
+	struct dynptr p = {(uintptr_t)sample, size, DYN_LOCAL};
+	uint64_t rc;
+
+	if (vm_run_lend(r, &p, sizeof(p), false) || vm_run_lend(r, sample, size, false)) {
+		vm_help_fault(r, -ENOSPC, "too much is lent to the program");
+		return 1;
+	}
+	rc = vm_call(&r->vm, dr->func, (uintptr_t)&p, dr->ctx, 0, 0, 0);
+	vm_run_unlend(r, sample);
+	vm_run_unlend(r, &p);
+	return r->vm.fault || rc;
+}
+
+HELPER_FN(user_ringbuf_drain)
+{
+	struct drain dr = {vm_run_now(), b, c};
+
+	return (uint64_t)map_ring_drain(PTR(a), drain_one, &dr, d);
+}
+
+/* ---- perf events ------------------------------------------------------------------------------------ */
+
+HELPER_FN(perf_event_output)
+{
+	uint64_t index = c & BPF_F_INDEX_MASK;
+	struct map *m = PTR(b);
+	uint32_t key;
+
+	if (c & ~(BPF_F_INDEX_MASK | BPF_F_CTXLEN_MASK))
+		return (uint64_t)-EINVAL;
+	key = index == BPF_F_CURRENT_CPU ? map_cpu : (uint32_t)index;
+	if (m->def.type != BPF_MAP_TYPE_PERF_EVENT_ARRAY)
+		return (uint64_t)-EINVAL;
+	if (key >= m->def.max_entries)
+		return (uint64_t)-E2BIG;
+	if (!map_slots(m)[key])
+		return (uint64_t)-ENOENT;
+	return (uint64_t)vm_perf_output(vm_run_now()->vm.engine, m, key, PTR(d), (uint32_t)f);
+}

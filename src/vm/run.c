@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/run.h"
+
+#include <sched.h>
+#include <sys/mman.h>
+
+static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
+{
+	struct run *r = vm_run_of(vm);
+	const struct prog *p = vm_run_prog(r);
+	unsigned i;
+
+	for (i = 0; i < p->n_maps; i++) {
+		const struct map *m = p->maps[i]->map;
+
+		if (map_covers(m, addr, size))
+			return !write || !(m->def.flags & BPF_F_RDONLY_PROG);
+	}
+	for (i = 0; i < r->n_inner; i++)
+		if (map_covers(r->inner[i], addr, size))
+			return true;
+	return false;
+}
+
+void vm_run_init(struct run *r, struct call *c, struct prog *p)
+{
+	int cpu = sched_getcpu();
+
+	memset(r, 0, sizeof(*r));
+	r->prog = p;
+	r->call = c;
+	r->vm.engine = c->e;
+	r->vm.covers = covers;
+	r->vm.n_regions = REGION_FREE;
+	map_cpu = cpu < 0 ? 0 : (unsigned)cpu % c->e->options.cpus;
+	r->vm.jit.cpu = map_cpu;
+}
+
+void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable)
+{
+	r->vm.regions[i] = (struct vm_region){(uintptr_t)at, (uintptr_t)at + size, writable};
+}
+
+int vm_run_lend(struct run *r, const void *at, size_t size, bool writable)
+{
+	unsigned i;
+
+	if (r->vm.code->jit)
+		return 0;
+	for (i = REGION_FREE; i < r->vm.n_regions; i++)
+		if (r->vm.regions[i].lo == r->vm.regions[i].hi)
+			break;
+	if (i == VM_REGIONS)
+		return -ENOSPC;
+	vm_run_region(r, i, at, size, writable);
+	r->vm.n_regions = max(r->vm.n_regions, i + 1);
+	return 0;
+}
+
+void vm_run_unlend(struct run *r, const void *at)
+{
+	unsigned i;
+
+	for (i = REGION_FREE; i < r->vm.n_regions; i++)
+		if (r->vm.regions[i].lo == (uintptr_t)at)
+			r->vm.regions[i] = (struct vm_region){0};
+}
+
+/* Whoever listens to what programs say is told why one was ended. */
+static void tell_fault(const struct run *r)
+{
+	const struct vm_hooks *h = r->vm.engine->hooks;
+	char line[sizeof(r->vm.err.text) + 64];
+	int n = snprintf(line, sizeof(line), "program %s (id %u) ended: %s\n", r->prog->name,
+			 r->prog->obj.id, r->vm.err.text);
+
+	if (h->trace)
+		h->trace(h->arg, line, min((size_t)n, sizeof(line) - 1));
+}
+
+int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
+{
+	r->vm.jit.tail_calls = 0;
+	r->vm.budget = r->vm.engine->budget;
+	r->vm.fault = 0;
+	r->n_inner = 0;
+	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
+	if (r->vm.fault)
+		tell_fault(r);
+	return r->vm.fault;
+}
+
+/* ---- packets ------------------------------------------------------------------------------------ */
+
+int vm_packet_open(struct packet *p)
+{
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+	void *at;
+
+#ifdef MAP_32BIT
+	at = mmap(NULL, PACKET_BUF, PROT_READ | PROT_WRITE, flags | MAP_32BIT, -1, 0);
+#else
+	uintptr_t hint = 0x10000000;
+
+	do {
+		at = mmap((void *)hint, PACKET_BUF, PROT_READ | PROT_WRITE,
+			  flags | MAP_FIXED_NOREPLACE, -1, 0);
+		hint += 16 * PACKET_BUF;
+	} while (at == MAP_FAILED && hint < 0xf0000000);
+#endif
+	if (at == MAP_FAILED)
+		return -ENOMEM;
+	p->buf = at;
+	p->cap = PACKET_BUF;
+	return 0;
+}
+
+void vm_packet_close(struct packet *p)
+{
+	if (p->buf)
+		munmap(p->buf, PACKET_BUF);
+	free(p->more);
+	p->buf = p->more = NULL;
+}
+
+void vm_packet_sync(struct run *r)
+{
+	const struct packet *p = &r->pkt;
+	uint32_t data = (uint32_t)(uintptr_t)(p->buf + p->start);
+
+	if (r->xdp) {
+		r->xdp->data = data;
+		r->xdp->data_end = data + p->len;
+		r->xdp->data_meta = data - p->meta;
+	}
+	if (r->skb) {
+		r->skb->data = data;
+		r->skb->data_end = data + p->len;
+		r->skb->data_meta = data - p->meta;
+		r->skb->len = p->len;
+	}
+	vm_run_region(r, REGION_PACKET, p->buf + p->start - p->meta, p->len + p->meta, true);
+}
+
+bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n)
+{
+	uint32_t first;
+
+	if ((uint64_t)off + n > (uint64_t)p->len + p->more_len)
+		return false;
+	first = off < p->len ? min(n, p->len - off) : 0;
+	memcpy(to, p->buf + p->start + off, first);
+	if (n > first)
+		memcpy((uint8_t *)to + first, p->more + (off + first - p->len), n - first);
+	return true;
+}
+
+bool vm_packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n)
+{
+	uint32_t first;
+
+	if ((uint64_t)off + n > (uint64_t)p->len + p->more_len)
+		return false;
+	first = off < p->len ? min(n, p->len - off) : 0;
+	memmove(p->buf + p->start + off, from, first);
+	if (n > first)
+		memmove(p->more + (off + first - p->len), (const uint8_t *)from + first, n - first);
+	return true;
+}
+
+int vm_packet_shift(struct packet *p, uint32_t off, int by)
+{
+	uint8_t *data = p->buf + p->start;
+
+	if (off > p->len)
+		return -ENOMEM;
+	if (by >= 0) {
+		if ((uint32_t)by > p->start - p->low)
+			return -ENOMEM;
+		memmove(data - by, data, off);
+		memset(data - by + off, 0, (uint32_t)by);
+	} else {
+		if ((uint32_t)-by > p->len - off)
+			return -ENOMEM;
+		memmove(data - by, data, off);
+	}
+	p->start = (uint32_t)((int)p->start - by);
+	p->len = (uint32_t)((int)p->len + by);
+	p->meta = 0;
+	return 0;
+}

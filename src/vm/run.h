@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * run.h: one run of a program from where helpers see it: context, packet, what it holds.
+ */
+#ifndef SKEP_VM_RUN_H
+#define SKEP_VM_RUN_H
+
+#include "vm/inside.h"
+
+/* A packet: linear bytes with room on both sides, and maybe more bytes that do not lie behind. */
+struct packet {
+	uint8_t *buf; /* below 4 GiB */
+	uint32_t cap; /* of buf: data may grow up to there */
+	uint32_t low; /* and down to here */
+	uint32_t start, len, meta;
+	uint8_t *more;
+	uint32_t more_len, more_cap;
+};
+
+#define PACKET_BUF (128U << 10)
+
+enum { REGION_CTX, REGION_PACKET, REGION_SOCK, REGION_KEYS, REGION_FREE };
+
+#define RUN_INNER 8
+
+struct run {
+	struct vm_run vm;
+	struct prog *prog;
+	struct call *call;
+	struct xdp_md *xdp;    /* NULL: no such context */
+	struct __sk_buff *skb; /* likewise */
+	struct packet pkt;
+	uint32_t
+		mac; /* offset of the link header from the packet's start, when there is one before */
+	bool l2;     /* the packet begins with its link header */
+	struct bpf_sock sock;
+	struct map *inner[RUN_INNER]; /* that lookups in maps of maps gave it */
+	unsigned n_inner;
+	struct {
+		uint32_t ifindex;
+		uint64_t flags, key;
+		struct map *map;
+	} redirect; /* what the last bpf_redirect*() asked for */
+	int retval; /* bpf_set_retval() */
+};
+
+static inline struct run *vm_run_of(struct vm_run *vm)
+{
+	return container_of(vm, struct run, vm);
+}
+
+static inline struct run *vm_run_now(void)
+{
+	return vm_run_of(vm_running());
+}
+
+/* The program that runs now, after tail calls too. */
+static inline struct prog *vm_run_prog(const struct run *r)
+{
+	return container_of((struct vm_code *)r->vm.code, struct prog, code);
+}
+
+void vm_run_init(struct run *r, struct call *c, struct prog *p);
+void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable);
+/* A region that a helper gave, and its end. Compiled code needs none. */
+int vm_run_lend(struct run *r, const void *at, size_t size, bool writable);
+void vm_run_unlend(struct run *r, const void *at);
+/* Runs it once. A fault of interpreted code is -EFAULT and the like, with the reason in r->vm.err. */
+int vm_run_once(struct run *r, const void *ctx, uint32_t *retval);
+
+int vm_packet_open(struct packet *p);
+void vm_packet_close(struct packet *p);
+/* After the packet moved: the context's pointers and what the program may touch. */
+void vm_packet_sync(struct run *r);
+/* @n bytes from @off of linear data and more; false outside. */
+bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n);
+bool vm_packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n);
+/* Opens or closes a gap of @by bytes at @off by moving what is before it. */
+int vm_packet_shift(struct packet *p, uint32_t off, int by);
+
+#endif

@@ -1,0 +1,415 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Helpers beside the kernel's: each program runs in the kernel, interpreted and compiled; what it
+ * returns and what becomes of the packet must be the same.
+ */
+#include "vm/engine.h"
+
+#include <sys/syscall.h>
+
+enum { KERNEL, INTERPRETED, COMPILED, SIDES };
+
+static struct skep_engine *engines[SIDES];
+static const char *const sides[] = {"kernel", "interpreted", "compiled"};
+static unsigned runs, differ;
+
+static long call(unsigned side, unsigned cmd, union bpf_attr *a)
+{
+	long rc;
+
+	if (engines[side])
+		return skep_bpf(engines[side], cmd, a, sizeof(*a));
+	rc = syscall(__NR_bpf, cmd, a, sizeof(*a));
+	return rc < 0 ? -errno : rc;
+}
+
+/* A program under construction. */
+struct code {
+	struct bpf_insn insns[64];
+	unsigned n;
+};
+
+#define add(c, ...)                                              \
+	do {                                                     \
+		const struct bpf_insn add_[] = {__VA_ARGS__};    \
+		memcpy(&(c)->insns[(c)->n], add_, sizeof(add_)); \
+		(c)->n += sizeof(add_) / sizeof(add_[0]);        \
+	} while (0)
+
+struct outcome {
+	long rc;
+	uint32_t retval, size, ctx_size;
+	uint8_t data[8192], ctx[256];
+};
+
+static uint8_t packet[2048];
+
+static int load(unsigned side, uint32_t type, const struct code *c)
+{
+	static char log[65536];
+	union bpf_attr a;
+	int fd;
+
+	zeroed(a);
+	a.prog_type = type;
+	a.insns = (uintptr_t)c->insns;
+	a.insn_cnt = c->n;
+	a.license = (uintptr_t) "GPL";
+	a.log_buf = (uintptr_t)log;
+	a.log_size = sizeof(log);
+	a.log_level = 1;
+	fd = (int)call(side, BPF_PROG_LOAD, &a);
+	if (fd < 0)
+		print_error("%s: %d\n%s\n", sides[side], fd, log);
+	return fd;
+}
+
+static void run(unsigned side, uint32_t type, const struct code *c, uint32_t size,
+		struct outcome *o)
+{
+	static uint8_t ctx[192];
+	int fd = load(side, type, c);
+	union bpf_attr a;
+
+	memset(o, 0, sizeof(*o));
+	o->rc = fd;
+	if (fd < 0)
+		return;
+	zeroed(a);
+	a.test.prog_fd = (uint32_t)fd;
+	a.test.data_in = (uintptr_t)packet;
+	a.test.data_size_in = size;
+	a.test.data_out = (uintptr_t)o->data;
+	a.test.data_size_out = sizeof(o->data);
+	if (type == BPF_PROG_TYPE_SCHED_CLS) {
+		a.test.ctx_in = (uintptr_t)ctx;
+		a.test.ctx_size_in = 192;
+		a.test.ctx_out = (uintptr_t)o->ctx;
+		a.test.ctx_size_out = sizeof(o->ctx);
+	}
+	o->rc = call(side, BPF_PROG_TEST_RUN, &a);
+	o->retval = a.test.retval;
+	o->size = a.test.data_size_out;
+	close(fd);
+}
+
+static void compare(const char *name, uint32_t type, const struct code *c, uint32_t size)
+{
+	static struct outcome o[SIDES];
+	unsigned s, i;
+
+	runs++;
+	for (s = 0; s < SIDES; s++)
+		run(s, type, c, size, &o[s]);
+	for (s = 1; s < SIDES; s++) {
+		if (!memcmp(&o[0], &o[s], sizeof(o[0])))
+			continue;
+		differ++;
+		for (i = 0; i < sizeof(o[0].data) && o[0].data[i] == o[s].data[i]; i++)
+			;
+		print_error(
+			"%s: kernel %ld r0 0x%x %u bytes, %s %ld r0 0x%x %u bytes, first at %u\n",
+			name, o[0].rc, o[0].retval, o[0].size, sides[s], o[s].rc, o[s].retval,
+			o[s].size, i);
+	}
+}
+
+static const int32_t deltas[] = {0,  1,	  2,   4,   8,	 14,   20,   34,   40,
+				 64, 216, 220, 256, 300, 1000, 3000, 4000, -1,
+				 -4, -14, -32, -40, -64, -100, -256, -300, -3000};
+#define DELTAS (sizeof(deltas) / sizeof(deltas[0]))
+
+static void simple(const char *what, uint32_t type, int32_t helper, int32_t r2, int32_t r3,
+		   int32_t r4, int32_t r5)
+{
+	struct code c = {.n = 0};
+	char name[96];
+
+	snprintf(name, sizeof(name), "%s(%d, %d, %d, %d)", what, r2, r3, r4, r5);
+	add(&c, MOVR(6, 1), MOV(2, r2), MOV(3, r3), MOV(4, r4), MOV(5, r5), CALL(helper), EXIT());
+	compare(name, type, &c, 100);
+}
+
+static void frames_are_moved_alike(void **state maybe_unused)
+{
+	unsigned i;
+
+	for (i = 0; i < DELTAS; i++) {
+		simple("xdp_adjust_head", BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_adjust_head, deltas[i], 0,
+		       0, 0);
+		simple("xdp_adjust_tail", BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_adjust_tail, deltas[i], 0,
+		       0, 0);
+		simple("xdp_adjust_meta", BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_adjust_meta, deltas[i], 0,
+		       0, 0);
+	}
+	simple("xdp_get_buff_len", BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_get_buff_len, 0, 0, 0, 0);
+	assert_int_equal(differ, 0);
+}
+
+/* helper(ctx, offset, memory on the stack, length, r5); returns its result or a byte that it read. */
+static void bytes(const char *what, uint32_t type, int32_t helper, int32_t off, int32_t len,
+		  int32_t r5, bool peek)
+{
+	struct code c = {.n = 0};
+	char name[96];
+	int i;
+
+	snprintf(name, sizeof(name), "%s(%d, %d bytes, %d)%s", what, off, len, r5,
+		 peek ? " byte" : "");
+	for (i = 0; i < 8; i++)
+		add(&c, ST(BPF_DW, 10, -64 + i * 8, 0x01020304 + i));
+	add(&c, MOV(2, off), MOVR(3, 10), ADD(3, -64), MOV(4, len), MOV(5, r5), CALL(helper));
+	if (peek)
+		add(&c, LDX(BPF_W, 0, 10, -64));
+	add(&c, EXIT());
+	compare(name, type, &c, 100);
+}
+
+static void bytes_of_packets_are_read_and_written_alike(void **state maybe_unused)
+{
+	static const int32_t lens[] = {1, 2, 4, 20, 64};
+	unsigned i, l, p;
+
+	for (i = 0; i < DELTAS; i++)
+		for (l = 0; l < 5; l++)
+			for (p = 0; p < 2; p++) {
+				bytes("xdp_load_bytes", BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes,
+				      deltas[i], lens[l], 0, p);
+				bytes("xdp_store_bytes", BPF_PROG_TYPE_XDP,
+				      BPF_FUNC_xdp_store_bytes, deltas[i], lens[l], 0, p);
+				bytes("skb_load_bytes", BPF_PROG_TYPE_SCHED_CLS,
+				      BPF_FUNC_skb_load_bytes, deltas[i], lens[l], 0, p);
+				bytes("skb_load_bytes of a filter", BPF_PROG_TYPE_SOCKET_FILTER,
+				      BPF_FUNC_skb_load_bytes, deltas[i], lens[l], 0, p);
+				bytes("skb_load_bytes_relative", BPF_PROG_TYPE_SCHED_CLS,
+				      BPF_FUNC_skb_load_bytes_relative, deltas[i], lens[l],
+				      (int)l % 3, p);
+				bytes("skb_load_bytes_relative of a filter",
+				      BPF_PROG_TYPE_SOCKET_FILTER, BPF_FUNC_skb_load_bytes_relative,
+				      deltas[i], lens[l], (int)l % 3, p);
+				bytes("skb_store_bytes", BPF_PROG_TYPE_SCHED_CLS,
+				      BPF_FUNC_skb_store_bytes, deltas[i], lens[l], (int)l, p);
+			}
+	assert_int_equal(differ, 0);
+}
+
+static void packets_change_their_size_alike(void **state maybe_unused)
+{
+	unsigned i, f;
+
+	for (i = 0; i < DELTAS; i++) {
+		for (f = 0; f < 2; f++) {
+			if (deltas[i] <= 256)
+				simple("skb_change_head", BPF_PROG_TYPE_SCHED_CLS,
+				       BPF_FUNC_skb_change_head, deltas[i], (int)f, 0, 0);
+			simple("skb_change_tail", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_change_tail,
+			       deltas[i], (int)f, 0, 0);
+			simple("skb_adjust_room", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_adjust_room,
+			       deltas[i], (int)f, 0, 0);
+		}
+		simple("skb_pull_data", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_pull_data, deltas[i],
+		       0, 0, 0);
+		simple("skb_change_type", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_change_type,
+		       deltas[i], 0, 0, 0);
+		simple("redirect", BPF_PROG_TYPE_XDP, BPF_FUNC_get_smp_processor_id, 0, 0, 0, 0);
+	}
+	assert_int_equal(differ, 0);
+}
+
+static void checksums_are_replaced_alike(void **state maybe_unused)
+{
+	static const int32_t flags[] = {0, 1, 2, 4, 0x12, 0x14, 0x22, 0x24, 0x62, 0x200};
+	unsigned i, f;
+
+	for (i = 0; i < DELTAS; i++)
+		for (f = 0; f < 10; f++) {
+			simple("l3_csum_replace", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_l3_csum_replace,
+			       deltas[i], f % 2 ? 0x1234 : 0, 0x4321 + (int)i, flags[f]);
+			simple("l4_csum_replace", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_l4_csum_replace,
+			       deltas[i], f % 2 ? 0x1234 : 0, 0x4321 + (int)i, flags[f]);
+		}
+	assert_int_equal(differ, 0);
+}
+
+static void sums_of_memory_are_alike(void **state maybe_unused)
+{
+	static const int32_t sizes[] = {0, 4, 8, 20, 64, 3};
+	unsigned f, t, i;
+
+	for (f = 0; f < 6; f++)
+		for (t = 0; t < 6; t++)
+			for (i = 0; i < 3; i++) {
+				struct code c = {.n = 0};
+				char name[64];
+				int k;
+
+				snprintf(name, sizeof(name), "csum_diff(%d, %d, %u)", sizes[f],
+					 sizes[t], i);
+				for (k = 0; k < 16; k++)
+					add(&c,
+					    ST(BPF_DW, 10, -128 + k * 8, k * 0x1234567 + (int)i));
+				add(&c, MOVR(1, 10), ADD(1, -128), MOV(2, sizes[f]), MOVR(3, 10),
+				    ADD(3, -64), MOV(4, sizes[t]), MOV(5, (int)i * 77777),
+				    CALL(BPF_FUNC_csum_diff), EXIT());
+				compare(name, BPF_PROG_TYPE_XDP, &c, 64);
+			}
+	assert_int_equal(differ, 0);
+}
+
+static void tags_are_pushed_and_popped_alike(void **state maybe_unused)
+{
+	int n, m;
+
+	for (n = 0; n < 4; n++)
+		for (m = 0; m < 5; m++) {
+			struct code c = {.n = 0};
+			char name[64];
+			int i;
+
+			snprintf(name, sizeof(name), "%d tags pushed, %d popped", n, m);
+			add(&c, MOVR(6, 1), MOV(0, 0));
+			for (i = 0; i < n; i++)
+				add(&c, MOVR(1, 6), MOV(2, i & 1 ? 0x0081 : 0xa888),
+				    MOV(3, 100 + i), CALL(BPF_FUNC_skb_vlan_push));
+			for (i = 0; i < m; i++)
+				add(&c, MOVR(1, 6), CALL(BPF_FUNC_skb_vlan_pop));
+			add(&c, LDX(BPF_W, 0, 6, offsetof(struct __sk_buff, vlan_tci)),
+			    LDX(BPF_W, 1, 6, offsetof(struct __sk_buff, len)),
+			    INSN(BPF_ALU64 | BPF_LSH | BPF_K, 1, 0, 0, 16),
+			    INSN(BPF_ALU64 | BPF_OR | BPF_X, 0, 1, 0, 0), EXIT());
+			compare(name, BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+		}
+	assert_int_equal(differ, 0);
+}
+
+/* strtol() and strtoul() of text on the stack; returns the result or the number's low half. */
+static void numbers_are_read_alike(void **state maybe_unused)
+{
+	static const char *const texts[] = {"0",
+					    "7 ",
+					    "-12",
+					    "  42x",
+					    "0x1f",
+					    "017",
+					    "x",
+					    "-",
+					    " ",
+					    "+5",
+					    "99999999999999999999",
+					    "0x",
+					    "08",
+					    "-0x8000000000000000",
+					    "9223372036854775808",
+					    "1234567890123456789",
+					    "\t5",
+					    "0X10",
+					    "ff",
+					    "-1"};
+	static const int32_t bases[] = {0, 8, 10, 16, 7, 32};
+	unsigned i, b, what;
+
+	for (i = 0; i < 20; i++)
+		for (b = 0; b < 6; b++)
+			for (what = 0; what < 4; what++) {
+				struct code c = {.n = 0};
+				char name[64], text[24] = "";
+				int32_t word;
+				int k;
+
+				memcpy(text, texts[i], strlen(texts[i]));
+				snprintf(name, sizeof(name), "%s(\"%s\", %d)",
+					 what & 1 ? "strtol" : "strtoul", text, bases[b]);
+				for (k = 0; k < 6; k++) {
+					memcpy(&word, text + k * 4, 4);
+					add(&c, ST(BPF_W, 10, -32 + k * 4, word));
+				}
+				add(&c, ST(BPF_DW, 10, -8, 0), MOVR(1, 10), ADD(1, -32), MOV(2, 24),
+				    MOV(3, bases[b]), MOVR(4, 10), ADD(4, -8),
+				    CALL(what & 1 ? BPF_FUNC_strtol : BPF_FUNC_strtoul));
+				if (what & 2)
+					add(&c, LDX(BPF_W, 0, 10, -8));
+				add(&c, EXIT());
+				compare(name, BPF_PROG_TYPE_SCHED_CLS, &c, 64);
+			}
+	assert_int_equal(differ, 0);
+}
+
+/*
+ * A loop whose callback adds its index to what its context points to, and ends at @stop. The kernel
+ * takes callbacks with BTF only, so here it is known what they answer.
+ */
+static void loops_call_back_as_they_should(void **state maybe_unused)
+{
+	static const int32_t times[] = {0, 1, 5, 100, 8388608 + 1};
+	static const uint32_t sums[] = {0, 1, 15, 5050, (uint32_t)-E2BIG};
+	static const uint32_t stopped[] = {0, 1, 4 + 6, 4 + 6, (uint32_t)-E2BIG};
+	static struct outcome o;
+	unsigned s;
+	unsigned i;
+	int stop;
+
+	for (i = 0; i < 5; i++)
+		for (stop = 0; stop < 2; stop++) {
+			struct code c = {.n = 0};
+
+			add(&c, ST(BPF_DW, 10, -8, 0), MOV(1, times[i]), FUNC(2, 8), MOVR(3, 10),
+			    ADD(3, -8), MOV(4, 0), CALL(BPF_FUNC_loop), LDX(BPF_DW, 1, 10, -8),
+			    INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT(),
+			    /* the callback */
+			    LDX(BPF_DW, 3, 2, 0), INSN(BPF_ALU64 | BPF_ADD | BPF_X, 3, 1, 0, 0),
+			    STX(BPF_DW, 2, 3, 0), MOV(0, 0),
+			    INSN(BPF_JMP | BPF_JNE | BPF_K, 1, 0, 1, 3), MOV(0, stop), EXIT());
+			for (s = INTERPRETED; s < SIDES; s++) {
+				run(s, BPF_PROG_TYPE_SCHED_CLS, &c, 64, &o);
+				assert_int_equal(o.rc, 0);
+				assert_int_equal(o.retval, stop ? stopped[i] : sums[i]);
+			}
+		}
+}
+
+static int open_engines(void **state maybe_unused)
+{
+	const struct skep_engine_options interpret = {.interpret = true},
+					 compile = {.unsafe = true};
+	static const uint8_t head[] = {2,    0,	   0,	 0, 0, 1,  2,  0, 0, 0, 0,  2,
+				       8,    0,	   0x45, 0, 0, 86, 0,  1, 0, 0, 64, 6,
+				       0x12, 0x34, 10,	 0, 0, 1,  10, 0, 0, 2};
+	unsigned i;
+
+	for (i = 0; i < sizeof(packet); i++)
+		packet[i] = (uint8_t)(i * 7 + 3);
+	memcpy(packet, head, sizeof(head));
+	return skep_engine_open(&engines[INTERPRETED], &interpret) ||
+	       skep_engine_open(&engines[COMPILED], &compile);
+}
+
+static int close_engines(void **state maybe_unused)
+{
+	print_message("%u programs on %d sides\n", runs, SIDES);
+	skep_engine_free(engines[INTERPRETED]);
+	skep_engine_free(engines[COMPILED]);
+	return 0;
+}
+
+static int begin(void **state maybe_unused)
+{
+	differ = 0;
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(frames_are_moved_alike, begin),
+		cmocka_unit_test_setup(bytes_of_packets_are_read_and_written_alike, begin),
+		cmocka_unit_test_setup(packets_change_their_size_alike, begin),
+		cmocka_unit_test_setup(checksums_are_replaced_alike, begin),
+		cmocka_unit_test_setup(sums_of_memory_are_alike, begin),
+		cmocka_unit_test_setup(tags_are_pushed_and_popped_alike, begin),
+		cmocka_unit_test_setup(numbers_are_read_alike, begin),
+		cmocka_unit_test_setup(loops_call_back_as_they_should, begin),
+	};
+
+	return cmocka_run_group_tests_name("vm: helpers beside the kernel's", tests, open_engines,
+					   close_engines);
+}
