@@ -43,7 +43,7 @@ WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototype
 CFLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS_$(KIND)) -Iinclude -Isrc -Ibuild/bpf -Ibuild/gen \
 	  -DSKEP_VERSION='"$(VERSION)"' $(EXTRA_CFLAGS)
 LIBS   := -Wl,-Bstatic -lbpf -Wl,-Bdynamic -lelf -lz -levent_core -levent_extra -ljansson -lfyaml \
-	  -lsqlite3 -lcap-ng -lseccomp -lxxhash -lm
+	  -lsqlite3 -lcap-ng -lseccomp -lxxhash -lpcap -lm
 BPF_CFLAGS := -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter -Ibpf -Isrc \
 	      -I/usr/include/$(shell uname -m)-linux-gnu
 
