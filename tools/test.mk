@@ -4,7 +4,7 @@ UNIT_SRC  := $(wildcard tests/unit/*/test_*.c)
 UNIT      := $(UNIT_SRC:tests/unit/%.c=$(B)/tests/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ      := $(FUZZ_SRC:tests/fuzz/%.c=$(B)/fuzz/%)
-BENCH_SRC := $(wildcard bench/*.c)
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard bench/*.c))
 BENCH     := $(BENCH_SRC:bench/%.c=$(B)/bench/%)
 FUZZ_SECONDS ?= 60
 
@@ -20,10 +20,23 @@ $(B)/fuzz/%: tests/fuzz/%.c tests/fuzz/replay.c $(LIBPARTS) $(B)/page.o
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(FUZZ_MAIN) $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
-$(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o
+# bench/X.bpf.c becomes build/bpf/bench/X.skel.h.
+BENCH_SKELS := $(patsubst bench/%.bpf.c,build/bpf/bench/%.skel.h,$(wildcard bench/*.bpf.c))
+
+build/bpf/bench/%.bpf.o: bench/%.bpf.c | build/.deps-build
+	@mkdir -p $(@D)
+	$(call say,BPF)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Ibench -MMD -MP -MT $@ -MF build/bpf/bench/$*.bpf.d -c -o $@.tmp $<
+	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
+
+build/bpf/bench/%.skel.h: build/bpf/bench/%.bpf.o
+	$(call say,SKEL)
+	$(Q)bpftool gen skeleton $< name $*_bench_bpf > $@
+
+$(B)/bench/%: bench/%.c $(BENCH_SKELS) $(LIBPARTS) $(B)/page.o
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
+	$(Q)$(CC) $(CFLAGS) -Ibench $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 .PHONY: unit
 unit: $(UNIT) $(FUZZ) $(BENCH)

@@ -363,12 +363,7 @@ static __always_inline struct balance_vip *vip_get(const __u64 addr[2], __u8 fam
 						   __u8 proto)
 {
 	struct balance_key4 k4 = {.addr = addr[0], .port = port, .proto = proto};
-	struct balance_key6 k6 = {
-		{addr[0], addr[1]},
-		port,
-		proto,
-		0,
-	};
+	struct balance_key6 k6 = {.addr = {addr[0], addr[1]}, .port = port, .proto = proto};
 
 	return family == 4 ? bpf_map_lookup_elem(&vip4, &k4) : bpf_map_lookup_elem(&vip6, &k6);
 }

@@ -37,7 +37,7 @@ struct balance_key4 {
 struct balance_key6 {
 	__u64 addr[2];
 	__be16 port;
-	__u8 proto, pad;
+	__u8 proto, pad[5];
 };
 
 /* Two sides; balance_state.active tells which holds, so that all entries change in one store. */
