@@ -11,7 +11,7 @@
 
 #include "bench/balance.skel.h"
 #include "bench_balance.h"
-#include "balance/table.h"
+#include "balance/fleet.h"
 #include "host/host.h"
 
 #define TURNS 1000000
@@ -22,7 +22,7 @@ static struct {
 } b;
 
 static struct maps maps;
-static struct table *table;
+static struct fleet *fleet;
 static int rounds = 7;
 static double loop_plain, loop_longer, pass;
 
@@ -117,7 +117,7 @@ static void services(unsigned backends)
 	for (unsigned i = 1; i <= backends; i++)
 		buf_fmt(&text, "    - {address: 10.0.0.%u}\n", i);
 	if (config_read("bench", text.data, text.len, &set, &err) ||
-	    table_apply(table, &set, host_boot_now(), false, NULL, NULL, &err)) {
+	    fleet_apply(fleet, &set, host_boot_now(), false, NULL, NULL, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
@@ -127,7 +127,7 @@ static void services(unsigned backends)
 static void tables(void)
 {
 	static const struct maps_size size = {64, 256, 1 << 17, 1024, 18};
-	struct table_way way = {
+	struct fleet_way way = {
 		.hop_flags = BALANCE_HOP_FIXED,
 		.gateway = {2, 0, 0, 0, 0, 2},
 		.mtu = 1500,
@@ -136,7 +136,7 @@ static void tables(void)
 	struct skep_err err = {""};
 
 	config_addr_read("192.0.2.1", 9, &way.source4);
-	if (maps_open(&maps, &size, NULL, false, &err) || table_open(&table, &maps, &way, &err)) {
+	if (maps_open(&maps, &size, NULL, false, &err) || fleet_open(&fleet, &maps, &way, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
@@ -145,7 +145,7 @@ static void tables(void)
 /* As after a change that concerned every slot: each flow needs an entry. */
 static void all_slots_look(void)
 {
-	struct table_service *s = table_first(table);
+	struct fleet_service *s = fleet_first(fleet);
 	struct balance_slot *slot = maps.rings + s->ring;
 
 	for (uint32_t i = 0; i < 1U << s->log; i++) {
@@ -249,7 +249,7 @@ int main(int argc, char **argv)
 	row("foreign packet passed", least(prog, f, n, 1 << 16), loop_plain, 27, 55);
 	hits(prog);
 	hits_by_entry(prog);
-	table_free(table);
+	fleet_free(fleet);
 	maps_done(&maps);
 	balance_bench_bpf__destroy(s);
 	return 0;

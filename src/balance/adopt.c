@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * What an earlier agent left in pinned maps becomes a table again: VIPs lead to instances, these to
- * rings, these to backends. Weights and names are not in the maps; the next table_apply() brings
+ * rings, these to backends. Weights and names are not in the maps; the next fleet_apply() brings
  * them, and finds each service by its first VIP.
  */
 #include "balance/inside.h"
 
 #include <bpf/bpf.h>
 
-static struct table_service *by_instance(struct table *t, uint32_t instance)
+static struct fleet_service *by_instance(struct fleet *t, uint32_t instance)
 {
 	const struct balance_service *r = &t->maps->services[instance];
-	struct table_service *s;
+	struct fleet_service *s;
 	char name[CONFIG_NAME_MAX];
 
 	snprintf(name, sizeof(name), "#%u", instance);
-	s = table_find(t, name);
+	s = fleet_find(t, name);
 	if (s || !instance || instance >= t->maps->size.services || r->ring_log < EXTENT_LOG ||
 	    r->ring_log > 20 || r->ring > t->maps->size.slots - (1U << r->ring_log))
 		return s;
@@ -34,9 +34,9 @@ static struct table_service *by_instance(struct table *t, uint32_t instance)
 	return s;
 }
 
-static int vip_add(struct table *t, uint32_t instance, const struct config_vip *v)
+static int vip_add(struct fleet *t, uint32_t instance, const struct config_vip *v)
 {
-	struct table_service *s = by_instance(t, instance);
+	struct fleet_service *s = by_instance(t, instance);
 	void *more;
 
 	if (!s)
@@ -49,7 +49,7 @@ static int vip_add(struct table *t, uint32_t instance, const struct config_vip *
 	return 0;
 }
 
-static int ranges_add(struct table *t, uint32_t index, struct config_vip v)
+static int ranges_add(struct fleet *t, uint32_t index, struct config_vip v)
 {
 	const struct balance_ranges *r = &t->maps->ranges[index];
 	struct group *more;
@@ -73,7 +73,7 @@ static int ranges_add(struct table *t, uint32_t index, struct config_vip v)
 	return rc;
 }
 
-static int entry_add(struct table *t, const struct config_addr *a, uint8_t proto, uint16_t port,
+static int entry_add(struct fleet *t, const struct config_addr *a, uint8_t proto, uint16_t port,
 		     const struct balance_vip *v)
 {
 	uint32_t value = v->service[t->maps->state->active & 1];
@@ -88,7 +88,7 @@ static int entry_add(struct table *t, const struct config_addr *a, uint8_t proto
 }
 
 /* Keys first, then entries: these are set, and keys could come twice. */
-static int map_read(struct table *t, int fd, size_t key_size, uint8_t family)
+static int map_read(struct fleet *t, int fd, size_t key_size, uint8_t family)
 {
 	cleanup(mem_free) char *keys = NULL;
 	char key[sizeof(struct balance_key6)];
@@ -118,10 +118,10 @@ static int map_read(struct table *t, int fd, size_t key_size, uint8_t family)
 	return rc;
 }
 
-static int backend_add(struct table *t, struct table_service *s, uint32_t id)
+static int backend_add(struct fleet *t, struct fleet_service *s, uint32_t id)
 {
 	const struct balance_backend *r = &t->maps->backends[id];
-	struct table_backend *b;
+	struct fleet_backend *b;
 	void *more;
 
 	if (id >= t->maps->size.backends || !r->family || !ids_take(&t->backends, id))
@@ -131,13 +131,13 @@ static int backend_add(struct table *t, struct table_service *s, uint32_t id)
 		return -ENOMEM;
 	s->backends = more;
 	b = &s->backends[s->n++];
-	*b = (struct table_backend){.id = id, .state = r->state, .listed = true};
+	*b = (struct fleet_backend){.id = id, .state = r->state, .listed = true};
 	b->addr.family = r->family;
 	memcpy(b->addr.bytes, r->dst, r->family == 4 ? 4 : 16);
 	return 0;
 }
 
-static int ring_read(struct table *t, struct table_service *s)
+static int ring_read(struct fleet *t, struct fleet_service *s)
 {
 	const struct balance_slot *slot = t->maps->rings + s->ring;
 	uint32_t i;
@@ -153,10 +153,10 @@ static int ring_read(struct table *t, struct table_service *s)
 }
 
 /* A backend that only entries name. */
-static int entry_read(struct table *t, __u64 e)
+static int entry_read(struct fleet *t, __u64 e)
 {
 	uint32_t id = BALANCE_ENTRY_BACKEND(e);
-	struct table_service *s;
+	struct fleet_service *s;
 
 	if (!e || id >= t->maps->size.backends || t->backends.used[id])
 		return 0;
@@ -166,10 +166,10 @@ static int entry_read(struct table *t, __u64 e)
 	return 0;
 }
 
-int adopt(struct table *t, struct skep_err *err)
+int adopt(struct fleet *t, struct skep_err *err)
 {
 	size_t buckets = (size_t)1 << t->maps->size.bucket_log, i;
-	struct table_service *s;
+	struct fleet_service *s;
 	unsigned w;
 	int rc = map_read(t, t->maps->vip4, sizeof(struct balance_key4), 4);
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inside.h: what a table is made of, for table.c, slots.c, vips.c and adopt.c.
+ * inside.h: what a table is made of, for fleet.c, slots.c, vips.c and adopt.c.
  */
 #ifndef SKEP_BALANCE_INSIDE_H
 #define SKEP_BALANCE_INSIDE_H
 
 #include "balance/ids.h"
-#include "balance/table.h"
+#include "balance/fleet.h"
 
 /* Port ranges of one address and protocol: one entry of map "ranges". */
 struct group {
@@ -33,10 +33,10 @@ struct old {
 	uint8_t log;
 };
 
-struct table {
+struct fleet {
 	struct maps *maps;
-	struct table_way way;
-	struct table_service *services;
+	struct fleet_way way;
+	struct fleet_service *services;
 	struct address *addresses;
 	struct groups groups;
 	struct ids instances, stats, backends, ranges;
@@ -52,7 +52,7 @@ struct table {
 
 /* One service's step from what holds to what is wanted. Either may be NULL, not both. */
 struct change {
-	struct table_service *old, *next;
+	struct fleet_service *old, *next;
 };
 
 struct changes {
@@ -61,7 +61,7 @@ struct changes {
 };
 
 /* CLOCK_MONOTONIC in BALANCE_UNIT, as the kernel half tells time. */
-uint32_t table_units(void);
+uint32_t fleet_units(void);
 
 /* slots.c */
 /**
@@ -69,27 +69,27 @@ uint32_t table_units(void);
  *
  * next->ring and next->log are set; next->look becomes whether a slot asks for entries.
  */
-int slots_fill(struct table *t, struct table_service *next, const struct table_service *old);
+int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_service *old);
 /** slots_merge() - `was` follows `now` everywhere; flows that matter have entries by now. */
-void slots_merge(struct table *t, struct table_service *s);
+void slots_merge(struct fleet *t, struct fleet_service *s);
 /** slots_leave() - as slots_merge(), of the slots whose `was` is @backend. */
-void slots_leave(struct table *t, struct table_service *s, uint32_t backend);
+void slots_leave(struct fleet *t, struct fleet_service *s, uint32_t backend);
 /** slots_rest() - no slot asks for entries any more: there are none. */
-void slots_rest(struct table *t, struct table_service *s);
+void slots_rest(struct fleet *t, struct fleet_service *s);
 
 /* vips.c */
 /** vips_stage() - the spare sides of all entries that @c touches. On failure vips_undo() is due. */
-int vips_stage(struct table *t, const struct changes *c, struct groups *groups,
+int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
 	       struct skep_err *err);
-void vips_undo(struct table *t, const struct changes *c, struct groups *groups);
+void vips_undo(struct fleet *t, const struct changes *c, struct groups *groups);
 /** vips_settle() - after the commit: both sides are one, what is gone is removed. */
-void vips_settle(struct table *t, const struct changes *c, struct groups *groups);
+void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups);
 
 /** vips_adopt() - addresses of @s stand in the maps already. */
-int vips_adopt(struct table *t, const struct table_service *s);
+int vips_adopt(struct fleet *t, const struct fleet_service *s);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */
-int adopt(struct table *t, struct skep_err *err);
+int adopt(struct fleet *t, struct skep_err *err);
 
 #endif

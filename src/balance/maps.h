@@ -2,7 +2,7 @@
 /*
  * maps.h: balance.bpf.o loaded, its maps in this process's memory.
  *
- * Not its business: what stands in them (table.h).
+ * Not its business: what stands in them (fleet.h).
  */
 #ifndef SKEP_BALANCE_MAPS_H
 #define SKEP_BALANCE_MAPS_H

@@ -7,7 +7,7 @@
 
 struct simulate {
 	struct maps maps;
-	struct table *table;
+	struct fleet *fleet;
 };
 
 static const char *const reasons[] = {
@@ -20,7 +20,7 @@ int simulate_open(struct simulate **out, const struct config_set *set, unsigned 
 		  struct skep_err *err)
 {
 	static const struct maps_size size = {4096, 4096, 1 << 19, 16384, 12};
-	struct table_way way = {
+	struct fleet_way way = {
 		.hop_flags = BALANCE_HOP_FIXED,
 		.gateway = {2, 0, 0, 0, 0, 2},
 		.mtu = (uint16_t)mtu,
@@ -35,7 +35,7 @@ int simulate_open(struct simulate **out, const struct config_set *set, unsigned 
 	config_addr_read("2001:db8::1", 11, &way.source6);
 	rc = maps_open(&s->maps, &size, NULL, true, err);
 	if (!rc)
-		rc = table_open(&s->table, &s->maps, &way, err);
+		rc = fleet_open(&s->fleet, &s->maps, &way, err);
 	if (!rc)
 		rc = simulate_apply(s, set, err);
 	if (rc)
@@ -49,19 +49,19 @@ void simulate_free(struct simulate *s)
 {
 	if (!s)
 		return;
-	table_free(s->table);
+	fleet_free(s->fleet);
 	maps_done(&s->maps);
 	free(s);
 }
 
 int simulate_apply(struct simulate *s, const struct config_set *set, struct skep_err *err)
 {
-	return table_apply(s->table, set, host_boot_now(), false, NULL, NULL, err);
+	return fleet_apply(s->fleet, set, host_boot_now(), false, NULL, NULL, err);
 }
 
-struct table *simulate_table(struct simulate *s)
+struct fleet *simulate_fleet(struct simulate *s)
 {
-	return s->table;
+	return s->fleet;
 }
 
 struct maps *simulate_maps(struct simulate *s)
@@ -92,7 +92,7 @@ int simulate_packet(struct simulate *s, const void *frame, size_t size, struct s
 {
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = (uint32_t)size,
 		    .data_out = out->frame, .data_size_out = sizeof(out->frame));
-	const struct table_service *service;
+	const struct fleet_service *service;
 	struct balance_told told = {0};
 	uint32_t zero = 0;
 
@@ -104,7 +104,7 @@ int simulate_packet(struct simulate *s, const void *frame, size_t size, struct s
 	bpf_map_lookup_elem(s->maps.told, &zero, &told);
 	out->verdict = verdict_name(o.retval);
 	out->reason = told.reason < BALANCE_REASONS ? reasons[told.reason] : "?";
-	service = told.service ? table_by_stat(s->table, told.service) : NULL;
+	service = told.service ? fleet_by_stat(s->fleet, told.service) : NULL;
 	out->service = service ? service->want.name : "";
 	out->backend[0] = '\0';
 	if (told.backend)

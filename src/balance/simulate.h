@@ -6,7 +6,7 @@
 #ifndef SKEP_BALANCE_SIMULATE_H
 #define SKEP_BALANCE_SIMULATE_H
 
-#include "balance/table.h"
+#include "balance/fleet.h"
 
 #define SIMULATE_FRAME_MAX 4096
 
@@ -36,7 +36,7 @@ void simulate_free(struct simulate *s);
 /** simulate_apply() - another wanted state, as the agent would apply it. */
 int simulate_apply(struct simulate *s, const struct config_set *set, struct skep_err *err);
 
-struct table *simulate_table(struct simulate *s);
+struct fleet *simulate_fleet(struct simulate *s);
 struct maps *simulate_maps(struct simulate *s);
 
 /** simulate_packet() - one frame in. Return: 0, -EMSGSIZE (below 14 or too long), -errno. */

@@ -3,7 +3,7 @@
 #include "balance/inside.h"
 #include "balance/ring.h"
 
-static struct balance_slot *slots_of(const struct table *t, const struct table_service *s)
+static struct balance_slot *slots_of(const struct fleet *t, const struct fleet_service *s)
 {
 	return t->maps->rings + s->ring;
 }
@@ -16,7 +16,7 @@ static uint64_t identity(const struct config_addr *a)
 	return balance_mix_end(balance_mix(balance_mix(a->family, half[0]), half[1]));
 }
 
-static int fill_now(const struct table_service *s, uint32_t *now)
+static int fill_now(const struct fleet_service *s, uint32_t *now)
 {
 	cleanup(mem_free) struct ring_member *m = calloc(s->n + 1, sizeof(*m));
 	uint32_t i;
@@ -30,7 +30,7 @@ static int fill_now(const struct table_service *s, uint32_t *now)
 }
 
 /* Whether a backend of the old ring serves on in the new one. */
-static bool stays(const struct table_service *next, uint32_t id)
+static bool stays(const struct fleet_service *next, uint32_t id)
 {
 	uint32_t i;
 
@@ -46,7 +46,7 @@ struct staying {
 };
 
 /* Neighbouring slots seldom have one backend, but there are few: a small cache by id. */
-static bool stays_cached(struct staying cache[static 256], const struct table_service *next,
+static bool stays_cached(struct staying cache[static 256], const struct fleet_service *next,
 			 uint32_t id)
 {
 	struct staying *c = &cache[id & 255];
@@ -58,7 +58,7 @@ static bool stays_cached(struct staying cache[static 256], const struct table_se
 	return c->yes;
 }
 
-static struct balance_slot slot_next(struct staying *cache, const struct table_service *next,
+static struct balance_slot slot_next(struct staying *cache, const struct fleet_service *next,
 				     uint32_t now, const struct balance_slot *old)
 {
 	uint32_t was = old->was & ~BALANCE_LOOK, look = old->was & BALANCE_LOOK;
@@ -70,7 +70,7 @@ static struct balance_slot slot_next(struct staying *cache, const struct table_s
 	return (struct balance_slot){now, was | look};
 }
 
-int slots_fill(struct table *t, struct table_service *next, const struct table_service *old)
+int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_service *old)
 {
 	cleanup(mem_free) uint32_t *now = calloc((size_t)1 << next->log, sizeof(*now));
 	struct balance_slot *to = slots_of(t, next), *from = old ? slots_of(t, old) : NULL;
@@ -90,7 +90,7 @@ int slots_fill(struct table *t, struct table_service *next, const struct table_s
 	return 0;
 }
 
-void slots_merge(struct table *t, struct table_service *s)
+void slots_merge(struct fleet *t, struct fleet_service *s)
 {
 	struct balance_slot *slot = slots_of(t, s);
 	uint32_t i;
@@ -100,7 +100,7 @@ void slots_merge(struct table *t, struct table_service *s)
 				 __ATOMIC_RELEASE);
 }
 
-void slots_leave(struct table *t, struct table_service *s, uint32_t backend)
+void slots_leave(struct fleet *t, struct fleet_service *s, uint32_t backend)
 {
 	struct balance_slot *slot = slots_of(t, s);
 	uint32_t i;
@@ -111,7 +111,7 @@ void slots_leave(struct table *t, struct table_service *s, uint32_t backend)
 					 __ATOMIC_RELEASE);
 }
 
-void slots_rest(struct table *t, struct table_service *s)
+void slots_rest(struct fleet *t, struct fleet_service *s)
 {
 	struct balance_slot *slot = slots_of(t, s);
 	uint32_t i;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * Entries of vip4 and vip6, two sides each: the spare side is written while the other holds, the
- * commit (table.c) turns them all, and then the sides are made alike again.
+ * commit (fleet.c) turns them all, and then the sides are made alike again.
  *
  * The bare address (port 0, protocol 0) and the filter's bits need no sides: they come before the
  * commit and go after it, and tell no service.
@@ -15,12 +15,12 @@ static bool exact(const struct config_vip *v)
 	return v->first && v->first == v->last;
 }
 
-static uint32_t spare(const struct table *t)
+static uint32_t spare(const struct fleet *t)
 {
 	return !(t->maps->state->active & 1);
 }
 
-static int side_set(struct table *t, const struct maps_key *k, uint32_t value)
+static int side_set(struct fleet *t, const struct maps_key *k, uint32_t value)
 {
 	struct balance_vip v = maps_vip_get(t->maps, k);
 
@@ -30,14 +30,14 @@ static int side_set(struct table *t, const struct maps_key *k, uint32_t value)
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
-static void filter_set(struct table *t, const struct config_addr *a)
+static void filter_set(struct fleet *t, const struct config_addr *a)
 {
 	uint32_t bit = maps_filter_bit(a->family, a->bytes);
 
 	__atomic_fetch_or(&t->maps->state->filter[bit / 64], 1ULL << (bit & 63), __ATOMIC_RELEASE);
 }
 
-static int address_get(struct table *t, const struct config_addr *a)
+static int address_get(struct fleet *t, const struct config_addr *a)
 {
 	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
 	struct address *x;
@@ -62,7 +62,7 @@ static int address_get(struct table *t, const struct config_addr *a)
 }
 
 /* Return: whether it was the last. */
-static bool address_put(struct table *t, const struct config_addr *a)
+static bool address_put(struct fleet *t, const struct config_addr *a)
 {
 	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
 	struct address *x;
@@ -77,7 +77,7 @@ static bool address_put(struct table *t, const struct config_addr *a)
 }
 
 /* Bits of addresses that are gone. */
-static void filter_clean(struct table *t)
+static void filter_clean(struct fleet *t)
 {
 	size_t words = array_size(t->maps->state->filter), i;
 	cleanup(mem_free) uint64_t *bits = calloc(words, sizeof(*bits));
@@ -122,7 +122,7 @@ static struct group *group_add(struct groups *g, const struct config_addr *a, ui
 	return &g->list[g->n++];
 }
 
-static int groups_add(struct groups *g, const struct table_service *s, struct skep_err *err)
+static int groups_add(struct groups *g, const struct fleet_service *s, struct skep_err *err)
 {
 	const struct config_vip *v;
 	struct group *x;
@@ -148,7 +148,7 @@ static int groups_add(struct groups *g, const struct table_service *s, struct sk
 	return 0;
 }
 
-static bool has_ranges(const struct table_service *s)
+static bool has_ranges(const struct fleet_service *s)
 {
 	uint32_t i;
 
@@ -158,7 +158,7 @@ static bool has_ranges(const struct table_service *s)
 	return false;
 }
 
-static bool replaced(const struct changes *c, const struct table_service *s)
+static bool replaced(const struct changes *c, const struct fleet_service *s)
 {
 	size_t i;
 
@@ -169,10 +169,10 @@ static bool replaced(const struct changes *c, const struct table_service *s)
 }
 
 /* The groups of all services as they will be. */
-static int groups_build(struct table *t, const struct changes *c, struct groups *g,
+static int groups_build(struct fleet *t, const struct changes *c, struct groups *g,
 			struct skep_err *err)
 {
-	struct table_service *s;
+	struct fleet_service *s;
 	size_t i;
 	int rc = 0;
 
@@ -195,7 +195,7 @@ static bool any_ranges(const struct changes *c)
 	return false;
 }
 
-static int groups_stage(struct table *t, struct groups *g)
+static int groups_stage(struct fleet *t, struct groups *g)
 {
 	struct maps_key k;
 	struct group *x;
@@ -220,7 +220,7 @@ static int groups_stage(struct table *t, struct groups *g)
 	return rc;
 }
 
-static void groups_drop(struct table *t, struct groups *g)
+static void groups_drop(struct fleet *t, struct groups *g)
 {
 	size_t i;
 
@@ -238,7 +238,7 @@ static struct maps_key vip_key(const struct config_vip *v)
 }
 
 /* Each exact VIP of @s: its spare side, or both. */
-static int service_set(struct table *t, const struct table_service *s, uint32_t value, bool both)
+static int service_set(struct fleet *t, const struct fleet_service *s, uint32_t value, bool both)
 {
 	struct maps_key k;
 	uint32_t i;
@@ -254,7 +254,7 @@ static int service_set(struct table *t, const struct table_service *s, uint32_t 
 	return rc;
 }
 
-static int addresses_get(struct table *t, const struct table_service *s)
+static int addresses_get(struct fleet *t, const struct fleet_service *s)
 {
 	uint32_t i;
 	int rc = 0;
@@ -266,12 +266,12 @@ static int addresses_get(struct table *t, const struct table_service *s)
 	return rc;
 }
 
-int vips_adopt(struct table *t, const struct table_service *s)
+int vips_adopt(struct fleet *t, const struct fleet_service *s)
 {
 	return addresses_get(t, s);
 }
 
-static bool addresses_put(struct table *t, const struct table_service *s)
+static bool addresses_put(struct fleet *t, const struct fleet_service *s)
 {
 	bool gone = false;
 	uint32_t i;
@@ -281,7 +281,7 @@ static bool addresses_put(struct table *t, const struct table_service *s)
 	return gone;
 }
 
-int vips_stage(struct table *t, const struct changes *c, struct groups *groups,
+int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
 	       struct skep_err *err)
 {
 	size_t i;
@@ -313,7 +313,7 @@ int vips_stage(struct table *t, const struct changes *c, struct groups *groups,
 }
 
 /* Back to where both sides are what holds. */
-void vips_undo(struct table *t, const struct changes *c, struct groups *groups)
+void vips_undo(struct fleet *t, const struct changes *c, struct groups *groups)
 {
 	struct maps_key k;
 	size_t i;
@@ -337,7 +337,7 @@ void vips_undo(struct table *t, const struct changes *c, struct groups *groups)
 	groups_drop(t, groups);
 }
 
-static void groups_settle(struct table *t, struct groups *g)
+static void groups_settle(struct fleet *t, struct groups *g)
 {
 	struct maps_key k;
 	struct group *x;
@@ -359,7 +359,7 @@ static void groups_settle(struct table *t, struct groups *g)
 	*g = (struct groups){0};
 }
 
-void vips_settle(struct table *t, const struct changes *c, struct groups *groups)
+void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups)
 {
 	bool gone = false;
 	size_t i;

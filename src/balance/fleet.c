@@ -25,7 +25,7 @@
 #define SECOND	1000000000ULL
 #define SWEEP_S 30
 
-uint32_t table_units(void)
+uint32_t fleet_units(void)
 {
 	struct timespec ts;
 
@@ -35,7 +35,7 @@ uint32_t table_units(void)
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void service_free(struct table_service *s)
+static void service_free(struct fleet_service *s)
 {
 	if (!s)
 		return;
@@ -45,9 +45,9 @@ static void service_free(struct table_service *s)
 	free(s);
 }
 
-void table_free(struct table *t)
+void fleet_free(struct fleet *t)
 {
-	struct table_service *s, *next;
+	struct fleet_service *s, *next;
 	struct address *a, *after;
 
 	if (!t)
@@ -72,10 +72,10 @@ void table_free(struct table *t)
 	free(t);
 }
 
-int table_open(struct table **out, struct maps *maps, const struct table_way *way,
+int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *way,
 	       struct skep_err *err)
 {
-	struct table *t = calloc(1, sizeof(*t));
+	struct fleet *t = calloc(1, sizeof(*t));
 	int rc;
 
 	if (!t)
@@ -99,28 +99,28 @@ int table_open(struct table **out, struct maps *maps, const struct table_way *wa
 	if (!rc && maps->adopted)
 		rc = adopt(t, err);
 	if (rc)
-		table_free(t);
+		fleet_free(t);
 	else
 		*out = t;
 	return rc;
 }
 
-struct table_service *table_first(const struct table *t)
+struct fleet_service *fleet_first(const struct fleet *t)
 {
 	return t->services;
 }
 
-struct table_service *table_find(const struct table *t, const char *name)
+struct fleet_service *fleet_find(const struct fleet *t, const char *name)
 {
-	struct table_service *s;
+	struct fleet_service *s;
 
 	HASH_FIND_STR(t->services, name, s);
 	return s;
 }
 
-const struct table_service *table_by_stat(const struct table *t, uint32_t stat)
+const struct fleet_service *fleet_by_stat(const struct fleet *t, uint32_t stat)
 {
-	struct table_service *s;
+	struct fleet_service *s;
 
 	for (s = t->services; s; s = s->hh.next)
 		if (s->stat == stat)
@@ -128,7 +128,7 @@ const struct table_service *table_by_stat(const struct table *t, uint32_t stat)
 	return NULL;
 }
 
-uint32_t table_flows(const struct table *t, uint32_t backend)
+uint32_t fleet_flows(const struct fleet *t, uint32_t backend)
 {
 	return backend < t->maps->size.backends ? t->flows[backend] : 0;
 }
@@ -157,7 +157,7 @@ static uint16_t sum_constant(const struct balance_backend *b, uint16_t *head)
 	return sum;
 }
 
-static void backend_write(struct table *t, const struct table_backend *b, uint32_t stat)
+static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32_t stat)
 {
 	const struct config_addr *src = b->addr.family == 4 ? &t->way.source4 : &t->way.source6;
 	struct balance_backend r = {
@@ -177,7 +177,7 @@ static void backend_write(struct table *t, const struct table_backend *b, uint32
 	t->maps->backends[b->id] = r;
 }
 
-static struct table_backend *backend_find(const struct table_service *s,
+static struct fleet_backend *backend_find(const struct fleet_service *s,
 					  const struct config_addr *a)
 {
 	uint32_t i;
@@ -190,7 +190,7 @@ static struct table_backend *backend_find(const struct table_service *s,
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static bool same_backends(const struct table_service *s, const struct config_service *want)
+static bool same_backends(const struct fleet_service *s, const struct config_service *want)
 {
 	uint32_t i, listed = 0;
 
@@ -199,7 +199,7 @@ static bool same_backends(const struct table_service *s, const struct config_ser
 	if (listed != want->n_backends)
 		return false;
 	for (i = 0; i < want->n_backends; i++) {
-		const struct table_backend *b =
+		const struct fleet_backend *b =
 			s->n > i && !memcmp(&s->backends[i].addr, &want->backends[i].addr,
 					    sizeof(b->addr))
 				? &s->backends[i]
@@ -211,7 +211,7 @@ static bool same_backends(const struct table_service *s, const struct config_ser
 	return true;
 }
 
-static bool same(const struct table_service *s, const struct config_service *want)
+static bool same(const struct fleet_service *s, const struct config_service *want)
 {
 	return s->want.n_vips == want->n_vips && s->want.by_source == want->by_source &&
 	       s->want.drain_s == want->drain_s &&
@@ -231,17 +231,17 @@ static int want_copy(struct config_service *to, const struct config_service *fro
 	return 0;
 }
 
-static int backends_listed(struct table *t, struct table_service *next,
-			   const struct table_service *old)
+static int backends_listed(struct fleet *t, struct fleet_service *next,
+			   const struct fleet_service *old)
 {
 	uint32_t i;
 
 	for (i = 0; i < next->want.n_backends; i++) {
 		const struct config_backend *w = &next->want.backends[i];
-		const struct table_backend *was = backend_find(old, &w->addr);
-		struct table_backend *b = &next->backends[next->n];
+		const struct fleet_backend *was = backend_find(old, &w->addr);
+		struct fleet_backend *b = &next->backends[next->n];
 
-		*b = (struct table_backend){
+		*b = (struct fleet_backend){
 			.addr = w->addr,
 			.id = was ? was->id : ids_get(&t->backends),
 			.weight = (uint32_t)w->weight,
@@ -258,13 +258,13 @@ static int backends_listed(struct table *t, struct table_service *next,
 }
 
 /* T4 */
-static void backends_leaving(struct table_service *next, const struct table_service *old,
+static void backends_leaving(struct fleet_service *next, const struct fleet_service *old,
 			     uint64_t now)
 {
 	uint32_t i;
 
 	for (i = 0; old && i < old->n; i++) {
-		struct table_backend b = old->backends[i];
+		struct fleet_backend b = old->backends[i];
 
 		if (backend_find(next, &b.addr))
 			continue;
@@ -277,7 +277,7 @@ static void backends_leaving(struct table_service *next, const struct table_serv
 	}
 }
 
-static unsigned log_of(const struct table_service *s)
+static unsigned log_of(const struct fleet_service *s)
 {
 	cleanup(mem_free) struct ring_member *m = calloc(s->n + 1, sizeof(*m));
 	uint32_t i;
@@ -287,7 +287,7 @@ static unsigned log_of(const struct table_service *s)
 	return m ? ring_log(m, s->n) : RING_LOG_MAX;
 }
 
-static int places_get(struct table *t, struct table_service *next, const struct table_service *old)
+static int places_get(struct fleet *t, struct fleet_service *next, const struct fleet_service *old)
 {
 	unsigned log = log_of(next);
 
@@ -297,19 +297,19 @@ static int places_get(struct table *t, struct table_service *next, const struct 
 	return next->ring == EXTENT_NONE || !next->instance ? -ENOSPC : 0;
 }
 
-static void instance_write(struct table *t, const struct table_service *s)
+static void instance_write(struct fleet *t, const struct fleet_service *s)
 {
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
 		.flags = s->want.by_source ? BALANCE_BY_SOURCE : 0,
-		.changed = (uint16_t)(table_units() & BALANCE_TIME_MASK),
+		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
 }
 
 /* What @next has and @old has not. */
-static void next_free(struct table *t, struct table_service *next, const struct table_service *old)
+static void next_free(struct fleet *t, struct fleet_service *next, const struct fleet_service *old)
 {
 	uint32_t i;
 
@@ -324,7 +324,7 @@ static void next_free(struct table *t, struct table_service *next, const struct 
 	service_free(next);
 }
 
-static int next_build(struct table *t, struct table_service *next, const struct table_service *old,
+static int next_build(struct fleet *t, struct fleet_service *next, const struct fleet_service *old,
 		      const struct config_service *want, uint64_t now)
 {
 	int rc = want_copy(&next->want, want);
@@ -352,7 +352,7 @@ static int next_build(struct table *t, struct table_service *next, const struct 
 	return rc;
 }
 
-static int changes_add(struct changes *c, struct table_service *old, struct table_service *next)
+static int changes_add(struct changes *c, struct fleet_service *old, struct fleet_service *next)
 {
 	void *more;
 
@@ -368,9 +368,9 @@ static int changes_add(struct changes *c, struct table_service *old, struct tabl
 }
 
 /* One that was adopted has no name yet: it is known by its first address and port. */
-static struct table_service *adopted_find(const struct table *t, const struct config_service *want)
+static struct fleet_service *adopted_find(const struct fleet *t, const struct config_service *want)
 {
-	struct table_service *s;
+	struct fleet_service *s;
 	uint32_t i;
 
 	for (s = t->services; s; s = s->hh.next)
@@ -380,10 +380,10 @@ static struct table_service *adopted_find(const struct table *t, const struct co
 	return NULL;
 }
 
-static int plan_one(struct table *t, const struct config_service *want, uint64_t now,
+static int plan_one(struct fleet *t, const struct config_service *want, uint64_t now,
 		    struct changes *c)
 {
-	struct table_service *old = table_find(t, want->name), *next;
+	struct fleet_service *old = fleet_find(t, want->name), *next;
 	int rc;
 
 	if (!old && t->services && t->services->want.name[0] == '#')
@@ -407,7 +407,7 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static bool is_old(const struct changes *c, size_t n, const struct table_service *s)
+static bool is_old(const struct changes *c, size_t n, const struct fleet_service *s)
 {
 	size_t i;
 
@@ -418,11 +418,11 @@ static bool is_old(const struct changes *c, size_t n, const struct table_service
 }
 
 /* Services that nobody wants any more. */
-static int plan_removed(struct table *t, const struct config_set *set, struct changes *c)
+static int plan_removed(struct fleet *t, const struct config_set *set, struct changes *c)
 {
 	cleanup(mem_free) const char **names = calloc(set->n + 1, sizeof(*names));
 	size_t i, n = c->n;
-	struct table_service *s;
+	struct fleet_service *s;
 	const char *name;
 	int rc = names ? 0 : -ENOMEM;
 
@@ -438,7 +438,7 @@ static int plan_removed(struct table *t, const struct config_set *set, struct ch
 	return rc;
 }
 
-static int plan(struct table *t, const struct config_set *set, uint64_t now, struct changes *c,
+static int plan(struct fleet *t, const struct config_set *set, uint64_t now, struct changes *c,
 		struct skep_err *err)
 {
 	size_t i;
@@ -457,7 +457,7 @@ static int plan(struct table *t, const struct config_set *set, uint64_t now, str
 
 /* ---- commit ---------------------------------------------------------------------------------- */
 
-static void olds_free(struct table *t)
+static void olds_free(struct fleet *t)
 {
 	size_t i;
 
@@ -468,7 +468,7 @@ static void olds_free(struct table *t)
 	t->n_olds = 0;
 }
 
-static int olds_room(struct table *t, size_t n)
+static int olds_room(struct fleet *t, size_t n)
 {
 	void *more;
 
@@ -483,15 +483,15 @@ static int olds_room(struct table *t, size_t n)
 }
 
 /* T2: an id is free when the sweep finds no entry of it. */
-static void backend_gone(struct table *t, uint32_t id)
+static void backend_gone(struct fleet *t, uint32_t id)
 {
 	t->maps->backends[id].state = BALANCE_GONE;
 	t->swept_at = 0;
 }
 
-static void change_finish(struct table *t, struct change *c)
+static void change_finish(struct fleet *t, struct change *c)
 {
-	const struct table_backend *b;
+	const struct fleet_backend *b;
 	uint32_t i;
 
 	for (i = 0; c->next && i < c->next->n; i++) {
@@ -515,7 +515,7 @@ static void change_finish(struct table *t, struct change *c)
 		HASH_ADD_STR(t->services, want.name, c->next);
 }
 
-static int commit(struct table *t, struct changes *c, struct skep_err *err)
+static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
 {
 	struct groups groups = {0};
 	size_t i;
@@ -540,7 +540,7 @@ static int commit(struct table *t, struct changes *c, struct skep_err *err)
 	return 0;
 }
 
-static void changes_drop(struct table *t, struct changes *c)
+static void changes_drop(struct fleet *t, struct changes *c)
 {
 	size_t i;
 
@@ -549,13 +549,13 @@ static void changes_drop(struct table *t, struct changes *c)
 			next_free(t, c->list[i].next, c->list[i].old);
 }
 
-static void tell(const struct changes *c, const struct config_set *set, struct table_diff *d,
+static void tell(const struct changes *c, const struct config_set *set, struct fleet_diff *d,
 		 struct buf *said)
 {
 	const char *what;
 	size_t i;
 
-	*d = (struct table_diff){0};
+	*d = (struct fleet_diff){0};
 	for (i = 0; i < c->n; i++) {
 		const struct change *x = &c->list[i];
 
@@ -569,11 +569,11 @@ static void tell(const struct changes *c, const struct config_set *set, struct t
 	d->same = (uint32_t)set->n - d->added - d->changed;
 }
 
-int table_apply(struct table *t, const struct config_set *set, uint64_t boot_now, bool dry,
-		struct table_diff *diff, struct buf *said, struct skep_err *err)
+int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now, bool dry,
+		struct fleet_diff *diff, struct buf *said, struct skep_err *err)
 {
 	struct changes c = {0};
-	struct table_diff own;
+	struct fleet_diff own;
 	int rc;
 
 	olds_free(t); /* T3 */
@@ -588,10 +588,10 @@ int table_apply(struct table *t, const struct config_set *set, uint64_t boot_now
 	return rc;
 }
 
-int table_drain(struct table *t, const char *service, const struct config_addr *backend,
+int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,
 		uint64_t boot_now, struct skep_err *err)
 {
-	struct table_service *s = table_find(t, service);
+	struct fleet_service *s = fleet_find(t, service);
 	struct config_service want;
 	struct changes c = {0};
 	uint32_t i;
@@ -620,7 +620,7 @@ int table_drain(struct table *t, const char *service, const struct config_addr *
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-static void entry_sweep(struct table *t, __u64 *at, uint32_t units)
+static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units)
 {
 	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);
 	uint32_t most = BALANCE_ENTRY_CONFIRMED(e) ? t->maps->state->flow_units
@@ -636,10 +636,10 @@ static void entry_sweep(struct table *t, __u64 *at, uint32_t units)
 		t->flows[id]++;
 }
 
-void table_sweep(struct table *t, uint64_t boot_now)
+void fleet_sweep(struct fleet *t, uint64_t boot_now)
 {
 	size_t buckets = (size_t)1 << t->maps->size.bucket_log, i;
-	uint32_t units = table_units(), w;
+	uint32_t units = fleet_units(), w;
 
 	memset(t->flows, 0, t->maps->size.backends * sizeof(*t->flows));
 	for (i = 0; i < buckets; i++)
@@ -649,12 +649,12 @@ void table_sweep(struct table *t, uint64_t boot_now)
 }
 
 /* T4: those whose time has come, and T2: those that no entry names any more. */
-static void leaving_tick(struct table *t, struct table_service *s, uint64_t now)
+static void leaving_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 {
 	uint32_t i;
 
 	for (i = 0; i < s->n; i++) {
-		struct table_backend *b = &s->backends[i];
+		struct fleet_backend *b = &s->backends[i];
 
 		if (b->listed)
 			continue;
@@ -670,7 +670,7 @@ static void leaving_tick(struct table *t, struct table_service *s, uint64_t now)
 	}
 }
 
-static void orphans_tick(struct table *t)
+static void orphans_tick(struct fleet *t)
 {
 	uint32_t i;
 
@@ -682,7 +682,7 @@ static void orphans_tick(struct table *t)
 	}
 }
 
-static void look_tick(struct table *t, struct table_service *s, uint64_t now)
+static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 {
 	uint64_t flow_ns = t->way.flow_s * SECOND;
 	uint32_t i, entries = 0;
@@ -700,13 +700,13 @@ static void look_tick(struct table *t, struct table_service *s, uint64_t now)
 	}
 }
 
-void table_tick(struct table *t, uint64_t boot_now)
+void fleet_tick(struct fleet *t, uint64_t boot_now)
 {
-	struct table_service *s;
+	struct fleet_service *s;
 
 	olds_free(t);
 	if (!t->swept_at || boot_now > t->swept_at + SWEEP_S * SECOND)
-		table_sweep(t, boot_now);
+		fleet_sweep(t, boot_now);
 	orphans_tick(t);
 	for (s = t->services; s; s = s->hh.next) {
 		leaving_tick(t, s, boot_now);
