@@ -27,7 +27,7 @@ static void operation_add(struct buf *b, const struct api_route *r)
 		param_add(b, &r->params[i]);
 	}
 	buf_str(b, "],");
-	if (r->methods & HTTP_POST)
+	if (!strcmp(r->path, "/v1/query"))
 		buf_str(b, "\"requestBody\":{\"required\":true,\"content\":{\"application/json\":"
 			   "{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],"
 			   "\"properties\":{\"sql\":{\"type\":\"string\"},"

@@ -326,6 +326,10 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	if (!*name || strlen(name) >= sizeof(s.name))
 		return skep_fail(err, -EINVAL, "metadata.name: expected text of 1 to %zu bytes",
 				 sizeof(s.name) - 1);
+	if (name[strspn(name,
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-")])
+		return skep_fail(err, -EINVAL,
+				 "metadata.name: expected letters, digits and . _ / -");
 	strcpy(s.name, name);
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));

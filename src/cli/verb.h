@@ -15,8 +15,9 @@ struct view;
 struct verb_operand {
 	const char *name; /* NULL: the verb takes none */
 	const char *doc;
-	const char *choices; /* "a|b|c", NULL: any */
+	const char *choices; /* "a|b|c" of the first, NULL: any */
 	bool required;
+	unsigned most; /* how many; 0: one */
 };
 
 struct verb_example {
