@@ -43,6 +43,7 @@
  */
 #include "bpf.h"
 
+#include "flows.h"
 #include "packet.h"
 
 #include "balance/balance.h"
@@ -60,7 +61,6 @@ LICENSE;
 #define QUOTE4	    68
 #define QUOTE6	    192
 
-const volatile __u32 bucket_log = 18;
 const volatile __u32 telling; /* fill `told` */
 
 struct {
@@ -118,14 +118,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct balance_backend);
 } backends SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, 1 << 18);
-	__type(key, __u32);
-	__type(value, struct balance_bucket);
-} flows SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -219,81 +211,7 @@ static __always_inline int done(struct packet *p, __u32 reason, int verdict)
 	return verdict;
 }
 
-/* ---- flows ----------------------------------------------------------------------------------- */
-
-static __always_inline __u32 now(void)
-{
-	return bpf_ktime_get_coarse_ns() >> BALANCE_UNIT;
-}
-
-/* Backend of the flow's entry in this bucket, 0: none. A use renews it, a second confirms it. */
-__noinline __u32 find_in(__u32 at, __u32 tag, __u32 kind, __u32 time, __u32 renew)
-{
-	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
-	__u64 e, fresh;
-	int i;
-
-	if (!b)
-		return 0;
-#pragma unroll
-	for (i = 0; i < BALANCE_WAYS; i++) {
-		e = *(volatile __u64 *)&b->entry[i];
-		if (BALANCE_ENTRY_TAG(e) != tag || !(__u32)e || (e & 1) != kind)
-			continue;
-		fresh = balance_entry(tag, BALANCE_ENTRY_BACKEND(e), time, 1, kind);
-		if (renew && fresh != e)
-			__sync_val_compare_and_swap(&b->entry[i], e, fresh);
-		return BALANCE_ENTRY_BACKEND(e);
-	}
-	return 0;
-}
-
-static __always_inline __u32 find(__u64 hash, __u32 kind, __u32 time, __u32 renew)
-{
-	__u32 backend = find_in(balance_bucket1(hash, bucket_log), hash, kind, time, renew);
-
-	return backend ?: find_in(balance_bucket2(hash, bucket_log), hash, kind, time, renew);
-}
-
-/* B5. Whether there was room. */
-__noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
-{
-	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
-	__u32 young = 0, age;
-	int i, free = -1;
-	__u64 e, old = 0;
-
-	if (!b)
-		return 0;
-#pragma unroll
-	for (i = 0; i < BALANCE_WAYS; i++) {
-		e = *(volatile __u64 *)&b->entry[i];
-		age = balance_entry_age(e, time);
-		if (!e || age > (BALANCE_ENTRY_CONFIRMED(e) ? most : BALANCE_UNCONFIRMED_UNITS)) {
-			free = i;
-			old = e;
-		} else if (!BALANCE_ENTRY_CONFIRMED(e)) {
-			young++;
-		}
-	}
-	if (free < 0 || young >= BALANCE_WAYS / 2)
-		return 0;
-	return __sync_val_compare_and_swap(&b->entry[free & (BALANCE_WAYS - 1)], old, entry) == old;
-}
-
-static __always_inline int insert(struct balance_state *s, __u64 hash, __u32 backend, __u32 kind,
-				  __u32 time)
-{
-	__u64 entry = balance_entry(hash, backend, time, 0, kind);
-
-	if (insert_in(balance_bucket1(hash, bucket_log), entry, time, s->flow_units) ||
-	    insert_in(balance_bucket2(hash, bucket_log), entry, time, s->flow_units)) {
-		__sync_fetch_and_add(&s->inserted, 1);
-		return 1;
-	}
-	__sync_fetch_and_add(&s->full, 1);
-	return 0;
-}
+/* ---- choice ---------------------------------------------------------------------------------- */
 
 static __always_inline struct balance_backend *backend_get(__u32 id)
 {
