@@ -121,6 +121,9 @@ static inline __u64 balance_entry(__u32 tag, __u32 backend, __u32 time, __u32 co
 #define BALANCE_ENTRY_TIME(e)	   ((__u32)(e) >> 2 & BALANCE_TIME_MASK)
 #define BALANCE_ENTRY_CONFIRMED(e) ((e)&2)
 
+/* Where an entry was, in a bucket that was full. */
+#define BALANCE_SWEPT 1ULL
+
 /* Units since the entry was last used. */
 static inline __u32 balance_entry_age(__u64 e, __u32 time)
 {

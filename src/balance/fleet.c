@@ -620,31 +620,44 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units)
+/* What is swept out leaves BALANCE_SWEPT (F1 of flows.h); when nobody looks, nothing. */
+static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 {
 	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);
 	uint32_t most = BALANCE_ENTRY_CONFIRMED(e) ? t->maps->state->flow_units
 						   : 4 * BALANCE_UNCONFIRMED_UNITS;
 	uint32_t id = BALANCE_ENTRY_BACKEND(e);
+	bool lives = id && id < t->maps->size.backends &&
+		     t->maps->backends[id].state != BALANCE_GONE &&
+		     balance_entry_age(e, units) <= most;
 
-	if (!e)
-		return;
-	if (id >= t->maps->size.backends || t->maps->backends[id].state == BALANCE_GONE ||
-	    balance_entry_age(e, units) > most)
-		__atomic_compare_exchange_n(at, &e, 0, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
-	else
+	if (lives)
 		t->flows[id]++;
+	else if (e && (id || !looked))
+		__atomic_compare_exchange_n(at, &e, looked ? BALANCE_SWEPT : 0, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static bool any_look(const struct fleet *t)
+{
+	const struct fleet_service *s;
+
+	for (s = t->services; s; s = s->hh.next)
+		if (s->look)
+			return true;
+	return false;
 }
 
 void fleet_sweep(struct fleet *t, uint64_t boot_now)
 {
 	size_t buckets = (size_t)1 << t->maps->size.bucket_log, i;
 	uint32_t units = fleet_units(), w;
+	bool looked = any_look(t);
 
 	memset(t->flows, 0, t->maps->size.backends * sizeof(*t->flows));
 	for (i = 0; i < buckets; i++)
 		for (w = 0; w < BALANCE_WAYS; w++)
-			entry_sweep(t, &t->maps->flows[i].entry[w], units);
+			entry_sweep(t, &t->maps->flows[i].entry[w], units, looked);
 	t->swept_at = boot_now;
 }
 
