@@ -221,6 +221,87 @@ static void hits_by_entry(int prog)
 	}
 }
 
+/* ---- tables ---------------------------------------------------------------------------------- */
+
+static void set_fill(struct config_set *set, unsigned services, unsigned backends)
+{
+	cleanup(buf_done) struct buf text = {0};
+	struct skep_err err = {""};
+
+	for (unsigned i = 0; i < services; i++) {
+		buf_fmt(&text,
+			"---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: s%u}\nspec:\n  "
+			"vips: ['10.9.%u.%u:80/tcp']\n  backends:\n",
+			i, i >> 8, i & 255);
+		for (unsigned k = 1; k <= backends; k++)
+			buf_fmt(&text, "    - {address: 10.%u.%u.%u}\n", 100 + k % 8, k >> 8,
+				k & 255);
+	}
+	if (config_read("bench", text.data, text.len, set, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+}
+
+static double apply_ms(struct fleet *f, const struct config_set *set)
+{
+	uint64_t begun = host_boot_now();
+	struct skep_err err = {""};
+
+	if (fleet_apply(f, set, begun, false, NULL, NULL, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+	return (double)(host_boot_now() - begun) / 1e6;
+}
+
+static void row_ms(const char *what, double ms, double goal)
+{
+	printf("%8.2f  %-44s %5.2f ms; goal %.1f\n", ms / goal, what, ms, goal);
+}
+
+static void changes(void)
+{
+	static const struct maps_size size = {32768, 1 << 17, 1 << 24, 32768, 12};
+	struct fleet_way way = {.flow_s = 3600};
+	struct config_set set = {0};
+	struct maps m = {0};
+	struct fleet *f = NULL;
+	struct skep_err err = {""};
+	double best = 1e9, ms;
+
+	config_addr_read("192.0.2.1", 9, &way.source4);
+	set_fill(&set, 10000, 10);
+	if (maps_open(&m, &size, NULL, false, &err) || fleet_open(&f, &m, &way, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+	set.n = 9999;
+	row_ms("load 10,000 services of 10 backends", apply_ms(f, &set), 100);
+	for (int i = 0; i < rounds; i++) {
+		set.n = 10000;
+		ms = apply_ms(f, &set);
+		best = ms < best ? ms : best;
+		set.n = 9999;
+		apply_ms(f, &set);
+	}
+	row_ms("add one service among 10,000", best, 1);
+	set.n = 10000;
+	config_done(&set);
+	set_fill(&set, 1, 1000);
+	apply_ms(f, &set);
+	best = 1e9;
+	for (int i = 0; i < rounds; i++) {
+		set.services[0].backends[i].weight = 0;
+		ms = apply_ms(f, &set);
+		best = ms < best ? ms : best;
+	}
+	row_ms("change one of 1,000 backends", best, 2);
+	config_done(&set);
+	fleet_free(f);
+	maps_done(&m);
+}
+
 int main(int argc, char **argv)
 {
 	struct balance_bench_bpf *s = balance_bench_bpf__open_and_load();
@@ -249,6 +330,7 @@ int main(int argc, char **argv)
 	row("foreign packet passed", least(prog, f, n, 1 << 16), loop_plain, 27, 55);
 	hits(prog);
 	hits_by_entry(prog);
+	changes();
 	fleet_free(fleet);
 	maps_done(&maps);
 	balance_bench_bpf__destroy(s);

@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <bpf/bpf.h>
+
 #include "balance/simulate.h"
 #include "frame.h"
 #include "host/host.h"
@@ -224,6 +226,18 @@ static void removed_backends_give_their_places_back(void **state maybe_unused)
 	world_close(w);
 }
 
+static void the_verifier_looks_at_100000_instructions_at_most(void **state maybe_unused)
+{
+	struct world *w = world_open();
+	struct bpf_prog_info info = {0};
+	uint32_t size = sizeof(info);
+
+	assert_int_equal(bpf_obj_get_info_by_fd(simulate_maps(w->sim)->prog, &info, &size), 0);
+	assert_in_range(info.verified_insns, 1, 100000);
+	print_message("# %u instructions processed\n", info.verified_insns);
+	world_close(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -232,6 +246,7 @@ int main(void)
 		cmocka_unit_test(flows_keep_their_backend_while_slots_settle),
 		cmocka_unit_test(a_state_that_does_not_fit_leaves_the_old_one),
 		cmocka_unit_test(removed_backends_give_their_places_back),
+		cmocka_unit_test(the_verifier_looks_at_100000_instructions_at_most),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
