@@ -166,6 +166,19 @@ static int entry_read(struct fleet *t, __u64 e)
 	return 0;
 }
 
+/* An order without digests: each is looked at by the next apply. */
+static int order_make(struct fleet *t)
+{
+	struct fleet_service *s;
+
+	t->order = calloc(HASH_COUNT(t->services) + 1, sizeof(*t->order));
+	if (!t->order)
+		return -ENOMEM;
+	for (s = t->services; s; s = s->hh.next)
+		t->order[t->n_order++].service = s;
+	return 0;
+}
+
 int adopt(struct fleet *t, struct skep_err *err)
 {
 	size_t buckets = (size_t)1 << t->maps->size.bucket_log, i;
@@ -180,5 +193,7 @@ int adopt(struct fleet *t, struct skep_err *err)
 	for (i = 0; i < buckets && !rc; i++)
 		for (w = 0; w < BALANCE_WAYS && !rc; w++)
 			rc = entry_read(t, t->maps->flows[i].entry[w]);
+	if (!rc)
+		rc = order_make(t);
 	return rc ? skep_fail(err, rc, "read the pinned tables: %s", strerror(-rc)) : 0;
 }

@@ -4,6 +4,8 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include <xxhash.h>
+
 #include "cap/conf.h"
 
 struct spec {
@@ -311,6 +313,15 @@ static void *copy(const void *from, size_t n, size_t size)
 	return to ? memcpy(to, from, n * size) : NULL;
 }
 
+static uint64_t digest(const struct config_service *s)
+{
+	uint64_t h = XXH3_64bits(s->name, sizeof(s->name));
+
+	h = XXH3_64bits_withSeed(s->vips, s->n_vips * sizeof(*s->vips), h);
+	h = XXH3_64bits_withSeed(s->backends, s->n_backends * sizeof(*s->backends), h);
+	return XXH3_64bits_withSeed(&s->drain_s, sizeof(s->drain_s), h + s->by_source);
+}
+
 static int on_service(void *arg, const char *name, const void *spec, struct skep_err *err)
 {
 	const struct spec *in = spec;
@@ -334,6 +345,7 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
 	rc = s.vips && s.backends ? set_grow(set) : -ENOMEM;
+	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);
 	if (rc)

@@ -37,6 +37,7 @@ struct config_service {
 	uint32_t n_vips, n_backends;
 	struct config_vip *vips;
 	struct config_backend *backends;
+	uint64_t digest; /* of all this; 0: not known */
 };
 
 struct config_set {

@@ -68,6 +68,7 @@ void fleet_free(struct fleet *t)
 	free(t->groups.list);
 	free(t->olds);
 	free(t->orphans);
+	free(t->order);
 	free(t->flows);
 	free(t);
 }
@@ -177,11 +178,14 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 	t->maps->backends[b->id] = r;
 }
 
+/* @hint: where it most likely is */
 static struct fleet_backend *backend_find(const struct fleet_service *s,
-					  const struct config_addr *a)
+					  const struct config_addr *a, uint32_t hint)
 {
 	uint32_t i;
 
+	if (s && hint < s->n && !memcmp(&s->backends[hint].addr, a, sizeof(*a)))
+		return &s->backends[hint];
 	for (i = 0; s && i < s->n; i++)
 		if (!memcmp(&s->backends[i].addr, a, sizeof(*a)))
 			return &s->backends[i];
@@ -199,11 +203,7 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 	if (listed != want->n_backends)
 		return false;
 	for (i = 0; i < want->n_backends; i++) {
-		const struct fleet_backend *b =
-			s->n > i && !memcmp(&s->backends[i].addr, &want->backends[i].addr,
-					    sizeof(b->addr))
-				? &s->backends[i]
-				: backend_find(s, &want->backends[i].addr);
+		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
 		if (!b || !b->listed || b->weight != want->backends[i].weight)
 			return false;
@@ -238,7 +238,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 
 	for (i = 0; i < next->want.n_backends; i++) {
 		const struct config_backend *w = &next->want.backends[i];
-		const struct fleet_backend *was = backend_find(old, &w->addr);
+		const struct fleet_backend *was = backend_find(old, &w->addr, i);
 		struct fleet_backend *b = &next->backends[next->n];
 
 		*b = (struct fleet_backend){
@@ -266,7 +266,7 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 	for (i = 0; old && i < old->n; i++) {
 		struct fleet_backend b = old->backends[i];
 
-		if (backend_find(next, &b.addr))
+		if (backend_find(next, &b.addr, i))
 			continue;
 		if (b.listed)
 			b.leave_at = now + next->want.drain_s * SECOND;
@@ -314,7 +314,7 @@ static void next_free(struct fleet *t, struct fleet_service *next, const struct 
 	uint32_t i;
 
 	for (i = 0; i < next->n; i++)
-		if (!backend_find(old, &next->backends[i].addr))
+		if (!backend_find(old, &next->backends[i].addr, i))
 			ids_put(&t->backends, next->backends[i].id);
 	if (next->ring != EXTENT_NONE)
 		extents_put(&t->rings, next->ring, next->log);
@@ -380,14 +380,18 @@ static struct fleet_service *adopted_find(const struct fleet *t, const struct co
 	return NULL;
 }
 
+/* *@out: the service as it will be, whether it changes or not. */
 static int plan_one(struct fleet *t, const struct config_service *want, uint64_t now,
-		    struct changes *c)
+		    struct changes *c, struct fleet_service **out)
 {
 	struct fleet_service *old = fleet_find(t, want->name), *next;
 	int rc;
 
 	if (!old && t->services && t->services->want.name[0] == '#')
 		old = adopted_find(t, want);
+	if (old)
+		old->seen = t->applies;
+	*out = old;
 	if (old && same(old, want))
 		return 0;
 	next = calloc(1, sizeof(*next));
@@ -399,60 +403,67 @@ static int plan_one(struct fleet *t, const struct config_service *want, uint64_t
 		rc = changes_add(c, old, next);
 	if (rc)
 		next_free(t, next, old);
+	*out = next;
 	return rc;
-}
-
-static int by_name(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static bool is_old(const struct changes *c, size_t n, const struct fleet_service *s)
-{
-	size_t i;
-
-	for (i = 0; s->want.name[0] == '#' && i < n; i++)
-		if (c->list[i].old == s)
-			return true;
-	return false;
 }
 
 /* Services that nobody wants any more. */
-static int plan_removed(struct fleet *t, const struct config_set *set, struct changes *c)
-{
-	cleanup(mem_free) const char **names = calloc(set->n + 1, sizeof(*names));
-	size_t i, n = c->n;
-	struct fleet_service *s;
-	const char *name;
-	int rc = names ? 0 : -ENOMEM;
-
-	for (i = 0; names && i < set->n; i++)
-		names[i] = set->services[i].name;
-	if (!rc)
-		qsort(names, set->n, sizeof(*names), by_name);
-	for (s = t->services; s && !rc; s = s->hh.next) {
-		name = s->want.name;
-		if (!bsearch(&name, names, set->n, sizeof(*names), by_name) && !is_old(c, n, s))
-			rc = changes_add(c, s, NULL);
-	}
-	return rc;
-}
-
-static int plan(struct fleet *t, const struct config_set *set, uint64_t now, struct changes *c,
-		struct skep_err *err)
+static int plan_removed(struct fleet *t, struct changes *c)
 {
 	size_t i;
 	int rc = 0;
 
+	for (i = 0; i < t->n_order && !rc; i++)
+		if (!t->order[i].seen && t->order[i].service->seen != t->applies)
+			rc = changes_add(c, t->order[i].service, NULL);
+	return rc;
+}
+
+/* Behind @s in the order, where it stands near @at; else @at. */
+static size_t order_after(const struct fleet *t, const struct fleet_service *s, size_t at)
+{
+	size_t i;
+
+	for (i = at; i < t->n_order && i < at + 64; i++)
+		if (t->order[i].service == s)
+			return i + 1;
+	return at;
+}
+
+/*
+ * Most of a large file is as it was and where it was: a digest tells, and neither is looked up nor
+ * compared. @order: the new one, of set->n places.
+ */
+static int plan(struct fleet *t, const struct config_set *set, uint64_t now, struct changes *c,
+		struct order *order, struct skep_err *err)
+{
+	size_t i, at = 0;
+	int rc = 0;
+
+	t->applies++;
+	for (i = 0; i < t->n_order; i++)
+		t->order[i].seen = false;
 	for (i = 0; i < set->n && !rc; i++) {
-		rc = plan_one(t, &set->services[i], now, c);
+		const struct config_service *w = &set->services[i];
+
+		order[i].digest = w->digest;
+		if (at < t->n_order && w->digest && t->order[at].digest == w->digest) {
+			t->order[at].seen = true;
+			order[i].service = t->order[at++].service;
+			continue;
+		}
+		rc = plan_one(t, w, now, c, &order[i].service);
 		if (rc)
-			skep_fail(err, rc, "service '%s': %s", set->services[i].name,
+			skep_fail(err, rc, "service '%s': %s", w->name,
 				  rc == -ENOSPC ? "no room: the agent's balance.services, backends "
 						  "or slots must be larger"
 						: strerror(-rc));
+		else if (!c->n || c->list[c->n - 1].next != order[i].service)
+			at = order_after(t, order[i].service, at);
+		else if (c->list[c->n - 1].old)
+			at = order_after(t, c->list[c->n - 1].old, at);
 	}
-	return rc ? rc : plan_removed(t, set, c);
+	return rc ? rc : plan_removed(t, c);
 }
 
 /* ---- commit ---------------------------------------------------------------------------------- */
@@ -572,26 +583,43 @@ static void tell(const struct changes *c, const struct config_set *set, struct f
 int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now, bool dry,
 		struct fleet_diff *diff, struct buf *said, struct skep_err *err)
 {
+	cleanup(mem_free) struct order *order = calloc(set->n + 1, sizeof(*order));
 	struct changes c = {0};
 	struct fleet_diff own;
 	int rc;
 
 	olds_free(t); /* T3 */
-	rc = plan(t, set, boot_now, &c, err);
+	rc = order ? plan(t, set, boot_now, &c, order, err) : -ENOMEM;
 	if (!rc)
 		tell(&c, set, diff ? diff : &own, said);
 	if (!rc && !dry && c.n)
 		rc = commit(t, &c, err);
-	if (rc || dry)
+	if (rc || dry) {
 		changes_drop(t, &c);
+	} else {
+		free(t->order);
+		t->order = take(order);
+		t->n_order = set->n;
+	}
 	free(c.list);
 	return rc;
+}
+
+/* A drained service is not as the file has it any more. */
+static void order_replace(struct fleet *t, const struct fleet_service *old,
+			  struct fleet_service *next)
+{
+	size_t i;
+
+	for (i = 0; i < t->n_order; i++)
+		if (t->order[i].service == old)
+			t->order[i] = (struct order){.service = next};
 }
 
 int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,
 		uint64_t boot_now, struct skep_err *err)
 {
-	struct fleet_service *s = fleet_find(t, service);
+	struct fleet_service *s = fleet_find(t, service), *next = NULL;
 	struct config_service want;
 	struct changes c = {0};
 	uint32_t i;
@@ -599,7 +627,7 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 
 	if (!s)
 		return skep_fail(err, -ENOENT, "no service '%s'", service);
-	if (!backend_find(s, backend))
+	if (!backend_find(s, backend, 0))
 		return skep_fail(err, -ENOENT, "service '%s' has no such backend", service);
 	rc = want_copy(&want, &s->want);
 	for (i = 0; !rc && i < want.n_backends; i++)
@@ -607,11 +635,13 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 			want.backends[i].weight = 0;
 	olds_free(t);
 	if (!rc)
-		rc = plan_one(t, &want, boot_now, &c);
+		rc = plan_one(t, &want, boot_now, &c, &next);
 	if (!rc && c.n)
 		rc = commit(t, &c, err);
 	if (rc)
 		changes_drop(t, &c);
+	else
+		order_replace(t, s, next);
 	free(c.list);
 	free(want.vips);
 	free(want.backends);

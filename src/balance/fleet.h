@@ -37,6 +37,7 @@ struct fleet_service {
 	bool look;   /* some slots ask for entries */
 	bool merged; /* `was` has followed `now` */
 	uint64_t changed_at;
+	uint32_t seen; /* number of the apply that wanted it last */
 	struct fleet_backend *backends;
 	uint32_t n;
 };

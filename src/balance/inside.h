@@ -33,7 +33,17 @@ struct old {
 	uint8_t log;
 };
 
+/* The services in the order of the file that was applied last. */
+struct order {
+	uint64_t digest;
+	struct fleet_service *service;
+	bool seen; /* wanted by the apply at work */
+};
+
 struct fleet {
+	struct order *order;
+	size_t n_order;
+	uint32_t applies;
 	struct maps *maps;
 	struct fleet_way way;
 	struct fleet_service *services;
