@@ -3,7 +3,8 @@
  * balance.c: the capability balance: balance.bpf.c on the interfaces that the Agent resource names,
  * services as resources.
  *
- * N1  Without interfaces nothing is loaded; pins of an earlier run are removed, which detaches.
+ * N1  Without interfaces nothing is loaded and nothing is touched: what an earlier agent pinned works
+ *     on, and the report says so.
  * N2  Pinned maps and links outlive the agent: packets are balanced whether it runs or not, and the
  *     next one takes tables, flows and links over before it changes anything.
  */
@@ -330,8 +331,6 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 					   "start")
 			       : 0;
 	if (!want->n_interfaces) { /* N1 */
-		if (want->pins[0])
-			attach_clear(want->pins);
 		b->spec = *want;
 		b->loaded = true;
 		return 0;
@@ -536,7 +535,12 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	size_t at = 0;
 	unsigned i;
 
-	if (!b->n_links)
+	if (!b->n_links && b->spec.pins[0] && !access(b->spec.pins, F_OK))
+		snprintf(r.how, sizeof(r.how),
+			 "no interfaces configured; what an earlier agent pinned works on, rm -r "
+			 "%.60s ends it",
+			 b->spec.pins);
+	else if (!b->n_links)
 		snprintf(r.how, sizeof(r.how), "no interfaces configured (balance.interfaces)");
 	for (i = 0; i < b->n_links && at < sizeof(r.how); i++)
 		at += (size_t)snprintf(r.how + at, sizeof(r.how) - at, "%sxdp%s on %s",
