@@ -73,39 +73,6 @@ void fleet_free(struct fleet *t)
 	free(t);
 }
 
-int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *way,
-	       struct skep_err *err)
-{
-	struct fleet *t = calloc(1, sizeof(*t));
-	int rc;
-
-	if (!t)
-		return -ENOMEM;
-	t->maps = maps;
-	t->way = *way;
-	rc = ids_open(&t->instances, maps->size.services);
-	if (!rc)
-		rc = ids_open(&t->stats, maps->size.services);
-	if (!rc)
-		rc = ids_open(&t->backends, min(maps->size.backends, BALANCE_BACKEND_MAX));
-	if (!rc)
-		rc = ids_open(&t->ranges, MAPS_RANGES);
-	if (!rc)
-		rc = extents_open(&t->rings, maps->size.slots);
-	t->flows = calloc(maps->size.backends, sizeof(*t->flows));
-	t->orphans = calloc(maps->size.backends, sizeof(*t->orphans));
-	if (!rc && (!t->flows || !t->orphans))
-		rc = -ENOMEM;
-	maps->state->flow_units = (uint32_t)(((uint64_t)way->flow_s * SECOND >> BALANCE_UNIT) + 1);
-	if (!rc && maps->adopted)
-		rc = adopt(t, err);
-	if (rc)
-		fleet_free(t);
-	else
-		*out = t;
-	return rc;
-}
-
 struct fleet_service *fleet_first(const struct fleet *t)
 {
 	return t->services;
@@ -176,6 +143,64 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 	if (r.family == 4)
 		r.sum = sum_constant(&r, head);
 	t->maps->backends[b->id] = r;
+}
+
+/* Backends that were adopted leave as this agent's configuration has it. */
+static void ways_renew(struct fleet *t)
+{
+	const uint16_t ways = BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT;
+	struct fleet_service *s;
+	uint32_t i;
+
+	for (s = t->services; s; s = s->hh.next)
+		for (i = 0; i < s->n; i++) {
+			const struct balance_backend *r = &t->maps->backends[s->backends[i].id];
+			const struct config_addr *src =
+				r->family == 4 ? &t->way.source4 : &t->way.source6;
+			bool given = t->way.hop_flags & ways;
+
+			if ((r->hop_flags & ways) != t->way.hop_flags ||
+			    memcmp(r->src, src->bytes, r->family == 4 ? 4 : 16) ||
+			    (given && r->hop_mtu != t->way.mtu) ||
+			    (t->way.hop_flags & BALANCE_HOP_FIXED &&
+			     memcmp(r->hop_dst, t->way.gateway, 6)))
+				backend_write(t, &s->backends[i], s->stat);
+		}
+}
+
+int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *way,
+	       struct skep_err *err)
+{
+	struct fleet *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return -ENOMEM;
+	t->maps = maps;
+	t->way = *way;
+	rc = ids_open(&t->instances, maps->size.services);
+	if (!rc)
+		rc = ids_open(&t->stats, maps->size.services);
+	if (!rc)
+		rc = ids_open(&t->backends, min(maps->size.backends, BALANCE_BACKEND_MAX));
+	if (!rc)
+		rc = ids_open(&t->ranges, MAPS_RANGES);
+	if (!rc)
+		rc = extents_open(&t->rings, maps->size.slots);
+	t->flows = calloc(maps->size.backends, sizeof(*t->flows));
+	t->orphans = calloc(maps->size.backends, sizeof(*t->orphans));
+	if (!rc && (!t->flows || !t->orphans))
+		rc = -ENOMEM;
+	maps->state->flow_units = (uint32_t)(((uint64_t)way->flow_s * SECOND >> BALANCE_UNIT) + 1);
+	if (!rc && maps->adopted)
+		rc = adopt(t, err);
+	if (!rc)
+		ways_renew(t);
+	if (rc)
+		fleet_free(t);
+	else
+		*out = t;
+	return rc;
 }
 
 /* @hint: where it most likely is */
