@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * simulate.h: single packets through the balancer's program and tables of their own, attached nowhere
- * (BPF_PROG_TEST_RUN). Needs CAP_BPF and CAP_NET_ADMIN.
+ * (BPF_PROG_TEST_RUN). In the kernel it needs CAP_BPF and CAP_NET_ADMIN; in the engine nothing.
  */
 #ifndef SKEP_BALANCE_SIMULATE_H
 #define SKEP_BALANCE_SIMULATE_H

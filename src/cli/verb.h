@@ -17,7 +17,7 @@ struct verb_operand {
 	const char *doc;
 	const char *choices; /* "a|b|c" of the first, NULL: any */
 	bool required;
-	bool rest; /* all words from the first operand on are the verb's, dashes and all */
+	bool rest;     /* all words from the first operand on are the verb's, dashes and all */
 	unsigned most; /* how many; 0: one */
 };
 
