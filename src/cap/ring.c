@@ -45,6 +45,14 @@ void cap_counts_sum(const struct cap_counts *c, int map_fd, void *out)
 			sum[i] += c->each[cpu * c->n + i];
 }
 
+uint64_t cap_misses(const struct bpf_program *p)
+{
+	struct bpf_prog_info info = {0};
+	uint32_t len = sizeof(info);
+
+	return bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) ? 0 : info.recursion_misses;
+}
+
 static void count(const struct cap_kinds *k, const char *what, const char *help,
 		  const uint64_t *values, cap_count_fn fn, void *arg)
 {

@@ -7,6 +7,8 @@
 
 #include "cap/cap.h"
 
+struct bpf_program;
+
 /** cap_ring_bytes() - a configured size as the kernel wants it: a power of two, 4 KiB to 1 GiB. */
 uint32_t cap_ring_bytes(int64_t kib);
 
@@ -23,6 +25,13 @@ void cap_counts_done(struct cap_counts *c);
 
 /** cap_counts_sum() - of all CPUs, into @out of that size; 0 where @map_fd is -1. */
 void cap_counts_sum(const struct cap_counts *c, int map_fd, void *out);
+
+/**
+ * cap_misses() - how often @p's hook passed without it, because it ran on that CPU already.
+ *
+ * The kernel lets no tracing program interrupt itself: what it would have told is lost.
+ */
+uint64_t cap_misses(const struct bpf_program *p);
 
 /* What became of events, by kind. */
 struct cap_kinds {

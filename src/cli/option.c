@@ -249,11 +249,12 @@ static int read_letters(struct args *a, struct reader *r, const char *word, stru
 static int check_operands(const struct args *a, struct skep_err *err)
 {
 	const struct verb_operand *o = &a->verb->operand;
+	unsigned most = !o->name ? 0 : o->most ? o->most : 1;
 	char what[64];
 
-	if (a->n_operands > (o->name ? 1 : 0))
+	if (a->n_operands > most)
 		return skep_fail(err, -EINVAL, "'%s' is one word too many for skep %s",
-				 a->operands[o->name ? 1 : 0], a->verb->name);
+				 a->operands[most], a->verb->name);
 	if (o->name && o->required && !a->n_operands)
 		return skep_fail(err, -EINVAL, "%s is missing: skep %s %s", o->name, a->verb->name,
 				 o->choices ? o->choices : o->name);

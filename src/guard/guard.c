@@ -179,13 +179,21 @@ static void sum_counts(struct guard *g, struct guard_count *sum)
 	cap_counts_sum(&g->counts, g->bpf ? bpf_map__fd(g->bpf->maps.count) : -1, sum);
 }
 
+static uint64_t missed(const struct guard *g)
+{
+	return g->bpf ? cap_misses(g->bpf->progs.on_fork) + cap_misses(g->bpf->progs.on_exec) +
+				cap_misses(g->bpf->progs.on_exit)
+		      : 0;
+}
+
 static uint64_t guard_lost(void *cap)
 {
 	struct guard *g = cap;
 	struct guard_count sum;
 
 	sum_counts(g, &sum);
-	return sum.lost[GUARD_FORK] + sum.lost[GUARD_EXEC] + sum.lost[GUARD_EXIT] + g->refused;
+	return sum.lost[GUARD_FORK] + sum.lost[GUARD_EXEC] + sum.lost[GUARD_EXIT] + g->refused +
+	       missed(g);
 }
 
 static void guard_tick(void *cap, uint64_t boot_now maybe_unused)
@@ -216,6 +224,8 @@ static void guard_metrics(void *cap, cap_count_fn fn, void *arg)
 					    .reported = process_reported(g->processes),
 					    .lost = (const uint64_t *)sum.lost},
 			fn, arg);
+	fn(arg, "skep_guard_missed_total", CAP_COUNTER,
+	   "Events whose hook was busy on that CPU, hence lost", "", (double)missed(g));
 	fn(arg, "skep_guard_scans_total", CAP_COUNTER, "Scans of all processes", "",
 	   (double)g->scans);
 }

@@ -304,8 +304,7 @@ static int parse_str(const char *text, uint8_t *out, size_t size, struct skep_er
 
 	if (n > size)
 		return skep_fail(err, -EINVAL, "%zu bytes of text, at most %zu fit", n, size);
-	memset(out, 0, size);
-	memcpy(out, text, n);
+	strncpy((char *)out, text, size); /* which pads with zeros, and needs none */
 	return 0;
 }
 

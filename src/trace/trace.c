@@ -332,6 +332,12 @@ static void sum_counts(struct trace *t, struct trace_count *sum)
 	cap_counts_sum(&t->counts, t->tcp ? bpf_map__fd(t->tcp->maps.count) : -1, sum);
 }
 
+/* Of on_state only: a send or recv that was not seen names the owner the next time. */
+static uint64_t missed(const struct trace *t)
+{
+	return t->tcp ? cap_misses(t->tcp->progs.on_state) : 0;
+}
+
 static uint64_t trace_lost(void *cap)
 {
 	struct trace *t = cap;
@@ -345,7 +351,7 @@ static uint64_t trace_lost(void *cap)
 		lost += sum.lost[k];
 	if (t->conns)
 		conn_count(t->conns, &conns);
-	return lost + sum.flows_lost + sum.marks_lost + conns.refused;
+	return lost + sum.flows_lost + sum.marks_lost + conns.refused + missed(t);
 }
 
 static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
@@ -363,6 +369,8 @@ static void metrics_by_kind(struct trace *t, cap_count_fn fn, void *arg)
 			fn, arg);
 	fn(arg, "skep_trace_flow_datagrams_lost_total", CAP_COUNTER,
 	   "Datagrams whose flow found the flow map full", "", (double)sum.flows_lost);
+	fn(arg, "skep_trace_missed_total", CAP_COUNTER,
+	   "State changes whose hook was busy on that CPU, hence lost", "", (double)missed(t));
 	fn(arg, "skep_trace_marks_lost_total", CAP_COUNTER,
 	   "Connections without an owner: the map of open ones was full", "",
 	   (double)sum.marks_lost);

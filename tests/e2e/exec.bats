@@ -181,7 +181,7 @@ except PermissionError: print("EPERM")'
 	kill -9 $(ps -o ppid= -p "$command")
 	eventually 2 sh -c "! kill -0 $command 2>/dev/null"
 	touch "$DIR/dead"
-	eventually 3 grep -q "Function not implemented" "$DIR/survivor"
+	eventually 3 grep -q "Function no[t] implemented" "$DIR/survivor"
 	wait || true
 }
 

@@ -169,9 +169,12 @@ static void a_ring_wakes_who_polls_it_and_only_then(void **state)
 
 static void on_sample(void *arg, int cpu, void *data, uint32_t size)
 {
+	uint64_t n;
+
 	(void)cpu;
 	assert_true(size >= 8);
-	*(uint64_t *)arg += *(uint64_t *)data;
+	memcpy(&n, data, sizeof(n)); /* samples are aligned to 4 */
+	*(uint64_t *)arg += n;
 }
 
 static void a_perf_buffer_is_mapped_polled_and_written(void **state)

@@ -53,7 +53,7 @@ static void records_are_read_in_order_whatever_order_they_are_committed(void **s
 	owned_map *m = made(def_of(RING, 0, 0, SIZE, 0));
 	struct mapped r = map_of(m);
 	char *a = map_ring_reserve(m, 5, 0), *b = map_ring_reserve(m, 16, 0);
-	uint32_t len;
+	uint32_t len = 0;
 
 	assert_null(map_ring_reserve(m, 5, 1));
 	memcpy(a, "first", 5);
