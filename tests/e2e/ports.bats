@@ -47,12 +47,12 @@ live() {
 	in_ns timeout 30 "$SKEP" run "$OBJ" --unsafe --json "$@" >"$DIR/live.json" 2>"$DIR/live.err" 3>&- &
 	LIVE=$!
 	PIDS="${PIDS:-} $LIVE"
-	sleep 0.7
+	sleep 1.5
 	kill -0 $LIVE
 }
 # what live said, once it was told to end
 result() {
-	sleep 0.3
+	sleep 1
 	kill -INT "$(pgrep -P $LIVE)" 2>/dev/null || kill -INT $LIVE
 	wait $LIVE
 	cat "$DIR/live.err"
