@@ -273,7 +273,7 @@ static void compile_long(void)
 
 int main(void)
 {
-	struct jit_bpf *obj = jit_bpf__open_and_load();
+	struct jit_bench_bpf *obj = jit_bench_bpf__open_and_load();
 	struct subject *empty = NULL;
 	struct bpf_program *prog;
 	unsigned i;
@@ -297,6 +297,6 @@ int main(void)
 		verify_free(subjects[i].proof);
 		free(subjects[i].insns);
 	}
-	jit_bpf__destroy(obj);
+	jit_bench_bpf__destroy(obj);
 	return 0;
 }

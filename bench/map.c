@@ -161,7 +161,7 @@ static void fill_route(struct bpf_map *kernel, uint32_t i)
 		fail("could not fill a trie");
 }
 
-static void fill_all(struct map_bpf *skel)
+static void fill_all(struct map_bench_bpf *skel)
 {
 	uint32_t i;
 
@@ -220,7 +220,7 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void figure(const struct figure *f, struct map_bpf *skel)
+static void figure(const struct figure *f, struct map_bench_bpf *skel)
 {
 	struct bpf_program *p = bpf_object__find_program_by_name(skel->obj, f->name);
 	double engine[ROUNDS], kernel[ROUNDS];
@@ -239,7 +239,7 @@ static void figure(const struct figure *f, struct map_bpf *skel)
 
 int main(int argc, char **argv)
 {
-	struct map_bpf *skel = map_bpf__open_and_load();
+	struct map_bench_bpf *skel = map_bench_bpf__open_and_load();
 	unsigned i;
 
 	if (!skel)
@@ -250,6 +250,6 @@ int main(int argc, char **argv)
 		if (argc < 2 || strstr(figures[i].name, argv[1]))
 			figure(figures + i, skel);
 	}
-	map_bpf__destroy(skel);
+	map_bench_bpf__destroy(skel);
 	return 0;
 }

@@ -51,17 +51,17 @@ $(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
 $(BENCH_BPF:.skel.h=.bpf.o): build/bpf/bench/%.bpf.o: bench/%.bpf.c | build/.deps-build
 	@mkdir -p $(@D)
 	$(call say,BPF)
-	$(Q)$(CLANG) $(BPF_CFLAGS) -c -o $@.tmp $<
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Ibench -MMD -MP -MT $@ -MF build/bpf/bench/$*.bpf.d -c -o $@.tmp $<
 	@bpftool gen object $@ $@.tmp && rm -f $@.tmp
 
 $(BENCH_BPF): build/bpf/bench/%.skel.h: build/bpf/bench/%.bpf.o
 	$(call say,SKEL)
-	$(Q)bpftool gen skeleton $< name $*_bpf > $@
+	$(Q)bpftool gen skeleton $< name $*_bench_bpf > $@
 
 $(B)/bench/%: bench/%.c $(LIBPARTS) $(B)/page.o | $(BENCH_BPF)
 	@mkdir -p $(@D)
 	$(call say,CC)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
+	$(Q)$(CC) $(CFLAGS) -Ibench $(LDFLAGS_$(KIND)) -o $@ $< $(LIBPARTS) $(B)/page.o $(LIBS) -lncursesw -ltinfo
 
 # Programs that end-to-end tests run: like other people's, static, with nothing of skep in them.
 E2E := $(patsubst tests/e2e/%.c,build/e2e/%,$(filter-out %.bpf.c,$(wildcard tests/e2e/*/*.c)))

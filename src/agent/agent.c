@@ -413,6 +413,7 @@ int agent_run(const struct agent_options *o, struct skep_err *err)
 	if (!rc)
 		rc = caps_start(&a, err);
 	if (!rc) {
+		resources_start(&a);
 		token_start(&a);
 		rc = api_start(&a, err);
 	}

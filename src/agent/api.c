@@ -94,6 +94,62 @@ static void serve_health(struct api_call *call)
 	http_reply(call->conn, 200, "text/plain; charset=utf-8", "ok\n", 3);
 }
 
+/* ---- wanted state -------------------------------------------------------------------------- */
+
+static struct agent_cap *cap_find(struct agent *a, const char *name)
+{
+	unsigned i;
+
+	for (i = 0; i < a->n_caps; i++)
+		if (!strcmp(a->caps[i].ops->name, name) && a->caps[i].cap)
+			return &a->caps[i];
+	return NULL;
+}
+
+static void serve_services(struct api_call *call)
+{
+	struct agent_cap *c = cap_find(call->agent, "balance");
+	cleanup(buf_done) struct buf b = {0};
+
+	if (!c) {
+		http_error(call->conn, 404, "balance did not load");
+		return;
+	}
+	c->ops->show(c->cap, &b);
+	reply_json(call->conn, &b);
+}
+
+static void serve_drain(struct api_call *call)
+{
+	struct agent_cap *c = cap_find(call->agent, "balance");
+	struct skep_err err = {""};
+
+	if (!c)
+		http_error(call->conn, 404, "balance did not load");
+	else if (c->ops->drain(c->cap, call->values[0].text, call->values[1].text, &err))
+		http_error(call->conn, 400, "%s", err.text);
+	else
+		http_reply(call->conn, 200, JSON, "{}\n", 3);
+}
+
+static void serve_apply(struct api_call *call)
+{
+	const struct http_request *r = call->request;
+	const char *file = call->values[1].text[0] ? call->values[1].text : "the request";
+	cleanup(buf_done) struct buf said = {0}, b = {0};
+	struct skep_err err = {""};
+
+	if (resources_apply(call->agent, file, r->body ? r->body : "", r->length,
+			    call->values[0].num, &said, &err)) {
+		http_error(call->conn, 400, "%s", err.text);
+		return;
+	}
+	buf_str(&b, "{\"changes\":");
+	buf_json(&b, said.data ? said.data : "", said.len);
+	buf_str(&b, "}\n");
+	reply_json(call->conn, &b);
+}
+
 /* ---- from the tables, in a child ----------------------------------------------------------- */
 
 /* @sql: copied; NULL where run() has its own. */
@@ -230,6 +286,29 @@ const struct api_route api_routes[] = {
 	 false,
 	 serve_cap,
 	 {{0}}},
+	{GETS, "/v1/balance", "balance: its reports and counters", JSON, false, serve_cap, {{0}}},
+	{GETS,
+	 "/v1/balance/services",
+	 "services with their backends and counters",
+	 JSON,
+	 false,
+	 serve_services,
+	 {{0}}},
+	{HTTP_POST,
+	 "/v1/balance/drain",
+	 "a backend keeps its flows and gets no new ones, until the next apply",
+	 JSON,
+	 false,
+	 serve_drain,
+	 {TEXT("service", "name of the service"), TEXT("backend", "address of the backend")}},
+	{HTTP_POST,
+	 "/v1/apply",
+	 "resources as YAML: the whole wanted state",
+	 JSON,
+	 false,
+	 serve_apply,
+	 {{"dry", API_INT, 0, 1, 0, "1: only say what would change"},
+	  TEXT("file", "name for messages")}},
 	{GETS,
 	 "/v1/guard/processes",
 	 "processes that run, oldest first",

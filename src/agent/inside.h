@@ -59,6 +59,13 @@ struct agent {
 void status_agent(struct agent *a, struct buf *b);
 void status_cap(struct agent *a, unsigned i, struct buf *b);
 
+/* resources.c */
+/** resources_start() - what was wanted when the last agent ended, again. */
+void resources_start(struct agent *a);
+/** resources_apply() - as cap_ops.resources(), and kept for the next start unless @dry. */
+int resources_apply(struct agent *a, const char *file, const char *text, size_t len, bool dry,
+		    struct buf *said, struct skep_err *err);
+
 /* metrics.c */
 void metrics_print(struct agent *a, struct buf *b);
 

@@ -27,11 +27,14 @@ static void operation_add(struct buf *b, const struct api_route *r)
 		param_add(b, &r->params[i]);
 	}
 	buf_str(b, "],");
-	if (r->methods & HTTP_POST)
+	if (!strcmp(r->path, "/v1/query"))
 		buf_str(b, "\"requestBody\":{\"required\":true,\"content\":{\"application/json\":"
 			   "{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],"
 			   "\"properties\":{\"sql\":{\"type\":\"string\"},"
 			   "\"limit\":{\"type\":\"integer\",\"default\":10000}}}}}},");
+	if (!strcmp(r->path, "/v1/apply"))
+		buf_str(b, "\"requestBody\":{\"required\":true,\"content\":{\"application/yaml\":"
+			   "{}}},");
 	buf_fmt(b,
 		"\"responses\":{\"200\":{\"description\":\"%s\",\"content\":{\"%s\":{}}},"
 		"\"default\":{\"$ref\":\"#/components/responses/error\"}}}",

@@ -52,11 +52,25 @@ struct cap_ops {
 	const struct conf_field *fields; /* its part of the Agent resource, spec.<name> */
 	unsigned n_fields;
 	size_t spec_size;
+	const char *kind; /* of the resources it reads, NULL: none */
 
 	/** open() - tables and state; loads nothing yet. */
 	int (*open)(void **out, const struct cap_env *env, struct skep_err *err);
 	/** apply() - make @spec (checked, defaults filled in) true, entirely or not at all. */
 	int (*apply)(void *cap, const void *spec, struct skep_err *err);
+	/**
+	 * resources() - all resources of its kind, as a file of YAML documents: the whole wanted
+	 * state, which takes hold entirely or not at all. NULL where kind is.
+	 * @file: for messages
+	 * @dry:  only say what would change
+	 * @said: a line for each change
+	 */
+	int (*resources)(void *cap, const char *file, const char *text, size_t len, bool dry,
+			 struct buf *said, struct skep_err *err);
+	/** show() - what holds, as a JSON object. NULL where kind is. */
+	void (*show)(void *cap, struct buf *b);
+	/** drain() - a backend gets no new flows until the next resources(). NULL but for balance. */
+	int (*drain)(void *cap, const char *service, const char *backend, struct skep_err *err);
 	/** poll() - take what the rings hold. Return: events taken. */
 	unsigned (*poll)(void *cap);
 	/** fd() - readable when a ring is filling faster than the poll; -1: none. */
@@ -70,7 +84,7 @@ struct cap_ops {
 	void (*close)(void *cap);
 };
 
-extern const struct cap_ops guard_ops, trace_ops;
+extern const struct cap_ops balance_ops, guard_ops, trace_ops;
 
 /* All capabilities of this build, NULL at the end; defined by the agent's caps.c. */
 extern const struct cap_ops *const cap_all[];

@@ -112,6 +112,8 @@ static bool value_set(const struct conf_field *f, const char *s, size_t n, bool 
 		memcpy(out, s, n);
 		((char *)out)[n] = '\0';
 		return true;
+	case CONF_READ:
+		return f->read(s, n, out);
 	default:
 		return false;
 	}
@@ -147,6 +149,12 @@ static void expected_add(struct buf *b, const struct conf_field *f)
 	case CONF_PART:
 		buf_str(b, "a mapping");
 		break;
+	case CONF_READ:
+		buf_str(b, f->choices);
+		break;
+	case CONF_LIST:
+		buf_fmt(b, "a list of %" PRId64 " to %" PRId64, f->least, f->most);
+		break;
 	}
 }
 
@@ -170,6 +178,8 @@ void conf_defaults(const struct conf_field *fields, unsigned n, void *out)
 
 		if (fields[i].type == CONF_PART)
 			conf_defaults(fields[i].sub, fields[i].n_sub, at);
+		else if (fields[i].type == CONF_LIST)
+			*(uint32_t *)((char *)out + fields[i].count) = 0;
 		else if (fields[i].preset)
 			preset_set(&fields[i], at);
 	}
@@ -337,6 +347,7 @@ static int next(struct reader *r)
 }
 
 static int mapping_read(struct reader *r, const struct conf_field *fields, unsigned n, void *out);
+static int list_read(struct reader *r, const struct conf_field *f, void *base);
 
 static int value_read(struct reader *r, const struct conf_field *f, void *out)
 {
@@ -351,6 +362,45 @@ static int value_read(struct reader *r, const struct conf_field *f, void *out)
 	s = fy_token_get_text(r->event->scalar.value, &n);
 	plain = fy_token_scalar_style(r->event->scalar.value) == FYSS_PLAIN;
 	return value_set(f, s ? s : "", n, plain, out) ? 0 : fail_value(r, f);
+}
+
+static int element_read(struct reader *r, const struct conf_field *f, void *out)
+{
+	if (!f->sub[0].key)
+		return value_read(r, &f->sub[0], out);
+	if (r->event->type != FYET_MAPPING_START)
+		return fail(r, "expected a mapping");
+	conf_defaults(f->sub, f->n_sub, out);
+	return mapping_read(r, f->sub, f->n_sub, out);
+}
+
+/* The event is the list's beginning. */
+static int list_read(struct reader *r, const struct conf_field *f, void *base)
+{
+	uint32_t *count = (uint32_t *)((char *)base + f->count);
+	size_t path = strlen(r->path);
+	struct fy_mark begin = r->at;
+	int rc;
+
+	if (r->event->type != FYET_SEQUENCE_START)
+		return fail_value(r, f);
+	for (*count = 0;; ++*count) {
+		rc = next(r);
+		if (rc || r->event->type == FYET_SEQUENCE_END)
+			break;
+		if (*count == f->most)
+			return fail(r, "expected at most %" PRId64 " elements", f->most);
+		snprintf(r->path + path, sizeof(r->path) - path, "[%u]", *count);
+		rc = element_read(r, f, (char *)base + f->offset + *count * f->size);
+		if (rc)
+			return rc;
+		r->path[path] = '\0';
+	}
+	if (!rc && *count < f->least) {
+		r->at = begin;
+		rc = fail(r, "expected at least %" PRId64 " elements, found %u", f->least, *count);
+	}
+	return rc;
 }
 
 /* Fields that must be given and were not; @seen has a bit for each that was. */
@@ -398,7 +448,9 @@ static int pair_read(struct reader *r, const struct conf_field *fields, unsigned
 	snprintf(r->path + base, sizeof(r->path) - base, "%s%s", base ? "." : "", fields[i].key);
 	rc = next(r);
 	if (!rc)
-		rc = value_read(r, &fields[i], (char *)out + fields[i].offset);
+		rc = fields[i].type == CONF_LIST
+			     ? list_read(r, &fields[i], out)
+			     : value_read(r, &fields[i], (char *)out + fields[i].offset);
 	if (!rc)
 		r->path[base] = '\0';
 	return rc;
@@ -432,21 +484,55 @@ static int expect(struct reader *r, enum fy_event_type type, const char *what)
 	return rc || r->event->type == type ? rc : fail(r, "expected %s", what);
 }
 
-/* The whole stream: one document that is a mapping. */
-static int stream_read(struct reader *r, const struct conf_field *top, unsigned n, void *out)
+/* What a stream is read by: one document into @all, or any number of them, each given to @fn. */
+struct stream {
+	const struct conf_field *top;
+	unsigned n_top;
+	char *all;
+	const struct conf_field *fields;
+	unsigned n;
+	conf_each_fn fn;
+	void *arg;
+};
+
+static int document_read(struct reader *r, const struct stream *s)
+{
+	struct fy_mark begin;
+	int rc;
+
+	rc = expect(r, FYET_MAPPING_START, "a mapping with apiVersion, kind and spec");
+	begin = r->at;
+	if (!rc)
+		rc = mapping_read(r, s->top, s->n_top, s->all);
+	if (!rc)
+		rc = expect(r, FYET_DOCUMENT_END, "the end of the document");
+	if (rc || !s->fn)
+		return rc;
+	rc = s->fn(s->arg, ((struct head *)s->all)->name, s->all + HEAD_SIZE, r->err);
+	if (rc)
+		return skep_note(r->err, rc, "%s:%d:%d", r->file, begin.line + 1, begin.column + 1);
+	memset(s->all, 0, HEAD_SIZE);
+	conf_defaults(s->fields, s->n, s->all + HEAD_SIZE);
+	return 0;
+}
+
+static int stream_read(struct reader *r, const struct stream *s)
 {
 	int rc = expect(r, FYET_STREAM_START, "YAML");
 
-	if (!rc)
+	if (!rc && !s->fn) {
 		rc = expect(r, FYET_DOCUMENT_START, "a resource, found an empty file");
-	if (!rc)
-		rc = expect(r, FYET_MAPPING_START, "a mapping with apiVersion, kind and spec");
-	if (!rc)
-		rc = mapping_read(r, top, n, out);
-	if (!rc)
-		rc = expect(r, FYET_DOCUMENT_END, "the end of the document");
-	if (!rc)
-		rc = expect(r, FYET_STREAM_END, "one document, found a second one");
+		if (!rc)
+			rc = document_read(r, s);
+		return rc ? rc : expect(r, FYET_STREAM_END, "one document, found a second one");
+	}
+	while (!rc) {
+		rc = next(r);
+		if (rc || r->event->type == FYET_STREAM_END)
+			break;
+		rc = r->event->type == FYET_DOCUMENT_START ? document_read(r, s)
+							   : fail(r, "expected a resource");
+	}
 	return rc;
 }
 
@@ -477,8 +563,7 @@ static int text_check(struct reader *r, const char *text, size_t len)
 	return 0;
 }
 
-static int reader_run(struct reader *r, const char *text, size_t len, const struct conf_field *top,
-		      unsigned n, void *out)
+static int reader_run(struct reader *r, const char *text, size_t len, const struct stream *s)
 {
 	struct fy_parse_cfg cfg = {
 		.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_DEFAULT_VERSION_1_2 |
@@ -497,7 +582,7 @@ static int reader_run(struct reader *r, const char *text, size_t len, const stru
 	cfg.diag = r->diag;
 	r->parser = fy_parser_create(&cfg);
 	if (r->parser && !fy_parser_set_string(r->parser, text, len))
-		rc = stream_read(r, top, n, out);
+		rc = stream_read(r, s);
 	else
 		rc = skep_fail(r->err, -ENOMEM, "%s: out of memory", r->file);
 	if (r->parser) {
@@ -508,9 +593,8 @@ static int reader_run(struct reader *r, const char *text, size_t len, const stru
 	return rc;
 }
 
-int conf_parse(const char *name, const char *text, size_t len, const char *kind,
-	       const struct conf_field *fields, unsigned n, void *out, size_t size,
-	       struct skep_err *err)
+static int parse(const char *name, const char *text, size_t len, size_t most, const char *kind,
+		 struct stream *s, size_t size, struct skep_err *err)
 {
 	const struct conf_field metadata[] = {
 		{.key = "name", .type = CONF_STR, .offset = 0, .most = 254, .preset = "\"\""},
@@ -529,24 +613,49 @@ int conf_parse(const char *name, const char *text, size_t len, const char *kind,
 		 .offset = offsetof(struct head, name),
 		 .sub = metadata,
 		 .n_sub = array_size(metadata)},
-		{.key = "spec", .type = CONF_PART, .offset = HEAD_SIZE, .sub = fields, .n_sub = n},
+		{.key = "spec",
+		 .type = CONF_PART,
+		 .offset = HEAD_SIZE,
+		 .sub = s->fields,
+		 .n_sub = s->n},
 	};
 	struct reader r = {.file = name, .err = err};
-	cleanup(mem_free) char *all = NULL;
 	int rc;
 
-	if (len > CONF_INPUT_MAX)
-		return skep_fail(err, -EINVAL, "%s: expected at most %u bytes, found %zu", name,
-				 CONF_INPUT_MAX, len);
-	all = calloc(1, HEAD_SIZE + size);
-	if (!all)
+	if (len > most)
+		return skep_fail(err, -EINVAL, "%s: expected at most %zu bytes, found %zu", name,
+				 most, len);
+	s->all = calloc(1, HEAD_SIZE + size);
+	if (!s->all)
 		return skep_fail(err, -ENOMEM, "%s: out of memory", name);
-	conf_defaults(fields, n, all + HEAD_SIZE);
+	s->top = top;
+	s->n_top = array_size(top);
+	conf_defaults(s->fields, s->n, s->all + HEAD_SIZE);
 	rc = text_check(&r, text, len);
+	return rc ? rc : reader_run(&r, text, len, s);
+}
+
+int conf_parse(const char *name, const char *text, size_t len, const char *kind,
+	       const struct conf_field *fields, unsigned n, void *out, size_t size,
+	       struct skep_err *err)
+{
+	struct stream s = {.fields = fields, .n = n};
+	int rc = parse(name, text, len, CONF_INPUT_MAX, kind, &s, size, err);
+
 	if (!rc)
-		rc = reader_run(&r, text, len, top, array_size(top), all);
-	if (!rc)
-		memcpy(out, all + HEAD_SIZE, size);
+		memcpy(out, s.all + HEAD_SIZE, size);
+	free(s.all);
+	return rc;
+}
+
+int conf_parse_each(const char *name, const char *text, size_t len, const char *kind,
+		    const struct conf_field *fields, unsigned n, size_t size, conf_each_fn fn,
+		    void *arg, struct skep_err *err)
+{
+	struct stream s = {.fields = fields, .n = n, .fn = fn, .arg = arg};
+	int rc = parse(name, text, len, CONF_MANY_MAX, kind, &s, size, err);
+
+	free(s.all);
 	return rc;
 }
 

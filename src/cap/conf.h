@@ -18,6 +18,9 @@ enum conf_type {
 	CONF_STR,  /* char[most]; at least `least` bytes long */
 	CONF_ENUM, /* int: index into choices, "a|b|c" */
 	CONF_PART, /* a nested struct: sub, n_sub */
+	CONF_READ, /* what @read makes of a scalar; choices: what it expects, in words */
+	CONF_LIST, /* least..most elements in place, each of `size` bytes: mappings of sub, or, where
+		      sub[0] has no key, scalars of sub[0]; their number, uint32_t, at `count` */
 };
 
 struct conf_field {
@@ -30,9 +33,12 @@ struct conf_field {
 	const char *doc; /* one phrase with the unit */
 	const struct conf_field *sub;
 	unsigned n_sub;
+	bool (*read)(const char *s, size_t n, void *out);
+	size_t size, count;
 };
 
 #define CONF_INPUT_MAX (1U << 20)
+#define CONF_MANY_MAX  (256U << 20)
 
 /** conf_defaults() - fill @out with every field's preset. */
 void conf_defaults(const struct conf_field *fields, unsigned n, void *out);
@@ -49,6 +55,17 @@ void conf_defaults(const struct conf_field *fields, unsigned n, void *out);
 int conf_parse(const char *name, const char *text, size_t len, const char *kind,
 	       const struct conf_field *fields, unsigned n, void *out, size_t size,
 	       struct skep_err *err);
+
+/** Takes one resource. Return: 0, or -errno with a reason; the place is put before it. */
+typedef int (*conf_each_fn)(void *arg, const char *name, const void *spec, struct skep_err *err);
+
+/**
+ * conf_parse_each() - as conf_parse(), of a file with any number of documents.
+ * @fn: called for each with metadata.name and its spec, which is borrowed
+ */
+int conf_parse_each(const char *name, const char *text, size_t len, const char *kind,
+		    const struct conf_field *fields, unsigned n, size_t size, conf_each_fn fn,
+		    void *arg, struct skep_err *err);
 
 /** conf_print() - the reference: a YAML document of all defaults with the docs as comments. */
 void conf_print(const char *kind, const struct conf_field *fields, unsigned n, struct buf *b);

@@ -7,9 +7,12 @@
 
 static int run(const struct args *a, struct skep_err *err)
 {
+	const char *ports[ARGS_TEXTS_MAX];
 	const struct host_exec what = {
 		.engine = {.interpret = a->set[OPTION_INTERP], .unsafe = a->set[OPTION_UNSAFE]},
 		.argv = a->rest,
+		.ports = ports,
+		.n_ports = option_texts(a, OPTION_PORTS, ports),
 		.root = a->set[OPTION_ROOT],
 	};
 
@@ -30,13 +33,15 @@ const struct verb verb_exec = {
 		    .doc = "the command; looked up in PATH",
 		    .required = true,
 		    .rest = true},
-	.options = {OPTION_ROOT, OPTION_INTERP, OPTION_UNSAFE},
+	.options = {OPTION_PORTS, OPTION_ROOT, OPTION_INTERP, OPTION_UNSAFE},
 	.examples =
 		{
 			{"skep exec -- bpftool prog show",
 			 "none: the engine is new, whatever the kernel runs"},
 			{"skep exec --root -- bash",
 			 "a shell in which only the engine's objects exist"},
+			{"skep exec --port eth0=xdp:eth0 -- ./my-xdp-tool eth0",
+			 "its XDP program gets the frames of eth0, in the engine"},
 		},
 	.run = run,
 };

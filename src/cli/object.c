@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "cli/live.h"
 #include "host/capture.h"
 #include "host/host.h"
 #include "host/value.h"
@@ -148,6 +149,7 @@ static int set_variable(struct session *s, const char *name, const char *text, s
 	const struct btf *btf = bpf_object__btf(s->obj);
 	const struct btf_var_secinfo *v;
 	struct bpf_map *map;
+	char number[16];
 	size_t size;
 	char *data;
 	int rc;
@@ -160,7 +162,8 @@ static int set_variable(struct session *s, const char *name, const char *text, s
 		data = (char *)bpf_map__initial_value(map, &size);
 		if (!data || v->offset + v->size > size)
 			break;
-		rc = host_value_parse(text, data + v->offset, v->size, err);
+		rc = host_value_parse(live_value(s->wish->ports, text, number), data + v->offset,
+				      v->size, err);
 		return rc ? skep_note(err, rc, "--set %s", name) : 0;
 	}
 	return skep_fail(err, -ENOENT, "--set %s: there is no variable of that name", name);
@@ -171,6 +174,7 @@ static int set_element(struct session *s, const char *name, const char *key_text
 {
 	struct bpf_map *map = bpf_object__find_map_by_name(s->obj, name);
 	cleanup(mem_free) void *key = NULL, *value = NULL;
+	char number[16];
 	size_t keys, values;
 	int rc;
 
@@ -184,7 +188,7 @@ static int set_element(struct session *s, const char *name, const char *key_text
 		return -ENOMEM;
 	rc = host_value_parse(key_text, key, keys, err);
 	if (!rc)
-		rc = host_value_parse(text, value, values, err);
+		rc = host_value_parse(live_value(s->wish->ports, text, number), value, values, err);
 	if (rc)
 		return skep_note(err, rc, "--set %s", name);
 	rc = bpf_map__update_elem(map, key, keys, value, values, BPF_ANY);
@@ -289,6 +293,12 @@ static int run_all(struct session *s, struct skep_err *err)
 	const struct capture_packet blank = {
 		.data = zeros, .len = sizeof(zeros), .wire_len = sizeof(zeros)};
 
+	if (s->wish->ports && bpf_program__type(s->prog) != BPF_PROG_TYPE_XDP)
+		return skep_fail(err, -EINVAL, "a port takes programs of type xdp, not %s",
+				 s->r->type);
+	if (s->wish->ports)
+		return live_run(s->wish->ports, bpf_program__fd(s->prog), s->wish->seconds, s->r,
+				err);
 	if (!s->kind)
 		return run_bare(s, err);
 	return s->in ? run_capture(s, err) : run_packet(s, &blank, err);

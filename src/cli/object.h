@@ -11,6 +11,8 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+struct ports;
+
 #define OBJECT_VERDICTS 32
 
 /* What is wanted; strings are borrowed, NULL where nothing was said. */
@@ -23,6 +25,8 @@ struct object_wish {
 	const char *dump; /* "a,b" or "all" */
 	unsigned repeat;  /* of each packet, at least 1 */
 	bool stats;
+	struct ports *ports; /* run it on their frames instead; NULL: none */
+	unsigned seconds;    /* so long; 0: until a signal */
 };
 
 struct object_result {

@@ -76,6 +76,16 @@ static int unknown(struct skep_err *err, const char *what, const char *choices, 
 	return skep_fail(err, -EINVAL, "%s '%s': expected %s", what, word, choices);
 }
 
+unsigned option_texts(const struct args *a, enum option_id id, const char *out[ARGS_TEXTS_MAX])
+{
+	unsigned n = 0, i;
+
+	for (i = 0; i < a->n_texts; i++)
+		if (a->texts[i].id == id)
+			out[n++] = a->texts[i].text;
+	return n;
+}
+
 static int check_choice(const char *name, const char *choices, const char *word, size_t n,
 			struct skep_err *err)
 {
@@ -142,7 +152,8 @@ static int assign(struct args *a, enum option_id id, const char *value, struct s
 		if (a->n_texts == ARGS_TEXTS_MAX)
 			return skep_fail(err, -E2BIG, "more than %u --%s", ARGS_TEXTS_MAX,
 					 def->name);
-		a->texts[a->n_texts++] = value;
+		a->texts[a->n_texts].id = id;
+		a->texts[a->n_texts++].text = value;
 		return 0;
 	case OPTION_TYPE_ENUM:
 		return check_choice(def->name, def->choices, value, strlen(value), err);
@@ -238,11 +249,12 @@ static int read_letters(struct args *a, struct reader *r, const char *word, stru
 static int check_operands(const struct args *a, struct skep_err *err)
 {
 	const struct verb_operand *o = &a->verb->operand;
+	unsigned most = !o->name ? 0 : o->most ? o->most : 1;
 	char what[64];
 
-	if (a->n_operands > (o->name ? 1 : 0))
+	if (a->n_operands > most)
 		return skep_fail(err, -EINVAL, "'%s' is one word too many for skep %s",
-				 a->operands[o->name ? 1 : 0], a->verb->name);
+				 a->operands[most], a->verb->name);
 	if (o->name && o->required && !a->n_operands)
 		return skep_fail(err, -EINVAL, "%s is missing: skep %s %s", o->name, a->verb->name,
 				 o->choices ? o->choices : o->name);

@@ -50,9 +50,12 @@ extern const struct option_def option_defs[OPTION_COUNT];
 struct args {
 	const struct verb *verb;
 	bool set[OPTION_COUNT];
-	const char *text[OPTION_COUNT];	   /* the argument as given, NULL where not set */
-	int64_t num[OPTION_COUNT];	   /* of OPTION_TYPE_INT */
-	const char *texts[ARGS_TEXTS_MAX]; /* of the verb's one OPTION_TYPE_TEXTS, in order */
+	const char *text[OPTION_COUNT]; /* the argument as given, NULL where not set */
+	int64_t num[OPTION_COUNT];	/* of OPTION_TYPE_INT */
+	struct {
+		enum option_id id;
+		const char *text;
+	} texts[ARGS_TEXTS_MAX]; /* of OPTION_TYPE_TEXTS, in order */
 	unsigned n_texts;
 	const char *operands[ARGS_OPERANDS_MAX];
 	unsigned n_operands;
@@ -70,6 +73,9 @@ struct args {
  */
 int option_parse(const struct verb *verb, int argc, char *const *argv, struct args *out,
 		 struct skep_err *err);
+
+/** option_texts() - what was given for an OPTION_TYPE_TEXTS, in order. Return: how many. */
+unsigned option_texts(const struct args *a, enum option_id id, const char *out[ARGS_TEXTS_MAX]);
 
 /**
  * option_nearest() - the choice that a misspelt @word most likely meant.

@@ -8,6 +8,7 @@
 
 #include <inttypes.h>
 
+#include "cli/live.h"
 #include "cli/object.h"
 #include "cli/term.h"
 #include "cli/verb.h"
@@ -151,7 +152,8 @@ static int run_hex(const struct args *a, struct buf *out, struct skep_err *err)
 
 /* ---- an object ------------------------------------------------------------------------------ */
 
-static void print_json(const struct object_result *r, const char *host, struct buf *b)
+static void print_json(const struct object_result *r, const char *host, struct ports *ports,
+		       struct buf *b)
 {
 	const char *comma = "";
 	char number[16];
@@ -176,6 +178,10 @@ static void print_json(const struct object_result *r, const char *host, struct b
 			",\"insns\":%u,\"jited_bytes\":%u,\"run_cnt\":%" PRIu64
 			",\"run_time_ns\":%" PRIu64,
 			r->insns, r->jited_bytes, r->run_cnt, r->run_ns);
+	if (ports) {
+		buf_str(b, ",\"ports\":");
+		live_json(ports, b);
+	}
 	buf_fmt(b, ",\"maps\":{%s}}\n", r->maps.len ? r->maps.data : "");
 }
 
@@ -192,10 +198,13 @@ static void print_verdicts(const struct object_result *r, struct buf *b)
 		buf_fmt(b, "%12" PRIu64 "  other values, the last %d\n", r->others, (int)r->last);
 }
 
-static void print_text(const struct object_result *r, const char *host, struct buf *b)
+static void print_text(const struct object_result *r, const char *host, struct ports *ports,
+		       struct buf *b)
 {
 	buf_fmt(b, "%s (%s) in the %s: ", r->prog, r->type, host);
-	if (r->has_packets)
+	if (ports)
+		buf_fmt(b, "%" PRIu64 " packet%s\n", r->packets, r->packets == 1 ? "" : "s");
+	else if (r->has_packets)
 		buf_fmt(b, "%" PRIu64 " packet%s, %.1f ns a run\n", r->packets,
 			r->packets == 1 ? "" : "s",
 			r->runs ? (double)r->ns / (double)r->runs : 0.0);
@@ -209,46 +218,73 @@ static void print_text(const struct object_result *r, const char *host, struct b
 			" ns\n",
 			r->insns, r->jited_bytes, r->jited_bytes ? "" : " (interpreted)",
 			r->run_cnt, r->run_ns);
+	if (ports)
+		live_text(ports, b);
 	if (r->maps.len)
 		buf_fmt(b, "{%s}\n", r->maps.data);
+}
+
+static void print(const struct args *a, const struct object_result *r, struct ports *ports,
+		  struct buf *out)
+{
+	const char *host = a->set[OPTION_HOST] ? a->text[OPTION_HOST] : "engine";
+
+	if (a->set[OPTION_JSON])
+		print_json(r, host, ports, out);
+	else
+		print_text(r, host, ports, out);
+}
+
+/* In the host that this thread uses. */
+static int run_there(const struct args *a, struct ports *ports, struct buf *out,
+		     struct skep_err *err)
+{
+	const char *sets[ARGS_TEXTS_MAX];
+	const struct object_wish wish = {
+		.path = a->operands[0],
+		.prog = a->text[OPTION_PROG],
+		.in = a->text[OPTION_IN],
+		.out = a->text[OPTION_OUT],
+		.sets = sets,
+		.n_sets = option_texts(a, OPTION_SET, sets),
+		.dump = a->text[OPTION_DUMP],
+		.repeat =
+			a->set[OPTION_REPEAT] ? (unsigned)min(a->num[OPTION_REPEAT], 1L << 30) : 1,
+		.stats = a->set[OPTION_STATS],
+		.ports = ports,
+		.seconds = (unsigned)min(a->num[OPTION_SECONDS], 1L << 30),
+	};
+	struct object_result r;
+	int rc = object_run(&wish, &r, err);
+
+	if (rc)
+		return rc;
+	print(a, &r, ports, out);
+	object_done(&r);
+	return 0;
 }
 
 static int run_object(const struct args *a, struct buf *out, struct skep_err *err)
 {
 	const struct skep_engine_options options = {.interpret = a->set[OPTION_INTERP],
 						    .unsafe = a->set[OPTION_UNSAFE]};
-	const struct object_wish wish = {
-		.path = a->operands[0],
-		.prog = a->text[OPTION_PROG],
-		.in = a->text[OPTION_IN],
-		.out = a->text[OPTION_OUT],
-		.sets = a->texts,
-		.n_sets = a->n_texts,
-		.dump = a->text[OPTION_DUMP],
-		.repeat =
-			a->set[OPTION_REPEAT] ? (unsigned)min(a->num[OPTION_REPEAT], 1L << 30) : 1,
-		.stats = a->set[OPTION_STATS],
-	};
-	const char *host = a->set[OPTION_HOST] ? a->text[OPTION_HOST] : "engine";
+	const char *specs[ARGS_TEXTS_MAX];
+	unsigned n = option_texts(a, OPTION_PORTS, specs);
 	struct skep_engine *engine = NULL;
-	struct object_result r;
+	struct ports *ports = NULL;
 	int rc = 0;
 
-	if (!strcmp(host, "engine"))
+	if (!a->set[OPTION_HOST] || !strcmp(a->text[OPTION_HOST], "engine"))
 		rc = skep_engine_open(&engine, &options);
+	if (!rc && n)
+		rc = ports_open(&ports, engine, specs, n, err);
 	host_use(engine);
 	if (!rc)
-		rc = object_run(&wish, &r, err);
+		rc = run_there(a, ports, out, err);
 	host_use(NULL);
+	ports_free(ports);
 	skep_engine_free(engine);
-	if (rc)
-		return rc;
-	if (a->set[OPTION_JSON])
-		print_json(&r, host, out);
-	else
-		print_text(&r, host, out);
-	object_done(&r);
-	return 0;
+	return rc;
 }
 
 static const char *contradiction(const struct args *a)
@@ -259,6 +295,13 @@ static const char *contradiction(const struct args *a)
 		return "--jit goes with --hex; for an object it is --unsafe";
 	if (!a->set[OPTION_HEX] && !a->n_operands)
 		return "an object is missing: skep run prog.bpf.o, or --hex";
+	if (a->set[OPTION_PORTS] && a->set[OPTION_HOST] && strcmp(a->text[OPTION_HOST], "engine"))
+		return "--port brings frames to the engine; --host kernel has its own";
+	if (a->set[OPTION_PORTS] &&
+	    (a->set[OPTION_IN] || a->set[OPTION_OUT] || a->set[OPTION_REPEAT]))
+		return "--port or --in, --out and --repeat, not both";
+	if (a->set[OPTION_SECONDS] && !a->set[OPTION_PORTS])
+		return "--seconds goes with --port";
 	return NULL;
 }
 
@@ -286,14 +329,14 @@ const struct verb verb_run = {
 		"it decided. The engine interprets programs with every access checked; --unsafe compiles "
 		"them, for those that the kernel's verifier has accepted.\n\n"
 		"--set takes numbers (7, 0x1f), addresses (192.0.2.1, 2001:db8::1), hex:0a0b0c and "
-		"str:text. Maps are printed as JSON, by the object's BTF.\n\n"
+		"str:text; with --port also @NAME, the ifindex of a port. Maps are printed as JSON, by the object's BTF.\n\n"
 		"With --hex one line on standard input is the program: 8 bytes an instruction, blanks "
 		"allowed. It runs with r1 at the memory given (MEMHEX) and r2 its length, and r0 is "
 		"printed in hex.",
 	.operand = {.name = "OBJ|MEMHEX", .doc = "an object file; with --hex the memory, in hex"},
 	.options = {OPTION_PROG, OPTION_IN, OPTION_OUT, OPTION_SET, OPTION_DUMP, OPTION_REPEAT,
-		    OPTION_STATS, OPTION_HOST, OPTION_UNSAFE, OPTION_INTERP, OPTION_HEX, OPTION_JIT,
-		    OPTION_JSON},
+		    OPTION_PORTS, OPTION_SECONDS, OPTION_STATS, OPTION_HOST, OPTION_UNSAFE,
+		    OPTION_INTERP, OPTION_HEX, OPTION_JIT, OPTION_JSON},
 	.examples =
 		{
 			{"skep run filter.bpf.o --in web.pcap --out passed.pcap --dump all",
@@ -302,6 +345,8 @@ const struct verb verb_run = {
 			 "how many ns a packet takes"},
 			{"skep run lb.bpf.o --prog balance --set port=443 --set backends:0=192.0.2.7",
 			 "with a variable and a map set before"},
+			{"skep run lb.bpf.o --port a=xdp:eth0 --port b=packet:eth1 --set out:0=@b --unsafe",
+			 "on live frames, a devmap leading from one port to the other"},
 			{"echo b7000000 2a000000 9500000000000000 | skep run --hex", "prints 2a"},
 		},
 	.run = run,

@@ -15,9 +15,10 @@ struct view;
 struct verb_operand {
 	const char *name; /* NULL: the verb takes none */
 	const char *doc;
-	const char *choices; /* "a|b|c", NULL: any */
+	const char *choices; /* "a|b|c" of the first, NULL: any */
 	bool required;
-	bool rest; /* all words from the first operand on are the verb's, dashes and all */
+	bool rest;     /* all words from the first operand on are the verb's, dashes and all */
+	unsigned most; /* how many; 0: one */
 };
 
 struct verb_example {

@@ -27,6 +27,8 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -34,6 +36,7 @@
 #include <sys/wait.h>
 
 #include "host/inside.h"
+#include "host/port.h"
 
 struct exec {
 	const struct host_exec *what;
@@ -43,6 +46,9 @@ struct exec {
 	int listener;
 	struct skep_engine *engine;
 	struct notify *notify;
+	struct ports *ports;
+	pthread_t mover; /* of their frames */
+	int stop;	 /* eventfd that ends it; -1: there is none */
 };
 
 /* ---- signals ---------------------------------------------------------------------------------*/
@@ -142,8 +148,10 @@ static int start(struct exec *x, struct skep_err *err)
 	forwarded(&mask);
 	sigprocmask(SIG_BLOCK, &mask, &before);
 	x->child = fork();
-	if (!x->child)
+	if (!x->child) {
+		close(pair[0]); /* or it would never end when ours does */
 		child_run(x->what, pair[1], parent, &before);
+	}
 	close(pair[1]);
 	x->socket = pair[0];
 	if (x->child < 0)
@@ -187,12 +195,52 @@ static int hear_listener(struct exec *x, struct skep_err *err)
 	return x->listener < 0 ? skep_fail(err, -EPROTO, "no listener came") : 0;
 }
 
+/* ---- ports -----------------------------------------------------------------------------------*/
+static void *move_frames(void *arg)
+{
+	struct exec *x = arg;
+
+	ports_run(x->ports, x->stop, 0, NULL);
+	return NULL;
+}
+
+/* All signals are blocked by now, so none goes to the thread. */
+static int open_ports(struct exec *x, struct skep_err *err)
+{
+	int rc;
+
+	if (!x->what->n_ports)
+		return 0;
+	rc = ports_open(&x->ports, x->engine, x->what->ports, x->what->n_ports, err);
+	if (rc)
+		return rc;
+	x->stop = eventfd(0, EFD_CLOEXEC);
+	rc = x->stop < 0 ? -errno : -pthread_create(&x->mover, NULL, move_frames, x);
+	if (!rc)
+		return 0;
+	fd_close(&x->stop);
+	return skep_note(err, rc, "a thread for the ports");
+}
+
+static void close_ports(struct exec *x)
+{
+	if (x->stop >= 0) {
+		eventfd_write(x->stop, 1);
+		pthread_join(x->mover, NULL);
+		fd_close(&x->stop);
+	}
+	ports_free(take(x->ports));
+}
+
 static int serve(struct exec *x, struct skep_err *err)
 {
 	int rc = skep_engine_open(&x->engine, &x->what->engine);
 
 	if (rc)
 		return skep_note(err, rc, "the engine");
+	rc = open_ports(x, err);
+	if (rc)
+		return rc;
 	rc = notify_open(&x->notify, x->listener, x->engine, x->child);
 	if (rc)
 		return skep_note(err, rc, "answering system calls");
@@ -217,13 +265,15 @@ static void exec_done(struct exec *x)
 	fd_close(&x->socket); /* a child that waits for us goes */
 	fd_close(&x->listener);
 	fd_close(&x->signals);
+	close_ports(x);
 	if (!notify_free(x->notify))
 		skep_engine_free(x->engine);
 }
 
 int host_exec(const struct host_exec *what, struct skep_err *err)
 {
-	cleanup(exec_done) struct exec x = {what, -1, -1, -1, -1, NULL, NULL};
+	cleanup(exec_done) struct exec x = {
+		.what = what, .child = -1, .socket = -1, .signals = -1, .listener = -1, .stop = -1};
 	int rc = start(&x, err), status;
 
 	if (!rc)

@@ -17,8 +17,10 @@
 
 struct host_exec {
 	struct skep_engine_options engine;
-	char *const *argv; /* the command, NULL at the end; looked up in PATH */
-	bool root;	   /* as root of a user namespace, with a /sys/fs/bpf of its own */
+	char *const *argv;	  /* the command, NULL at the end; looked up in PATH */
+	const char *const *ports; /* NAME=SPEC (port.h), open while the command runs */
+	unsigned n_ports;
+	bool root; /* as root of a user namespace, with a /sys/fs/bpf of its own */
 };
 
 /**

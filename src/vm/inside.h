@@ -78,6 +78,7 @@ struct pin {
 };
 
 struct attachment;
+struct vm_port;
 
 struct skep_engine {
 	struct skep_engine_options options;
@@ -88,6 +89,7 @@ struct skep_engine {
 	unsigned n_pins;
 	pthread_mutex_t attach_lock;
 	struct attachment *attachments;
+	struct vm_port *ports;
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
@@ -296,6 +298,10 @@ uint32_t vm_attach_prog_type(uint32_t attach_type);
 int vm_attach_cgroup(struct call *c, int fd, uint64_t *id);
 bool vm_attach_is_cgroup(uint32_t prog_type);
 int vm_attach_check(const struct prog *p, uint32_t attach_type);
+
+/* ---- ports (port.c) ------------------------------------------------------------------------------- */
+
+bool vm_port_is(struct skep_engine *e, uint32_t ifindex);
 
 /* ---- test runs (test_run.c) ------------------------------------------------------------------------ */
 

@@ -59,7 +59,7 @@ static int to_device(struct call *c, struct link *l, uint32_t flags_known)
 
 	l->ifindex = c->attr.a.link_create.target_ifindex;
 	l->flags = c->attr.a.link_create.flags;
-	if (!if_indextoname(l->ifindex, name))
+	if (!vm_port_is(c->e, l->ifindex) && !if_indextoname(l->ifindex, name))
 		return -ENODEV;
 	return l->flags & ~flags_known ? -EINVAL : 0;
 }

@@ -14,7 +14,7 @@ token_url() { "$SKEP" url; }
 @test "status tells every capability and what is missing" {
 	agent_up
 	"$SKEP" status --json >"$DIR/status"
-	jq -e '.capabilities | map(.name) == ["guard", "trace"]' "$DIR/status"
+	jq -e '.capabilities | map(.name) == ["guard", "trace", "balance"]' "$DIR/status"
 	jq -e '.capabilities[0].reports[0].ready' "$DIR/status"
 	jq -e '[.features[] | select(.ready | not) | .reason != "" and .fix != ""] | all' "$DIR/status"
 }

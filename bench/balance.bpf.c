@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/*
+ * balance.bpf.c: the loop around a program under test: BPF_PROG_TEST_RUN repeats it, and each turn gives
+ * the target a frame as from the wire, of another flow.
+ *
+ * maps in: loop, target. maps out: loop.n.
+ */
+#include "bpf.h"
+
+#include "bench_balance.h"
+#include "packet.h"
+
+LICENSE;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct bench_loop);
+} loop SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PROG_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} target SEC(".maps");
+
+static __always_inline void flow4(struct ip4 *ip, void *end, __u32 flow)
+{
+	struct tcp *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > end)
+		return;
+	ip->src = bpf_htonl(0xc6120000 + (flow >> 16));
+	tcp->src = (__be16)flow;
+}
+
+static __always_inline void flow6(struct ip6 *ip, void *end, __u32 flow)
+{
+	struct tcp *tcp = (void *)(ip + 1);
+
+	if ((void *)(tcp + 1) > end)
+		return;
+	ip->src[3] = flow >> 16;
+	tcp->src = (__be16)flow;
+}
+
+SEC("xdp")
+int turn(struct xdp_md *ctx)
+{
+	__u32 zero = 0, flow, more;
+	struct bench_loop *l = bpf_map_lookup_elem(&loop, &zero);
+	void *data, *end;
+
+	if (!l)
+		return XDP_ABORTED;
+	more = bpf_xdp_get_buff_len(ctx) - l->size;
+	if (more && bpf_xdp_adjust_head(ctx, more))
+		return XDP_ABORTED;
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (data + 14 > end)
+		return XDP_ABORTED;
+	__builtin_memcpy(data, l->eth, 14);
+	flow = (__u32)(l->n++ * 0x9e3779b1U) & (l->flows - 1);
+	if (l->family == 4)
+		flow4(data + 14, end, l->first + flow);
+	else
+		flow6(data + 14, end, l->first + flow);
+	bpf_tail_call(ctx, &target, 0);
+	return XDP_ABORTED;
+}
+
+SEC("xdp")
+int nothing(struct xdp_md *ctx)
+{
+	return XDP_TX;
+}
+
+/* What forwarding cannot do without, and the loop undoes. */
+SEC("xdp")
+int longer(struct xdp_md *ctx)
+{
+	return bpf_xdp_adjust_head(ctx, -20) ? XDP_ABORTED : XDP_TX;
+}
+
+/* Reads as far as the addresses and passes. */
+SEC("xdp")
+int parse(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct eth *eth = data;
+	struct ip4 *ip = data + 14;
+
+	if ((void *)(ip + 1) > end)
+		return XDP_DROP;
+	if (eth->proto != bpf_htons(ETH_IP) || ip->version != 4 || ip->words < 5)
+		return XDP_DROP;
+	return ip->dst == 0 ? XDP_DROP : XDP_PASS;
+}

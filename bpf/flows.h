@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * flows.h: the flow table of balance.bpf.c: buckets of one cache line in an array, two for a flow,
+ * entries of 8 bytes that are changed by compare and swap. B4 and B5 of balance.bpf.c are upheld here.
+ *
+ * F1  A place that ever had an entry is not empty again while any ring asks for entries: what is swept
+ *     out leaves BALANCE_SWEPT. So a bucket with an empty place never sent a flow on to the next one,
+ *     and most flows cost one cache line, also those that have no entry.
+ */
+#ifndef SKEP_BPF_FLOWS_H
+#define SKEP_BPF_FLOWS_H
+
+#include "balance/balance.h"
+
+const volatile __u32 bucket_log = 18;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << 18);
+	__type(key, __u32);
+	__type(value, struct balance_bucket);
+} flows SEC(".maps");
+
+static __always_inline __u32 now(void)
+{
+	return bpf_ktime_get_coarse_ns() >> BALANCE_UNIT;
+}
+
+#define FLOWS_NO_MORE BALANCE_LOOK /* not in this bucket, and not in the next */
+
+/*
+ * Backend of the flow's entry in this bucket; 0: perhaps in the next. A use renews it, a second one
+ * confirms it. An empty place says that it is not (F1).
+ */
+__noinline __u32 find_in(__u32 at, __u32 tag, __u32 kind, __u32 time, __u32 renew)
+{
+	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
+	__u32 missing = 0;
+	__u64 e, fresh;
+	int i;
+
+	if (!b)
+		return 0;
+#pragma unroll
+	for (i = 0; i < BALANCE_WAYS; i++) {
+		e = *(volatile __u64 *)&b->entry[i];
+		if (!e)
+			missing = FLOWS_NO_MORE;
+		if (BALANCE_ENTRY_TAG(e) != tag || !BALANCE_ENTRY_BACKEND(e) || (e & 1) != kind)
+			continue;
+		fresh = balance_entry(tag, BALANCE_ENTRY_BACKEND(e), time, 1, kind);
+		if (renew && fresh != e)
+			__sync_val_compare_and_swap(&b->entry[i], e, fresh);
+		return BALANCE_ENTRY_BACKEND(e);
+	}
+	return missing;
+}
+
+static __always_inline __u32 find(__u64 hash, __u32 kind, __u32 time, __u32 renew)
+{
+	__u32 backend = find_in(balance_bucket1(hash, bucket_log), hash, kind, time, renew);
+
+	if (!backend)
+		backend = find_in(balance_bucket2(hash, bucket_log), hash, kind, time, renew);
+	return backend == FLOWS_NO_MORE ? 0 : backend;
+}
+
+/* B5. 1: recorded; 0: the bucket is full, try the next; -1: there is room, but not for this one. */
+__noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
+{
+	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
+	__u32 young = 0, empty = 0, age;
+	int i, free = -1;
+	__u64 e, old = 0;
+
+	if (!b)
+		return -1;
+#pragma unroll
+	for (i = 0; i < BALANCE_WAYS; i++) {
+		e = *(volatile __u64 *)&b->entry[i];
+		age = balance_entry_age(e, time);
+		empty |= !e;
+		if (!BALANCE_ENTRY_BACKEND(e) ||
+		    age > (BALANCE_ENTRY_CONFIRMED(e) ? most : BALANCE_UNCONFIRMED_UNITS)) {
+			free = i;
+			old = e;
+		} else if (!BALANCE_ENTRY_CONFIRMED(e)) {
+			young++;
+		}
+	}
+	if (free < 0 || young >= BALANCE_WAYS / 2)
+		return empty ? -1 : 0;
+	return __sync_val_compare_and_swap(&b->entry[free & (BALANCE_WAYS - 1)], old, entry) == old
+		       ? 1
+		       : -1;
+}
+
+static __always_inline int insert(struct balance_state *s, __u64 hash, __u32 backend, __u32 kind,
+				  __u32 time)
+{
+	__u64 entry = balance_entry(hash, backend, time, 0, kind);
+
+	int done = insert_in(balance_bucket1(hash, bucket_log), entry, time, s->flow_units);
+
+	if (!done)
+		done = insert_in(balance_bucket2(hash, bucket_log), entry, time, s->flow_units);
+	if (done > 0) {
+		__sync_fetch_and_add(&s->inserted, 1);
+		return 1;
+	}
+	__sync_fetch_and_add(&s->full, 1);
+	return 0;
+}
+
+#endif

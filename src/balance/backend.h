@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * backend.h: a host that is a backend: it unpacks what balancers send.
+ */
+#ifndef SKEP_BALANCE_BACKEND_H
+#define SKEP_BALANCE_BACKEND_H
+
+#include "base/base.h"
+#include "base/err.h"
+
+/**
+ * backend_run() - unpack on an interface until SIGTERM or SIGINT.
+ *
+ * This host's addresses are read at the start and every second.
+ */
+int backend_run(const char *interface, struct skep_err *err);
+
+#endif

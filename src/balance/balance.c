@@ -1,0 +1,629 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * balance.c: the capability balance: balance.bpf.c on the interfaces that the Agent resource names,
+ * services as resources.
+ *
+ * N1  Without interfaces nothing is loaded and nothing is touched: what an earlier agent pinned works
+ *     on, and the report says so.
+ * N2  Pinned maps and links outlive the agent: packets are balanced whether it runs or not, and the
+ *     next one takes tables, flows and links over before it changes anything.
+ */
+#include "cap/cap.h"
+
+#include <arpa/inet.h>
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <net/if.h>
+#include <sys/socket.h>
+
+#include "balance/attach.h"
+#include "balance/fleet.h"
+#include "host/host.h"
+
+struct balance_spec {
+	char interfaces[ATTACH_MAX][ATTACH_NAME];
+	uint32_t n_interfaces;
+	int next_hop; /* index into route, gateway, reflect */
+	uint8_t gateway[6];
+	struct config_addr source4, source6;
+	int64_t mtu, services, backends, slots, vips, flows, flow_s;
+	char pins[256];
+};
+
+/* ---- configuration --------------------------------------------------------------------------- */
+
+static bool mac_read(const char *s, size_t n, void *out)
+{
+	uint8_t *m = out;
+	char text[18];
+
+	memset(m, 0, 6);
+	if (!n)
+		return true;
+	if (n != 17)
+		return false;
+	memcpy(text, s, 17);
+	text[17] = '\0';
+	return sscanf(text, "%hhx:%hhx:%hhx:%hhx:%hhx:%hhx", &m[0], &m[1], &m[2], &m[3], &m[4],
+		      &m[5]) == 6;
+}
+
+static bool source_read(const char *s, size_t n, uint8_t family, void *out)
+{
+	struct config_addr *a = out;
+
+	memset(a, 0, sizeof(*a));
+	return !n || (config_addr_read(s, n, a) && a->family == family);
+}
+
+static bool source4_read(const char *s, size_t n, void *out)
+{
+	return source_read(s, n, 4, out);
+}
+
+static bool source6_read(const char *s, size_t n, void *out)
+{
+	return source_read(s, n, 6, out);
+}
+
+static const struct conf_field interface_fields[] = {
+	{.type = CONF_STR, .least = 1, .most = ATTACH_NAME},
+};
+
+#define AT(field) offsetof(struct balance_spec, field)
+
+static const struct conf_field fields[] = {
+	{.key = "interfaces",
+	 .type = CONF_LIST,
+	 .offset = AT(interfaces),
+	 .most = ATTACH_MAX,
+	 .preset = "[]",
+	 .doc = "where packets for services arrive; none: nothing is loaded",
+	 .sub = interface_fields,
+	 .n_sub = 1,
+	 .size = ATTACH_NAME,
+	 .count = AT(n_interfaces)},
+	{.key = "nextHop",
+	 .type = CONF_ENUM,
+	 .offset = AT(next_hop),
+	 .choices = "route|gateway|reflect",
+	 .preset = "route",
+	 .doc = "way to backends: the host's routes, one gateway, or back to where it came from"},
+	{.key = "gateway",
+	 .type = CONF_READ,
+	 .offset = AT(gateway),
+	 .preset = "\"\"",
+	 .read = mac_read,
+	 .choices = "a link address like 02:00:00:00:00:01",
+	 .doc = "link address of the gateway"},
+	{.key = "source4",
+	 .type = CONF_READ,
+	 .offset = AT(source4),
+	 .preset = "\"\"",
+	 .read = source4_read,
+	 .choices = "an IPv4 address",
+	 .doc = "source of outer headers; empty: the first address of the interfaces"},
+	{.key = "source6",
+	 .type = CONF_READ,
+	 .offset = AT(source6),
+	 .preset = "\"\"",
+	 .read = source6_read,
+	 .choices = "an IPv6 address",
+	 .doc = "the same of IPv6"},
+	{.key = "mtu",
+	 .type = CONF_INT,
+	 .offset = AT(mtu),
+	 .least = 0,
+	 .most = 65535,
+	 .preset = "0",
+	 .doc = "of the way to backends, bytes; 0: any; not for nextHop route, routes have theirs"},
+	{.key = "services",
+	 .type = CONF_INT,
+	 .offset = AT(services),
+	 .least = 16,
+	 .most = 1 << 18,
+	 .preset = "4096",
+	 .doc = "services there is room for, twice those wanted"},
+	{.key = "backends",
+	 .type = CONF_INT,
+	 .offset = AT(backends),
+	 .least = 16,
+	 .most = BALANCE_BACKEND_MAX,
+	 .preset = "16384",
+	 .doc = "backends of all services there is room for"},
+	{.key = "slots",
+	 .type = CONF_INT,
+	 .offset = AT(slots),
+	 .least = 1024,
+	 .most = 1 << 28,
+	 .preset = "1048576",
+	 .doc = "ring slots there is room for, 8 bytes each; about 200 for each backend"},
+	{.key = "vips",
+	 .type = CONF_INT,
+	 .offset = AT(vips),
+	 .least = 16,
+	 .most = 1 << 22,
+	 .preset = "131072",
+	 .doc = "addresses and ports there is room for, of either family"},
+	{.key = "flows",
+	 .type = CONF_INT,
+	 .offset = AT(flows),
+	 .least = 4096,
+	 .most = 1 << 27,
+	 .preset = "1048576",
+	 .doc = "flows there is room for, 16 bytes each; rounded up to a power of two"},
+	{.key = "flowSeconds",
+	 .type = CONF_INT,
+	 .offset = AT(flow_s),
+	 .least = 60,
+	 .most = 14400,
+	 .preset = "3600",
+	 .doc = "a flow silent for so long is forgotten"},
+	{.key = "pinDir",
+	 .type = CONF_STR,
+	 .offset = AT(pins),
+	 .most = sizeof(((struct balance_spec *)0)->pins),
+	 .preset = "/sys/fs/bpf/skep",
+	 .doc = "where tables outlive the agent, on a BPF file system; \"\": they end with it"},
+};
+
+struct balance {
+	struct cap_env env;
+	struct balance_spec spec;
+	bool loaded;
+	struct maps maps;
+	struct fleet *fleet;
+	struct attach links[ATTACH_MAX];
+	unsigned n_links;
+	bool pinned;
+	char unpinned[160]; /* why not */
+	int probe4, probe6; /* sockets that make the kernel ask for neighbours */
+	struct fleet_way way;
+};
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static int balance_open(void **out, const struct cap_env *env, struct skep_err *err)
+{
+	struct balance *b = calloc(1, sizeof(*b));
+
+	if (!b)
+		return skep_fail(err, -ENOMEM, "no memory for balance");
+	b->env = *env;
+	b->probe4 = b->probe6 = -1;
+	*out = b;
+	return 0;
+}
+
+static void unload(struct balance *b)
+{
+	unsigned i;
+
+	for (i = 0; i < b->n_links; i++)
+		attach_done(&b->links[i]);
+	b->n_links = 0;
+	fleet_free(b->fleet);
+	b->fleet = NULL;
+	maps_done(&b->maps);
+	fd_close(&b->probe4);
+	fd_close(&b->probe6);
+}
+
+static void balance_close(void *cap)
+{
+	struct balance *b = cap;
+
+	if (!b)
+		return;
+	unload(b);
+	free(b);
+}
+
+static bool usable_source(const struct sockaddr *sa, struct config_addr *out)
+{
+	const struct sockaddr_in6 *six = (const void *)sa;
+	const struct sockaddr_in *four = (const void *)sa;
+
+	if (sa->sa_family == AF_INET) {
+		*out = (struct config_addr){.family = 4};
+		memcpy(out->bytes, &four->sin_addr, 4);
+		return true;
+	}
+	if (sa->sa_family != AF_INET6 || IN6_IS_ADDR_LINKLOCAL(&six->sin6_addr))
+		return false;
+	*out = (struct config_addr){.family = 6};
+	memcpy(out->bytes, &six->sin6_addr, 16);
+	return true;
+}
+
+/* The first address of each family that an interface of ours has. */
+static void sources_find(struct balance *b, const struct balance_spec *spec)
+{
+	struct ifaddrs *list, *i;
+	struct config_addr a;
+	uint32_t n;
+
+	b->way.source4 = spec->source4;
+	b->way.source6 = spec->source6;
+	if (getifaddrs(&list))
+		return;
+	for (n = 0; n < spec->n_interfaces; n++) {
+		for (i = list; i; i = i->ifa_next) {
+			if (strcmp(i->ifa_name, spec->interfaces[n]) || !i->ifa_addr ||
+			    !usable_source(i->ifa_addr, &a))
+				continue;
+			if (a.family == 4 && !b->way.source4.family)
+				b->way.source4 = a;
+			if (a.family == 6 && !b->way.source6.family)
+				b->way.source6 = a;
+		}
+	}
+	freeifaddrs(list);
+}
+
+static struct maps_size size_of(const struct balance_spec *s)
+{
+	struct maps_size size = {
+		.services = (uint32_t)s->services,
+		.backends = (uint32_t)s->backends,
+		.slots = (uint32_t)s->slots,
+		.vips = (uint32_t)s->vips,
+		.bucket_log = 9,
+	};
+
+	while ((int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
+		size.bucket_log++;
+	return size;
+}
+
+static void way_set(struct balance *b, const struct balance_spec *s)
+{
+	static const uint16_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
+
+	memset(&b->way, 0, sizeof(b->way));
+	b->way.hop_flags = hops[s->next_hop];
+	memcpy(b->way.gateway, s->gateway, 6);
+	b->way.mtu = (uint16_t)s->mtu;
+	b->way.flow_s = (uint32_t)s->flow_s;
+	sources_find(b, s);
+}
+
+/* N2. Tables that an earlier agent made with other sizes cannot be taken over: they begin anew. */
+static int load(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+{
+	const char *pins = b->pinned ? s->pins : NULL;
+	struct maps_size size = size_of(s);
+	int rc = maps_open(&b->maps, &size, pins, false, err);
+
+	if (rc && pins && access(pins, F_OK) == 0 && rc == -EEXIST) {
+		attach_clear(pins);
+		rc = maps_open(&b->maps, &size, pins, false, err);
+	}
+	return rc ? rc : fleet_open(&b->fleet, &b->maps, &b->way, err);
+}
+
+static int attach_all(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+{
+	const char *pins = b->pinned ? s->pins : NULL;
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; i < s->n_interfaces && !rc; i++) {
+		rc = attach_open(&b->links[i], s->interfaces[i], b->maps.prog, pins, err);
+		b->n_links += !rc;
+	}
+	if (!rc && pins)
+		attach_forget(pins, b->links, b->n_links);
+	return rc;
+}
+
+static int balance_apply(void *cap, const void *spec, struct skep_err *err)
+{
+	const struct balance_spec *want = spec;
+	struct skep_err why = {""};
+	struct balance *b = cap;
+	int rc;
+
+	if (b->loaded)
+		return memcmp(&b->spec, want, sizeof(*want))
+			       ? skep_fail(err, -EBUSY,
+					   "balance: its settings take hold at the next "
+					   "start")
+			       : 0;
+	if (!want->n_interfaces) { /* N1 */
+		b->spec = *want;
+		b->loaded = true;
+		return 0;
+	}
+	b->pinned = want->pins[0] && !attach_pins(want->pins, &why);
+	snprintf(b->unpinned, sizeof(b->unpinned), "%.159s", why.text);
+	way_set(b, want);
+	rc = load(b, want, err);
+	if (!rc)
+		rc = attach_all(b, want, err);
+	if (rc) {
+		unload(b);
+		return rc;
+	}
+	b->probe4 = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	b->probe6 = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	b->spec = *want;
+	b->loaded = true;
+	return 0;
+}
+
+/* ---- resources ------------------------------------------------------------------------------- */
+
+static int check_sources(const struct balance *b, const struct config_set *set,
+			 struct skep_err *err)
+{
+	size_t i;
+	uint32_t k;
+
+	for (i = 0; i < set->n; i++)
+		for (k = 0; k < set->services[i].n_backends; k++) {
+			bool four = set->services[i].backends[k].addr.family == 4;
+
+			if (!(four ? b->way.source4.family : b->way.source6.family))
+				return skep_fail(
+					err, -EINVAL,
+					"service '%s' has backends of IPv%d, but the "
+					"interfaces have no such address: set balance.source%d",
+					set->services[i].name, four ? 4 : 6, four ? 4 : 6);
+		}
+	return 0;
+}
+
+static int balance_resources(void *cap, const char *file, const char *text, size_t len, bool dry,
+			     struct buf *said, struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	struct fleet_diff diff = {0};
+	struct balance *b = cap;
+	int rc = config_read(file, text, len, &set, err);
+
+	if (rc)
+		return rc;
+	if (!b->fleet)
+		return set.n ? skep_fail(err, -EINVAL,
+					 "balance has no interfaces: set balance.interfaces in the "
+					 "agent's configuration")
+			     : 0;
+	rc = check_sources(b, &set, err);
+	if (!rc)
+		rc = fleet_apply(b->fleet, &set, host_boot_now(), dry, &diff, said, err);
+	return rc;
+}
+
+/* ---- to be seen ------------------------------------------------------------------------------ */
+
+static const char *const reason_names[] = {
+#define REASON(id, name, doc) name,
+#include "balance/reason.def"
+#undef REASON
+};
+
+static const char *state_name(uint8_t state)
+{
+	return state == BALANCE_LIVE ? "live" : state == BALANCE_DRAINING ? "draining" : "gone";
+}
+
+static void backend_add(struct balance *b, const struct fleet_backend *x, struct buf *out)
+{
+	struct balance_sent sent = maps_sent(&b->maps, x->id);
+	char addr[64];
+
+	buf_fmt(out,
+		"{\"address\":\"%s\",\"weight\":%u,\"state\":\"%s\",\"packets\":%" PRIu64
+		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u}",
+		config_addr_text(&x->addr, addr), x->weight, state_name(x->state),
+		(uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
+		fleet_flows(b->fleet, x->id));
+}
+
+static void service_add(struct balance *b, const struct fleet_service *s, struct buf *out)
+{
+	const struct balance_counts *c = &b->maps.counts[s->stat];
+	char text[64];
+	uint32_t i;
+
+	buf_str(out, "{\"name\":");
+	buf_json(out, s->want.name, strlen(s->want.name));
+	buf_str(out, ",\"vips\":[");
+	for (i = 0; i < s->want.n_vips; i++)
+		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
+	buf_fmt(out, "],\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
+		s->want.by_source ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
+	for (i = 0; i < s->n; i++) {
+		buf_str(out, i ? "," : "");
+		backend_add(b, &s->backends[i], out);
+	}
+	buf_str(out, "],\"dropped\":{");
+	for (i = 1, text[0] = '\0'; i < BALANCE_REASONS; i++) {
+		if (!c->packets[i])
+			continue;
+		buf_fmt(out, "%s\"%s\":%" PRIu64, text, reason_names[i], (uint64_t)c->packets[i]);
+		strcpy(text, ",");
+	}
+	buf_str(out, "}}");
+}
+
+static void balance_show(void *cap, struct buf *out)
+{
+	struct balance *b = cap;
+	struct fleet_service *s;
+	const char *comma = "";
+
+	buf_str(out, "{\"services\":[");
+	for (s = b->fleet ? fleet_first(b->fleet) : NULL; s; s = s->hh.next) {
+		buf_str(out, comma);
+		service_add(b, s, out);
+		comma = ",\n";
+	}
+	buf_str(out, "]}\n");
+}
+
+static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
+{
+	struct balance *b = cap;
+	struct config_addr a;
+
+	if (!b->fleet)
+		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (!config_addr_read(backend, strlen(backend), &a))
+		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
+	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+}
+
+static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
+			  void *arg)
+{
+	char labels[128], addr[64];
+	uint32_t i;
+
+	for (i = 0; i < s->n; i++) {
+		struct balance_sent sent = maps_sent(&b->maps, s->backends[i].id);
+
+		snprintf(labels, sizeof(labels), "service=\"%s\",backend=\"%s\"", s->want.name,
+			 config_addr_text(&s->backends[i].addr, addr));
+		fn(arg, "skep_balance_forwarded_total", CAP_COUNTER, "Packets sent to a backend",
+		   labels, (double)sent.packets);
+		fn(arg, "skep_balance_bytes_total", CAP_COUNTER, "Bytes sent to a backend", labels,
+		   (double)sent.bytes);
+		fn(arg, "skep_balance_connections_total", CAP_COUNTER, "TCP SYNs sent to a backend",
+		   labels, (double)sent.flows);
+	}
+	for (i = 1; i < BALANCE_REASONS; i++) {
+		if (!b->maps.counts[s->stat].packets[i])
+			continue;
+		snprintf(labels, sizeof(labels), "service=\"%s\",reason=\"%s\"", s->want.name,
+			 reason_names[i]);
+		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
+		   (double)b->maps.counts[s->stat].packets[i]);
+	}
+}
+
+static void balance_count(void *cap, cap_count_fn fn, void *arg)
+{
+	struct balance_counts totals;
+	struct balance *b = cap;
+	struct fleet_service *s;
+	char labels[64];
+	uint32_t i;
+
+	if (!b->fleet)
+		return;
+	for (s = fleet_first(b->fleet); s; s = s->hh.next)
+		service_count(b, s, fn, arg);
+	totals = maps_totals(&b->maps);
+	for (i = 1; i < BALANCE_REASONS; i++) {
+		snprintf(labels, sizeof(labels), "service=\"\",reason=\"%s\"", reason_names[i]);
+		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
+		   (double)totals.packets[i]);
+	}
+	fn(arg, "skep_balance_entries_total", CAP_COUNTER, "Flows recorded in the flow table", "",
+	   (double)b->maps.state->inserted);
+	fn(arg, "skep_balance_full_total", CAP_COUNTER,
+	   "Flows that found no room and went to the older backend", "",
+	   (double)b->maps.state->full);
+}
+
+static void balance_report(void *cap, void (*fn)(void *, const struct cap_report *), void *arg)
+{
+	struct cap_report r = {.what = "load balancer", .ready = true};
+	struct balance *b = cap;
+	size_t at = 0;
+	unsigned i;
+
+	if (!b->n_links && b->spec.pins[0] && !access(b->spec.pins, F_OK))
+		snprintf(r.how, sizeof(r.how),
+			 "no interfaces configured; what an earlier agent pinned works on, rm -r "
+			 "%.60s ends it",
+			 b->spec.pins);
+	else if (!b->n_links)
+		snprintf(r.how, sizeof(r.how), "no interfaces configured (balance.interfaces)");
+	for (i = 0; i < b->n_links && at < sizeof(r.how); i++)
+		at += (size_t)snprintf(r.how + at, sizeof(r.how) - at, "%sxdp%s on %s",
+				       i ? ", " : "", b->links[i].generic ? " (generic)" : "",
+				       b->links[i].name);
+	fn(arg, &r);
+	if (!b->n_links)
+		return;
+	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
+	snprintf(r.how, sizeof(r.how), "%.159s", b->pinned ? b->spec.pins : b->unpinned);
+	r.fix = b->pinned ? NULL : "mount -t bpf bpf /sys/fs/bpf, or set balance.pinDir";
+	fn(arg, &r);
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* Port 9 discards; what matters is that the kernel asks who has the address. */
+static void neighbour_ask(const struct balance *b, const struct config_addr *a)
+{
+	struct sockaddr_in6 six = {.sin6_family = AF_INET6, .sin6_port = htons(9)};
+	struct sockaddr_in four = {.sin_family = AF_INET, .sin_port = htons(9)};
+
+	memcpy(&six.sin6_addr, a->bytes, 16);
+	memcpy(&four.sin_addr, a->bytes, 4);
+	if (a->family == 4)
+		sendto(b->probe4, "", 0, MSG_DONTWAIT, (struct sockaddr *)&four, sizeof(four));
+	else
+		sendto(b->probe6, "", 0, MSG_DONTWAIT, (struct sockaddr *)&six, sizeof(six));
+}
+
+static void balance_tick(void *cap, uint64_t boot_now)
+{
+	struct balance *b = cap;
+	struct fleet_service *s;
+	uint32_t i;
+
+	if (!b->fleet)
+		return;
+	fleet_tick(b->fleet, boot_now);
+	for (s = fleet_first(b->fleet); s; s = s->hh.next) {
+		for (i = 0; i < s->n; i++) {
+			struct balance_backend *r = &b->maps.backends[s->backends[i].id];
+
+			if (!(r->hop_flags & BALANCE_HOP_UNKNOWN))
+				continue;
+			r->hop_flags &= (uint16_t)~BALANCE_HOP_UNKNOWN;
+			neighbour_ask(b, &s->backends[i].addr);
+		}
+	}
+}
+
+static unsigned balance_poll(void *cap maybe_unused)
+{
+	return 0;
+}
+
+static int balance_fd(void *cap maybe_unused)
+{
+	return -1;
+}
+
+static uint64_t balance_lost(void *cap maybe_unused)
+{
+	return 0;
+}
+
+const struct cap_ops balance_ops = {
+	.name = "balance",
+	.doc = "load balancer: packets to services' addresses go to their backends",
+	.fields = fields,
+	.n_fields = array_size(fields),
+	.spec_size = sizeof(struct balance_spec),
+	.kind = "Service",
+	.open = balance_open,
+	.apply = balance_apply,
+	.resources = balance_resources,
+	.show = balance_show,
+	.drain = balance_drain,
+	.poll = balance_poll,
+	.fd = balance_fd,
+	.tick = balance_tick,
+	.count = balance_count,
+	.lost = balance_lost,
+	.report = balance_report,
+	.close = balance_close,
+};

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * balance.h: what balance's BPF half and user half share: the layout of each map, and the hashes
+ * that both must compute alike. Included by both.
+ */
+#ifndef SKEP_BALANCE_BALANCE_H
+#define SKEP_BALANCE_BALANCE_H
+
+#include <linux/types.h>
+
+enum balance_reason {
+#define REASON(id, name, doc) BALANCE_##id,
+#include "balance/reason.def"
+#undef REASON
+	BALANCE_REASONS
+};
+
+#define BALANCE_FILTER_BITS 20
+
+/* Map "state", one entry. */
+struct balance_state {
+	__u32 active;	  /* side of struct balance_vip that holds: 0 or 1 */
+	__u32 flow_units; /* a flow silent for so long is forgotten, in BALANCE_UNIT */
+	__u64 inserted;	  /* flows recorded */
+	__u64 full;	  /* flows that found no room and went to the older backend */
+	__u64 pad[5];
+	__u64 filter[(1 << BALANCE_FILTER_BITS) / 64]; /* a bit for each address of ours */
+};
+
+/* Maps "vip4" and "vip6". Port 0: the value is an index of "ranges"; protocol 0: the bare address. */
+struct balance_key4 {
+	__be32 addr;
+	__be16 port;
+	__u8 proto, pad;
+};
+
+struct balance_key6 {
+	__u64 addr[2];
+	__be16 port;
+	__u8 proto, pad[5];
+};
+
+/* Two sides; balance_state.active tells which holds, so that all entries change in one store. */
+struct balance_vip {
+	__u32 service[2]; /* index of "services" or of "ranges"; 0: none */
+};
+
+#define BALANCE_RANGES 15
+
+/* Map "ranges": port ranges of one address and protocol. */
+struct balance_ranges {
+	__u32 n, pad;
+	struct {
+		__u16 first, last;
+		__u32 service;
+	} range[BALANCE_RANGES];
+};
+
+#define BALANCE_BY_SOURCE 1U /* the client's address alone chooses the slot */
+
+/* Map "services"; 0 is none. Never written while a VIP points to it. */
+struct balance_service {
+	__u32 ring;    /* first slot in "rings" */
+	__u8 ring_log; /* 2^n slots */
+	__u8 flags;    /* BALANCE_BY_SOURCE */
+	__u16 changed; /* time of the last change of the ring, in BALANCE_UNIT */
+	__u32 stat;    /* index of "counts" */
+	__u32 pad;
+};
+
+/* Map "rings". Backend 0 is none. */
+struct balance_slot {
+	__u32 now; /* for flows that begin */
+	__u32 was; /* for flows that have no entry; BALANCE_LOOK: others may have one */
+};
+
+#define BALANCE_LOOK	    (1U << 31)
+#define BALANCE_BACKEND_MAX ((1U << 18) - 1)
+
+#define BALANCE_LIVE	 1
+#define BALANCE_DRAINING 2 /* keeps its flows, gets none */
+#define BALANCE_GONE	 3 /* its flows go elsewhere */
+
+#define BALANCE_HOP_FIXED   1U /* hop is given, not asked of the routing table */
+#define BALANCE_HOP_REFLECT 2U /* back to the link address that the packet came from */
+#define BALANCE_HOP_UNKNOWN 4U /* BPF: the neighbour is not known, somebody should ask */
+
+/* Map "backends", a cache line each; 0 is none. The hop is a cache that BPF fills. */
+struct balance_backend {
+	__u32 dst[4], src[4]; /* of the outer header; IPv4 in the first word */
+	__u8 hop_dst[6], hop_src[6];
+	__u32 hop_ifindex; /* 0: the interface of arrival */
+	__u32 hop_until;   /* jiffies */
+	__u16 hop_mtu;	   /* 0: any */
+	__u16 sum;	   /* of the constant words of an outer IPv4 header */
+	__u8 family;	   /* 4 or 6 */
+	__u8 state;
+	__u16 hop_flags;
+	__u32 stat; /* of its service */
+};
+
+/* Map "flows": a bucket is one cache line. An entry is 0 or what balance_entry() makes. */
+#define BALANCE_WAYS 8
+
+struct balance_bucket {
+	__u64 entry[BALANCE_WAYS];
+};
+
+#define BALANCE_UNIT	  32 /* ktime >> 32: 4.3 s */
+#define BALANCE_TIME_MASK 0xfffU
+
+/* tag:32 | backend:18 | time:12 | confirmed:1 | kind:1 (1: a fragment) */
+static inline __u64 balance_entry(__u32 tag, __u32 backend, __u32 time, __u32 confirmed, __u32 kind)
+{
+	return (__u64)tag << 32 | (__u64)backend << 14 | (time & BALANCE_TIME_MASK) << 2 |
+	       confirmed << 1 | kind;
+}
+
+#define BALANCE_ENTRY_TAG(e)	   ((__u32)((e) >> 32))
+#define BALANCE_ENTRY_BACKEND(e)   ((__u32)(e) >> 14)
+#define BALANCE_ENTRY_TIME(e)	   ((__u32)(e) >> 2 & BALANCE_TIME_MASK)
+#define BALANCE_ENTRY_CONFIRMED(e) ((e)&2)
+
+/* Where an entry was, in a bucket that was full. */
+#define BALANCE_SWEPT 1ULL
+
+/* Units since the entry was last used. */
+static inline __u32 balance_entry_age(__u64 e, __u32 time)
+{
+	return (time - BALANCE_ENTRY_TIME(e)) & BALANCE_TIME_MASK;
+}
+
+/* An unconfirmed entry (one packet seen) may be overwritten after so many units. */
+#define BALANCE_UNCONFIRMED_UNITS 2
+
+/* Map "counts", by service; 0: packets of no service. */
+#define BALANCE_COUNTS 16 /* room for every reason, a power of two */
+
+struct balance_counts {
+	__u64 packets[BALANCE_COUNTS];
+};
+
+/* Map "sent", by backend, per CPU: all packets of the reason "forwarded". */
+struct balance_sent {
+	__u64 packets, bytes; /* bytes: of the packet as it came, from its IP header on */
+	__u64 flows;	      /* of TCP: SYNs */
+};
+
+/* Map "told": what became of the last packet, only where `telling` is set. */
+struct balance_told {
+	__u32 service; /* index of "counts" */
+	__u32 backend;
+	__u32 reason;
+	__u32 entry; /* whether a flow's entry decided */
+};
+
+/* ---- hashes ---------------------------------------------------------------------------------- */
+
+static inline __u64 balance_mix(__u64 h, __u64 word)
+{
+	h = (h ^ word) * 0x9e3779b97f4a7c15ULL;
+	return h ^ h >> 32;
+}
+
+static inline __u64 balance_mix_end(__u64 h)
+{
+	h *= 0xd6e8feb86659fd93ULL;
+	return h ^ h >> 32;
+}
+
+#define BALANCE_SEED 0x2545f4914f6cdd1dULL
+
+/* ports: source in the low half, both as they stand in the packet. */
+static inline __u64 balance_hash4(__be32 src, __be32 dst, __u32 ports, __u8 proto)
+{
+	__u64 h = balance_mix(BALANCE_SEED, (__u64)dst << 32 | src);
+
+	return balance_mix_end(balance_mix(h, (__u64)proto << 32 | ports));
+}
+
+static inline __u64 balance_hash6(const __u64 src[2], const __u64 dst[2], __u32 ports, __u8 proto)
+{
+	__u64 h = balance_mix(BALANCE_SEED, src[0]);
+
+	h = balance_mix(balance_mix(h, src[1]), dst[0]);
+	h = balance_mix(h, dst[1]);
+	return balance_mix_end(balance_mix(h, (__u64)proto << 32 | ports));
+}
+
+static inline __u64 balance_hash_source(__u64 high, __u64 low)
+{
+	return balance_mix_end(balance_mix(balance_mix(BALANCE_SEED, high), low));
+}
+
+static inline __u32 balance_filter4(__be32 addr)
+{
+	return (__u32)(addr * 0x9e3779b1U) >> (32 - BALANCE_FILTER_BITS);
+}
+
+static inline __u32 balance_filter6(const __u64 addr[2])
+{
+	return (__u32)((addr[0] * 3 + addr[1]) * 0x9e3779b97f4a7c15ULL >>
+		       (64 - BALANCE_FILTER_BITS));
+}
+
+/* The two buckets of a flow, among 2^log. */
+static inline __u32 balance_bucket1(__u64 h, __u32 log)
+{
+	return (__u32)(h * 0xff51afd7ed558ccdULL >> (64 - log));
+}
+
+static inline __u32 balance_bucket2(__u64 h, __u32 log)
+{
+	return (__u32)((h ^ 0x5bf03635) * 0xc4ceb9fe1a85ec53ULL >> (64 - log));
+}
+
+#ifndef __bpf__
+_Static_assert(sizeof(struct balance_key4) == 8, "balance_key4 is a map's key");
+_Static_assert(sizeof(struct balance_key6) == 24, "balance_key6 is a map's key");
+_Static_assert(sizeof(struct balance_ranges) == 128, "balance_ranges is two cache lines");
+_Static_assert(sizeof(struct balance_service) == 16, "balance_service crosses to user space");
+_Static_assert(sizeof(struct balance_slot) == 8, "balance_slot is written in one store");
+_Static_assert(sizeof(struct balance_backend) == 64, "balance_backend is a cache line");
+_Static_assert(BALANCE_REASONS <= BALANCE_COUNTS, "each reason has a counter");
+_Static_assert(sizeof(struct balance_bucket) == 64, "balance_bucket is a cache line");
+_Static_assert(sizeof(struct balance_state) == 64 + (1 << BALANCE_FILTER_BITS) / 8,
+	       "balance_state crosses to user space");
+#endif
+
+#endif

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Captures through simulate.c. */
+#include "balance/simulate.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+
+#include "host/capture.h"
+
+static void line_add(struct buf *b, uint64_t n, const struct simulate_result *r, bool json)
+{
+	if (!json) {
+		buf_fmt(b, "%" PRIu64 "\t%s\t%s\t%s\t%s\n", n, r->verdict, r->reason,
+			r->service[0] ? r->service : "-", r->backend[0] ? r->backend : "-");
+		return;
+	}
+	buf_fmt(b, "{\"packet\":%" PRIu64 ",\"verdict\":\"%s\",\"reason\":\"%s\"", n, r->verdict,
+		r->reason);
+	if (r->service[0]) {
+		buf_str(b, ",\"service\":");
+		buf_json(b, r->service, strlen(r->service));
+	}
+	if (r->backend[0])
+		buf_fmt(b, ",\"backend\":\"%s\"", r->backend);
+	buf_str(b, "}\n");
+}
+
+static int packets_run(struct simulate *s, struct capture *in, struct capture *out, bool json,
+		       struct buf *b, struct skep_err *err)
+{
+	cleanup(mem_free) struct simulate_result *r = calloc(1, sizeof(*r));
+	struct capture_packet p;
+	uint64_t n = 0;
+	int rc = -ENOMEM;
+
+	while (r && (rc = capture_next(in, &p, err)) == 1) {
+		rc = simulate_packet(s, p.data, p.len, r, err);
+		if (rc)
+			return skep_note(err, rc, "packet %" PRIu64, n + 1);
+		line_add(b, ++n, r, json);
+		if (!out)
+			continue;
+		p.data = r->frame;
+		p.len = p.wire_len = (uint32_t)r->size;
+		capture_write(out, &p);
+	}
+	return rc;
+}
+
+static int capture_run(struct simulate *s, const struct simulate_file *f, struct buf *b,
+		       struct skep_err *err)
+{
+	struct capture *in = NULL, *out = NULL;
+	int rc = capture_open(&in, f->in, err), written;
+
+	if (!rc && f->out)
+		rc = capture_create(&out, f->out, err);
+	if (!rc)
+		rc = packets_run(s, in, out, f->json, b, err);
+	capture_close(in);
+	written = capture_close(out);
+	return rc || !written ? rc : skep_fail(err, written, "%s: %s", f->out, strerror(-written));
+}
+
+static int file_read(const char *path, struct buf *b, struct skep_err *err)
+{
+	cleanup(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char part[65536];
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
+	while ((n = read(fd, part, sizeof(part))) > 0)
+		buf_add(b, part, (size_t)n);
+	if (n < 0)
+		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
+	return buf_ok(b) ? 0 : -ENOMEM;
+}
+
+int simulate_pcap(const struct simulate_file *f, struct buf *b, struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	cleanup(buf_done) struct buf text = {0};
+	struct simulate *s = NULL;
+	int rc = file_read(f->services, &text, err);
+
+	if (!rc)
+		rc = config_read(f->services, text.data ? text.data : "", text.len, &set, err);
+	if (!rc)
+		rc = simulate_open(&s, &set, 1500, err);
+	if (!rc)
+		rc = capture_run(s, f, b, err);
+	simulate_free(s);
+	return rc;
+}

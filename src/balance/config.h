@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config.h: the resources of kind Service, read and checked: the whole wanted state of the balancer.
+ */
+#ifndef SKEP_BALANCE_CONFIG_H
+#define SKEP_BALANCE_CONFIG_H
+
+#include "base/base.h"
+#include "base/buf.h"
+#include "base/err.h"
+
+#define CONFIG_VIPS_MAX	    256
+#define CONFIG_BACKENDS_MAX 4096
+#define CONFIG_WEIGHT_MAX   1000
+#define CONFIG_NAME_MAX	    64
+
+struct config_addr {
+	uint8_t family; /* 4 or 6, 0: none */
+	uint8_t bytes[16];
+};
+
+struct config_vip {
+	struct config_addr addr;
+	uint8_t proto;	      /* IPPROTO_TCP or IPPROTO_UDP */
+	uint16_t first, last; /* ports; 0..65535: all */
+};
+
+struct config_backend {
+	struct config_addr addr;
+	int64_t weight; /* 0: keeps its flows, gets none */
+};
+
+struct config_service {
+	char name[CONFIG_NAME_MAX];
+	bool by_source;
+	uint32_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	uint32_t n_vips, n_backends;
+	struct config_vip *vips;
+	struct config_backend *backends;
+	uint64_t digest; /* of all this; 0: not known */
+};
+
+struct config_set {
+	struct config_service *services;
+	size_t n, room;
+};
+
+/**
+ * config_read() - all documents of a file.
+ * @file: name, for messages
+ * @set:  filled only on success; config_done() frees it
+ *
+ * Return: 0, -ENOMEM or -EINVAL with file, line and column. Two services of one name, one address,
+ * protocol and port in two services, and a backend listed twice are mistakes.
+ */
+int config_read(const char *file, const char *text, size_t len, struct config_set *set,
+		struct skep_err *err);
+void config_done(struct config_set *set);
+
+/* As they stand in YAML; @out of at least 64 bytes. */
+const char *config_addr_text(const struct config_addr *a, char *out);
+const char *config_vip_text(const struct config_vip *v, char *out);
+
+/** config_addr_read() - an address in text. Return: false where it is none. */
+bool config_addr_read(const char *s, size_t n, struct config_addr *out);
+
+/** config_reference() - the reference of kind Service. */
+void config_reference(struct buf *b);
+
+#endif

@@ -1,0 +1,784 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * A whole wanted state becomes the state of the maps:
+ *
+ *	plan     each service that differs gets a successor: ids, a ring, an instance, all unused places
+ *	stage    the spare side of each VIP's entry points to the successor (vips.c)
+ *	commit   one store turns all entries
+ *	settle   sides made alike, predecessors freed
+ *
+ * T1  Up to the commit packets see nothing; whatever fails is undone and the old state stays whole.
+ * T2  A backend keeps its id as long as its service lists it or it has flows; the id is given to
+ *     another only when no entry of the flow table names it.
+ * T3  A ring and an instance that held are free again at the next apply or tick at the earliest:
+ *     a packet reads them for microseconds.
+ * T4  A backend that is no longer listed drains: it keeps its flows for drainSeconds. Then it is
+ *     gone: its slots' `was` follows `now`, its flows choose anew.
+ */
+#include "balance/inside.h"
+
+#include <netinet/in.h>
+#include <time.h>
+
+#include "balance/ring.h"
+
+#define SECOND	1000000000ULL
+#define SWEEP_S 30
+
+uint32_t fleet_units(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint32_t)(((uint64_t)ts.tv_sec * SECOND + (uint64_t)ts.tv_nsec) >> BALANCE_UNIT);
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+static void service_free(struct fleet_service *s)
+{
+	if (!s)
+		return;
+	free(s->want.vips);
+	free(s->want.backends);
+	free(s->backends);
+	free(s);
+}
+
+void fleet_free(struct fleet *t)
+{
+	struct fleet_service *s, *next;
+	struct address *a, *after;
+
+	if (!t)
+		return;
+	HASH_ITER (hh, t->services, s, next) {
+		HASH_DEL(t->services, s);
+		service_free(s);
+	}
+	HASH_ITER (hh, t->addresses, a, after) {
+		HASH_DEL(t->addresses, a);
+		free(a);
+	}
+	ids_done(&t->instances);
+	ids_done(&t->stats);
+	ids_done(&t->backends);
+	ids_done(&t->ranges);
+	extents_done(&t->rings);
+	free(t->groups.list);
+	free(t->olds);
+	free(t->orphans);
+	free(t->order);
+	free(t->flows);
+	free(t);
+}
+
+struct fleet_service *fleet_first(const struct fleet *t)
+{
+	return t->services;
+}
+
+struct fleet_service *fleet_find(const struct fleet *t, const char *name)
+{
+	struct fleet_service *s;
+
+	HASH_FIND_STR(t->services, name, s);
+	return s;
+}
+
+const struct fleet_service *fleet_by_stat(const struct fleet *t, uint32_t stat)
+{
+	struct fleet_service *s;
+
+	for (s = t->services; s; s = s->hh.next)
+		if (s->stat == stat)
+			return s;
+	return NULL;
+}
+
+uint32_t fleet_flows(const struct fleet *t, uint32_t backend)
+{
+	return backend < t->maps->size.backends ? t->flows[backend] : 0;
+}
+
+/* ---- backends -------------------------------------------------------------------------------- */
+
+static uint16_t sum_add(uint32_t sum, uint16_t word)
+{
+	sum += word;
+	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
+/* The sum of an outer IPv4 header's words that are the same for every packet. */
+static uint16_t sum_constant(const struct balance_backend *b, uint16_t *head)
+{
+	uint16_t sum = 0;
+	unsigned i;
+
+	memset(head, 0, 20);
+	head[0] = htons(0x4500);
+	head[3] = htons(0x4000);
+	memcpy(head + 6, b->src, 4);
+	memcpy(head + 8, b->dst, 4);
+	for (i = 0; i < 10; i++)
+		sum = sum_add(sum, head[i]);
+	return sum;
+}
+
+static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32_t stat)
+{
+	const struct config_addr *src = b->addr.family == 4 ? &t->way.source4 : &t->way.source6;
+	struct balance_backend r = {
+		.family = b->addr.family,
+		.state = b->state,
+		.hop_flags = t->way.hop_flags,
+		.hop_mtu = t->way.mtu,
+		.stat = stat,
+	};
+	uint16_t head[10];
+
+	memcpy(r.dst, b->addr.bytes, 16);
+	memcpy(r.src, src->bytes, 16);
+	memcpy(r.hop_dst, t->way.gateway, 6);
+	if (r.family == 4)
+		r.sum = sum_constant(&r, head);
+	t->maps->backends[b->id] = r;
+}
+
+/* Backends that were adopted leave as this agent's configuration has it. */
+static void ways_renew(struct fleet *t)
+{
+	const uint16_t ways = BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT;
+	struct fleet_service *s;
+	uint32_t i;
+
+	for (s = t->services; s; s = s->hh.next)
+		for (i = 0; i < s->n; i++) {
+			const struct balance_backend *r = &t->maps->backends[s->backends[i].id];
+			const struct config_addr *src =
+				r->family == 4 ? &t->way.source4 : &t->way.source6;
+			bool given = t->way.hop_flags & ways;
+
+			if ((r->hop_flags & ways) != t->way.hop_flags ||
+			    memcmp(r->src, src->bytes, r->family == 4 ? 4 : 16) ||
+			    (given && r->hop_mtu != t->way.mtu) ||
+			    (t->way.hop_flags & BALANCE_HOP_FIXED &&
+			     memcmp(r->hop_dst, t->way.gateway, 6)))
+				backend_write(t, &s->backends[i], s->stat);
+		}
+}
+
+int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *way,
+	       struct skep_err *err)
+{
+	struct fleet *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return -ENOMEM;
+	t->maps = maps;
+	t->way = *way;
+	rc = ids_open(&t->instances, maps->size.services);
+	if (!rc)
+		rc = ids_open(&t->stats, maps->size.services);
+	if (!rc)
+		rc = ids_open(&t->backends, min(maps->size.backends, BALANCE_BACKEND_MAX));
+	if (!rc)
+		rc = ids_open(&t->ranges, MAPS_RANGES);
+	if (!rc)
+		rc = extents_open(&t->rings, maps->size.slots);
+	t->flows = calloc(maps->size.backends, sizeof(*t->flows));
+	t->orphans = calloc(maps->size.backends, sizeof(*t->orphans));
+	if (!rc && (!t->flows || !t->orphans))
+		rc = -ENOMEM;
+	maps->state->flow_units = (uint32_t)(((uint64_t)way->flow_s * SECOND >> BALANCE_UNIT) + 1);
+	if (!rc && maps->adopted)
+		rc = adopt(t, err);
+	if (!rc)
+		ways_renew(t);
+	if (rc)
+		fleet_free(t);
+	else
+		*out = t;
+	return rc;
+}
+
+/* @hint: where it most likely is */
+static struct fleet_backend *backend_find(const struct fleet_service *s,
+					  const struct config_addr *a, uint32_t hint)
+{
+	uint32_t i;
+
+	if (s && hint < s->n && !memcmp(&s->backends[hint].addr, a, sizeof(*a)))
+		return &s->backends[hint];
+	for (i = 0; s && i < s->n; i++)
+		if (!memcmp(&s->backends[i].addr, a, sizeof(*a)))
+			return &s->backends[i];
+	return NULL;
+}
+
+/* ---- plan ------------------------------------------------------------------------------------ */
+
+static bool same_backends(const struct fleet_service *s, const struct config_service *want)
+{
+	uint32_t i, listed = 0;
+
+	for (i = 0; i < s->n; i++)
+		listed += s->backends[i].listed;
+	if (listed != want->n_backends)
+		return false;
+	for (i = 0; i < want->n_backends; i++) {
+		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
+
+		if (!b || !b->listed || b->weight != want->backends[i].weight)
+			return false;
+	}
+	return true;
+}
+
+static bool same(const struct fleet_service *s, const struct config_service *want)
+{
+	return s->want.n_vips == want->n_vips && s->want.by_source == want->by_source &&
+	       s->want.drain_s == want->drain_s &&
+	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
+	       same_backends(s, want);
+}
+
+static int want_copy(struct config_service *to, const struct config_service *from)
+{
+	*to = *from;
+	to->vips = calloc(from->n_vips + 1, sizeof(*from->vips));
+	to->backends = calloc(from->n_backends + 1, sizeof(*from->backends));
+	if (!to->vips || !to->backends)
+		return -ENOMEM;
+	memcpy(to->vips, from->vips, from->n_vips * sizeof(*from->vips));
+	memcpy(to->backends, from->backends, from->n_backends * sizeof(*from->backends));
+	return 0;
+}
+
+static int backends_listed(struct fleet *t, struct fleet_service *next,
+			   const struct fleet_service *old)
+{
+	uint32_t i;
+
+	for (i = 0; i < next->want.n_backends; i++) {
+		const struct config_backend *w = &next->want.backends[i];
+		const struct fleet_backend *was = backend_find(old, &w->addr, i);
+		struct fleet_backend *b = &next->backends[next->n];
+
+		*b = (struct fleet_backend){
+			.addr = w->addr,
+			.id = was ? was->id : ids_get(&t->backends),
+			.weight = (uint32_t)w->weight,
+			.state = w->weight ? BALANCE_LIVE : BALANCE_DRAINING,
+			.listed = true,
+		};
+		if (!b->id)
+			return -ENOSPC;
+		next->n++;
+		if (!was)
+			backend_write(t, b, next->stat);
+	}
+	return 0;
+}
+
+/* T4 */
+static void backends_leaving(struct fleet_service *next, const struct fleet_service *old,
+			     uint64_t now)
+{
+	uint32_t i;
+
+	for (i = 0; old && i < old->n; i++) {
+		struct fleet_backend b = old->backends[i];
+
+		if (backend_find(next, &b.addr, i))
+			continue;
+		if (b.listed)
+			b.leave_at = now + next->want.drain_s * SECOND;
+		b.listed = false;
+		b.weight = 0;
+		b.state = b.leave_at <= now ? BALANCE_GONE : BALANCE_DRAINING;
+		next->backends[next->n++] = b;
+	}
+}
+
+static unsigned log_of(const struct fleet_service *s)
+{
+	cleanup(mem_free) struct ring_member *m = calloc(s->n + 1, sizeof(*m));
+	uint32_t i;
+
+	for (i = 0; m && i < s->n; i++)
+		m[i].weight = s->backends[i].weight;
+	return m ? ring_log(m, s->n) : RING_LOG_MAX;
+}
+
+static int places_get(struct fleet *t, struct fleet_service *next, const struct fleet_service *old)
+{
+	unsigned log = log_of(next);
+
+	next->log = old ? max(old->log, (uint8_t)log) : (uint8_t)log;
+	next->ring = extents_get(&t->rings, next->log);
+	next->instance = ids_get(&t->instances);
+	return next->ring == EXTENT_NONE || !next->instance ? -ENOSPC : 0;
+}
+
+static void instance_write(struct fleet *t, const struct fleet_service *s)
+{
+	t->maps->services[s->instance] = (struct balance_service){
+		.ring = s->ring,
+		.ring_log = s->log,
+		.flags = s->want.by_source ? BALANCE_BY_SOURCE : 0,
+		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
+		.stat = s->stat,
+	};
+}
+
+/* What @next has and @old has not. */
+static void next_free(struct fleet *t, struct fleet_service *next, const struct fleet_service *old)
+{
+	uint32_t i;
+
+	for (i = 0; i < next->n; i++)
+		if (!backend_find(old, &next->backends[i].addr, i))
+			ids_put(&t->backends, next->backends[i].id);
+	if (next->ring != EXTENT_NONE)
+		extents_put(&t->rings, next->ring, next->log);
+	ids_put(&t->instances, next->instance);
+	if (!old)
+		ids_put(&t->stats, next->stat);
+	service_free(next);
+}
+
+static int next_build(struct fleet *t, struct fleet_service *next, const struct fleet_service *old,
+		      const struct config_service *want, uint64_t now)
+{
+	int rc = want_copy(&next->want, want);
+
+	if (rc)
+		return rc;
+	next->backends = calloc(want->n_backends + (old ? old->n : 0) + 1, sizeof(*next->backends));
+	if (!next->backends)
+		return -ENOMEM;
+	next->stat = old ? old->stat : ids_get(&t->stats);
+	if (!next->stat)
+		return -ENOSPC;
+	if (!old)
+		memset(&t->maps->counts[next->stat], 0, sizeof(*t->maps->counts));
+	rc = backends_listed(t, next, old);
+	if (rc)
+		return rc;
+	backends_leaving(next, old, now);
+	rc = places_get(t, next, old);
+	if (!rc)
+		rc = slots_fill(t, next, old);
+	next->changed_at = now;
+	if (!rc)
+		instance_write(t, next);
+	return rc;
+}
+
+static int changes_add(struct changes *c, struct fleet_service *old, struct fleet_service *next)
+{
+	void *more;
+
+	if (c->n == c->room) {
+		more = reallocarray(c->list, c->room * 2 + 16, sizeof(*c->list));
+		if (!more)
+			return -ENOMEM;
+		c->list = more;
+		c->room = c->room * 2 + 16;
+	}
+	c->list[c->n++] = (struct change){old, next};
+	return 0;
+}
+
+/* One that was adopted has no name yet: it is known by its first address and port. */
+static struct fleet_service *adopted_find(const struct fleet *t, const struct config_service *want)
+{
+	struct fleet_service *s;
+	uint32_t i;
+
+	for (s = t->services; s; s = s->hh.next)
+		for (i = 0; s->want.name[0] == '#' && i < s->want.n_vips; i++)
+			if (!memcmp(&s->want.vips[i], &want->vips[0], sizeof(want->vips[0])))
+				return s;
+	return NULL;
+}
+
+/* *@out: the service as it will be, whether it changes or not. */
+static int plan_one(struct fleet *t, const struct config_service *want, uint64_t now,
+		    struct changes *c, struct fleet_service **out)
+{
+	struct fleet_service *old = fleet_find(t, want->name), *next;
+	int rc;
+
+	if (!old && t->services && t->services->want.name[0] == '#')
+		old = adopted_find(t, want);
+	if (old)
+		old->seen = t->applies;
+	*out = old;
+	if (old && same(old, want))
+		return 0;
+	next = calloc(1, sizeof(*next));
+	if (!next)
+		return -ENOMEM;
+	next->ring = EXTENT_NONE;
+	rc = next_build(t, next, old, want, now);
+	if (!rc)
+		rc = changes_add(c, old, next);
+	if (rc)
+		next_free(t, next, old);
+	*out = next;
+	return rc;
+}
+
+/* Services that nobody wants any more. */
+static int plan_removed(struct fleet *t, struct changes *c)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < t->n_order && !rc; i++)
+		if (!t->order[i].seen && t->order[i].service->seen != t->applies)
+			rc = changes_add(c, t->order[i].service, NULL);
+	return rc;
+}
+
+/* Behind @s in the order, where it stands near @at; else @at. */
+static size_t order_after(const struct fleet *t, const struct fleet_service *s, size_t at)
+{
+	size_t i;
+
+	for (i = at; i < t->n_order && i < at + 64; i++)
+		if (t->order[i].service == s)
+			return i + 1;
+	return at;
+}
+
+/*
+ * Most of a large file is as it was and where it was: a digest tells, and neither is looked up nor
+ * compared. @order: the new one, of set->n places.
+ */
+static int plan(struct fleet *t, const struct config_set *set, uint64_t now, struct changes *c,
+		struct order *order, struct skep_err *err)
+{
+	size_t i, at = 0;
+	int rc = 0;
+
+	t->applies++;
+	for (i = 0; i < t->n_order; i++)
+		t->order[i].seen = false;
+	for (i = 0; i < set->n && !rc; i++) {
+		const struct config_service *w = &set->services[i];
+
+		order[i].digest = w->digest;
+		if (at < t->n_order && w->digest && t->order[at].digest == w->digest) {
+			t->order[at].seen = true;
+			order[i].service = t->order[at++].service;
+			continue;
+		}
+		rc = plan_one(t, w, now, c, &order[i].service);
+		if (rc)
+			skep_fail(err, rc, "service '%s': %s", w->name,
+				  rc == -ENOSPC ? "no room: the agent's balance.services, backends "
+						  "or slots must be larger"
+						: strerror(-rc));
+		else if (!c->n || c->list[c->n - 1].next != order[i].service)
+			at = order_after(t, order[i].service, at);
+		else if (c->list[c->n - 1].old)
+			at = order_after(t, c->list[c->n - 1].old, at);
+	}
+	return rc ? rc : plan_removed(t, c);
+}
+
+/* ---- commit ---------------------------------------------------------------------------------- */
+
+static void olds_free(struct fleet *t)
+{
+	size_t i;
+
+	for (i = 0; i < t->n_olds; i++) {
+		ids_put(&t->instances, t->olds[i].instance);
+		extents_put(&t->rings, t->olds[i].ring, t->olds[i].log);
+	}
+	t->n_olds = 0;
+}
+
+static int olds_room(struct fleet *t, size_t n)
+{
+	void *more;
+
+	if (t->n_olds + n <= t->room_olds)
+		return 0;
+	more = reallocarray(t->olds, t->n_olds + n + 64, sizeof(*t->olds));
+	if (!more)
+		return -ENOMEM;
+	t->olds = more;
+	t->room_olds = t->n_olds + n + 64;
+	return 0;
+}
+
+/* T2: an id is free when the sweep finds no entry of it. */
+static void backend_gone(struct fleet *t, uint32_t id)
+{
+	t->maps->backends[id].state = BALANCE_GONE;
+	t->swept_at = 0;
+}
+
+static void change_finish(struct fleet *t, struct change *c)
+{
+	const struct fleet_backend *b;
+	uint32_t i;
+
+	for (i = 0; c->next && i < c->next->n; i++) {
+		b = &c->next->backends[i];
+		t->maps->backends[b->id].state = b->state;
+		if (b->state == BALANCE_GONE)
+			backend_gone(t, b->id);
+	}
+	for (i = 0; !c->next && i < c->old->n; i++) {
+		backend_gone(t, c->old->backends[i].id);
+		t->orphans[t->n_orphans++] = c->old->backends[i].id;
+	}
+	if (c->old) {
+		t->olds[t->n_olds++] = (struct old){c->old->instance, c->old->ring, c->old->log};
+		HASH_DEL(t->services, c->old);
+		if (!c->next)
+			ids_put(&t->stats, c->old->stat);
+		service_free(c->old);
+	}
+	if (c->next)
+		HASH_ADD_STR(t->services, want.name, c->next);
+}
+
+static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
+{
+	struct groups groups = {0};
+	size_t i;
+	int rc = olds_room(t, c->n);
+
+	if (!rc)
+		rc = vips_stage(t, c, &groups, err);
+	if (rc) {
+		vips_undo(t, c, &groups);
+		return rc;
+	}
+	/* backends come alive before packets may choose them */
+	for (i = 0; i < c->n; i++)
+		for (uint32_t b = 0; c->list[i].next && b < c->list[i].next->n; b++)
+			if (c->list[i].next->backends[b].state == BALANCE_LIVE)
+				t->maps->backends[c->list[i].next->backends[b].id].state =
+					BALANCE_LIVE;
+	__atomic_store_n(&t->maps->state->active, !t->maps->state->active, __ATOMIC_SEQ_CST);
+	vips_settle(t, c, &groups);
+	for (i = 0; i < c->n; i++)
+		change_finish(t, &c->list[i]);
+	return 0;
+}
+
+static void changes_drop(struct fleet *t, struct changes *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		if (c->list[i].next)
+			next_free(t, c->list[i].next, c->list[i].old);
+}
+
+static void tell(const struct changes *c, const struct config_set *set, struct fleet_diff *d,
+		 struct buf *said)
+{
+	const char *what;
+	size_t i;
+
+	*d = (struct fleet_diff){0};
+	for (i = 0; i < c->n; i++) {
+		const struct change *x = &c->list[i];
+
+		what = !x->old ? "added" : x->next ? "changed" : "removed";
+		d->added += !x->old;
+		d->removed += !x->next;
+		d->changed += x->old && x->next;
+		if (said)
+			buf_fmt(said, "%s %s\n", what, (x->next ?: x->old)->want.name);
+	}
+	d->same = (uint32_t)set->n - d->added - d->changed;
+}
+
+int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now, bool dry,
+		struct fleet_diff *diff, struct buf *said, struct skep_err *err)
+{
+	cleanup(mem_free) struct order *order = calloc(set->n + 1, sizeof(*order));
+	struct changes c = {0};
+	struct fleet_diff own;
+	int rc;
+
+	olds_free(t); /* T3 */
+	rc = order ? plan(t, set, boot_now, &c, order, err) : -ENOMEM;
+	if (!rc)
+		tell(&c, set, diff ? diff : &own, said);
+	if (!rc && !dry && c.n)
+		rc = commit(t, &c, err);
+	if (rc || dry) {
+		changes_drop(t, &c);
+	} else {
+		free(t->order);
+		t->order = take(order);
+		t->n_order = set->n;
+	}
+	free(c.list);
+	return rc;
+}
+
+/* A drained service is not as the file has it any more. */
+static void order_replace(struct fleet *t, const struct fleet_service *old,
+			  struct fleet_service *next)
+{
+	size_t i;
+
+	for (i = 0; i < t->n_order; i++)
+		if (t->order[i].service == old)
+			t->order[i] = (struct order){.service = next};
+}
+
+int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,
+		uint64_t boot_now, struct skep_err *err)
+{
+	struct fleet_service *s = fleet_find(t, service), *next = NULL;
+	struct config_service want;
+	struct changes c = {0};
+	uint32_t i;
+	int rc;
+
+	if (!s)
+		return skep_fail(err, -ENOENT, "no service '%s'", service);
+	if (!backend_find(s, backend, 0))
+		return skep_fail(err, -ENOENT, "service '%s' has no such backend", service);
+	rc = want_copy(&want, &s->want);
+	for (i = 0; !rc && i < want.n_backends; i++)
+		if (!memcmp(&want.backends[i].addr, backend, sizeof(*backend)))
+			want.backends[i].weight = 0;
+	olds_free(t);
+	if (!rc)
+		rc = plan_one(t, &want, boot_now, &c, &next);
+	if (!rc && c.n)
+		rc = commit(t, &c, err);
+	if (rc)
+		changes_drop(t, &c);
+	else
+		order_replace(t, s, next);
+	free(c.list);
+	free(want.vips);
+	free(want.backends);
+	return rc;
+}
+
+/* ---- time ------------------------------------------------------------------------------------ */
+
+/* What is swept out leaves BALANCE_SWEPT (F1 of flows.h); when nobody looks, nothing. */
+static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
+{
+	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);
+	uint32_t most = BALANCE_ENTRY_CONFIRMED(e) ? t->maps->state->flow_units
+						   : 4 * BALANCE_UNCONFIRMED_UNITS;
+	uint32_t id = BALANCE_ENTRY_BACKEND(e);
+	bool lives = id && id < t->maps->size.backends &&
+		     t->maps->backends[id].state != BALANCE_GONE &&
+		     balance_entry_age(e, units) <= most;
+
+	if (lives)
+		t->flows[id]++;
+	else if (e && (id || !looked))
+		__atomic_compare_exchange_n(at, &e, looked ? BALANCE_SWEPT : 0, false,
+					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
+static bool any_look(const struct fleet *t)
+{
+	const struct fleet_service *s;
+
+	for (s = t->services; s; s = s->hh.next)
+		if (s->look)
+			return true;
+	return false;
+}
+
+void fleet_sweep(struct fleet *t, uint64_t boot_now)
+{
+	size_t buckets = (size_t)1 << t->maps->size.bucket_log, i;
+	uint32_t units = fleet_units(), w;
+	bool looked = any_look(t);
+
+	memset(t->flows, 0, t->maps->size.backends * sizeof(*t->flows));
+	for (i = 0; i < buckets; i++)
+		for (w = 0; w < BALANCE_WAYS; w++)
+			entry_sweep(t, &t->maps->flows[i].entry[w], units, looked);
+	t->swept_at = boot_now;
+}
+
+/* T4: those whose time has come, and T2: those that no entry names any more. */
+static void leaving_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->n; i++) {
+		struct fleet_backend *b = &s->backends[i];
+
+		if (b->listed)
+			continue;
+		if (b->state == BALANCE_DRAINING && b->leave_at <= now) {
+			b->state = BALANCE_GONE;
+			backend_gone(t, b->id);
+			slots_leave(t, s, b->id);
+		} else if (b->state == BALANCE_GONE && t->swept_at && !t->flows[b->id]) {
+			ids_put(&t->backends, b->id);
+			*b = s->backends[--s->n];
+			i--;
+		}
+	}
+}
+
+static void orphans_tick(struct fleet *t)
+{
+	uint32_t i;
+
+	for (i = 0; t->swept_at && i < t->n_orphans; i++) {
+		if (t->flows[t->orphans[i]])
+			continue;
+		ids_put(&t->backends, t->orphans[i]);
+		t->orphans[i--] = t->orphans[--t->n_orphans];
+	}
+}
+
+static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
+{
+	uint64_t flow_ns = t->way.flow_s * SECOND;
+	uint32_t i, entries = 0;
+
+	if (!s->look)
+		return;
+	for (i = 0; i < s->n; i++)
+		entries += t->flows[s->backends[i].id];
+	if (!s->merged && now > s->changed_at + flow_ns && t->maps->state->full == t->full_seen) {
+		slots_merge(t, s);
+		s->merged = true;
+		s->changed_at = now;
+	} else if (s->merged && !entries && t->swept_at > s->changed_at) {
+		slots_rest(t, s);
+	}
+}
+
+void fleet_tick(struct fleet *t, uint64_t boot_now)
+{
+	struct fleet_service *s;
+
+	olds_free(t);
+	if (!t->swept_at || boot_now > t->swept_at + SWEEP_S * SECOND)
+		fleet_sweep(t, boot_now);
+	orphans_tick(t);
+	for (s = t->services; s; s = s->hh.next) {
+		leaving_tick(t, s, boot_now);
+		look_tick(t, s, boot_now);
+	}
+	t->full_seen = t->maps->state->full;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * inside.h: what a table is made of, for fleet.c, slots.c, vips.c and adopt.c.
+ */
+#ifndef SKEP_BALANCE_INSIDE_H
+#define SKEP_BALANCE_INSIDE_H
+
+#include "balance/ids.h"
+#include "balance/fleet.h"
+
+/* Port ranges of one address and protocol: one entry of map "ranges". */
+struct group {
+	struct config_addr addr;
+	uint8_t proto;
+	uint32_t index;
+	struct balance_ranges ranges;
+};
+
+struct groups {
+	struct group *list;
+	size_t n, room;
+};
+
+struct address {
+	UT_hash_handle hh;
+	struct config_addr addr;
+	uint32_t refs;
+};
+
+/* A ring and an instance that packets may still be reading for some microseconds. */
+struct old {
+	uint32_t instance, ring;
+	uint8_t log;
+};
+
+/* The services in the order of the file that was applied last. */
+struct order {
+	uint64_t digest;
+	struct fleet_service *service;
+	bool seen; /* wanted by the apply at work */
+};
+
+struct fleet {
+	struct order *order;
+	size_t n_order;
+	uint32_t applies;
+	struct maps *maps;
+	struct fleet_way way;
+	struct fleet_service *services;
+	struct address *addresses;
+	struct groups groups;
+	struct ids instances, stats, backends, ranges;
+	struct extents rings;
+	struct old *olds;
+	size_t n_olds, room_olds;
+	uint32_t *orphans; /* backends of removed services, until no entry names them */
+	uint32_t n_orphans;
+	uint32_t *flows; /* entries by backend, of the last sweep */
+	uint64_t swept_at;
+	uint64_t full_seen;
+};
+
+/* One service's step from what holds to what is wanted. Either may be NULL, not both. */
+struct change {
+	struct fleet_service *old, *next;
+};
+
+struct changes {
+	struct change *list;
+	size_t n, room;
+};
+
+/* CLOCK_MONOTONIC in BALANCE_UNIT, as the kernel half tells time. */
+uint32_t fleet_units(void);
+
+/* slots.c */
+/**
+ * slots_fill() - the ring of @next in map "rings", by B2 of balance.bpf.c: @old's `was` stays.
+ *
+ * next->ring and next->log are set; next->look becomes whether a slot asks for entries.
+ */
+int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_service *old);
+/** slots_merge() - `was` follows `now` everywhere; flows that matter have entries by now. */
+void slots_merge(struct fleet *t, struct fleet_service *s);
+/** slots_leave() - as slots_merge(), of the slots whose `was` is @backend. */
+void slots_leave(struct fleet *t, struct fleet_service *s, uint32_t backend);
+/** slots_rest() - no slot asks for entries any more: there are none. */
+void slots_rest(struct fleet *t, struct fleet_service *s);
+
+/* vips.c */
+/** vips_stage() - the spare sides of all entries that @c touches. On failure vips_undo() is due. */
+int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
+	       struct skep_err *err);
+void vips_undo(struct fleet *t, const struct changes *c, struct groups *groups);
+/** vips_settle() - after the commit: both sides are one, what is gone is removed. */
+void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups);
+
+/** vips_adopt() - addresses of @s stand in the maps already. */
+int vips_adopt(struct fleet *t, const struct fleet_service *s);
+
+/* adopt.c */
+/** adopt() - services as they stand in pinned maps, under names "#<instance>". */
+int adopt(struct fleet *t, struct skep_err *err);
+
+#endif

@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "balance/maps.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <sys/mman.h>
+
+#include "balance/balance.skel.h"
+#include "host/host.h"
+
+static int pin_paths(struct balance_bpf *b, const char *pins, struct skep_err *err)
+{
+	struct bpf_map *map;
+	char path[512];
+	int rc;
+
+	bpf_object__for_each_map(map, b->obj)
+	{
+		if (bpf_map__is_internal(map))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", pins, bpf_map__name(map));
+		rc = bpf_map__set_pin_path(map, path);
+		if (rc)
+			return skep_fail(err, rc, "pin %s: %s", path, strerror(-rc));
+	}
+	return 0;
+}
+
+static void configure(struct balance_bpf *b, const struct maps_size *s, bool telling)
+{
+	bpf_map__set_max_entries(b->maps.services, s->services);
+	bpf_map__set_max_entries(b->maps.counts, s->services);
+	bpf_map__set_max_entries(b->maps.backends, s->backends);
+	bpf_map__set_max_entries(b->maps.sent, s->backends);
+	bpf_map__set_max_entries(b->maps.rings, s->slots);
+	bpf_map__set_max_entries(b->maps.flows, 1U << s->bucket_log);
+	bpf_map__set_max_entries(b->maps.vip4, s->vips);
+	bpf_map__set_max_entries(b->maps.vip6, s->vips);
+	bpf_map__set_max_entries(b->maps.ranges, MAPS_RANGES);
+	b->rodata->telling = telling;
+	b->rodata->bucket_log = s->bucket_log;
+}
+
+/* Whole pages, as the kernel gives them. */
+static size_t map_bytes(const struct bpf_map *map)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	size_t value = (bpf_map__value_size(map) + 7) & ~7U;
+
+	return (value * bpf_map__max_entries(map) + page - 1) & ~(page - 1);
+}
+
+static void *map_memory(const struct bpf_map *map)
+{
+	void *p =
+		mmap(NULL, map_bytes(map), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(const struct bpf_map *map, void *memory)
+{
+	if (memory)
+		munmap(memory, map_bytes(map));
+}
+
+static int memory_open(struct maps *m, struct skep_err *err)
+{
+	struct balance_bpf *b = m->bpf;
+
+	m->state = map_memory(b->maps.state);
+	m->ranges = map_memory(b->maps.ranges);
+	m->services = map_memory(b->maps.services);
+	m->rings = map_memory(b->maps.rings);
+	m->backends = map_memory(b->maps.backends);
+	m->flows = map_memory(b->maps.flows);
+	m->counts = map_memory(b->maps.counts);
+	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->flows ||
+	    !m->counts)
+		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
+	return 0;
+}
+
+static bool pinned(const char *pins)
+{
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/state", pins);
+	return !access(path, F_OK);
+}
+
+static int load(struct maps *m, struct skep_err *err)
+{
+	int rc = balance_bpf__load(m->bpf);
+
+	if (rc)
+		return skep_fail(err, m->adopted && rc == -EINVAL ? -EEXIST : rc,
+				 "load balance.bpf.o: %s: %s", strerror(-rc), host_bpf_log());
+	return memory_open(m, err);
+}
+
+int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bool telling,
+	      struct skep_err *err)
+{
+	struct balance_bpf *b = balance_bpf__open();
+	int rc;
+
+	memset(m, 0, sizeof(*m));
+	if (!b)
+		return skep_fail(err, -errno, "open balance.bpf.o: %s", strerror(errno));
+	m->bpf = b;
+	m->size = *size;
+	m->adopted = pins && pinned(pins);
+	configure(b, size, telling);
+	rc = pins ? pin_paths(b, pins, err) : 0;
+	if (!rc)
+		rc = load(m, err);
+	if (rc) {
+		maps_done(m);
+		return rc;
+	}
+	m->vip4 = bpf_map__fd(b->maps.vip4);
+	m->vip6 = bpf_map__fd(b->maps.vip6);
+	m->sent = bpf_map__fd(b->maps.sent);
+	m->totals = bpf_map__fd(b->maps.totals);
+	m->told = bpf_map__fd(b->maps.told);
+	m->prog = bpf_program__fd(b->progs.balance);
+	return 0;
+}
+
+void maps_done(struct maps *m)
+{
+	if (!m->bpf)
+		return;
+	unmap(m->bpf->maps.state, m->state);
+	unmap(m->bpf->maps.ranges, m->ranges);
+	unmap(m->bpf->maps.services, m->services);
+	unmap(m->bpf->maps.rings, m->rings);
+	unmap(m->bpf->maps.backends, m->backends);
+	unmap(m->bpf->maps.flows, m->flows);
+	unmap(m->bpf->maps.counts, m->counts);
+	balance_bpf__destroy(m->bpf);
+	memset(m, 0, sizeof(*m));
+}
+
+struct maps_key maps_key(uint8_t family, const uint8_t *addr, uint8_t proto, uint16_t port)
+{
+	struct maps_key k = {.v6 = family == 6};
+	uint16_t be = __builtin_bswap16(port);
+
+	if (k.v6) {
+		memcpy(k.k6.addr, addr, 16);
+		k.k6.port = be;
+		k.k6.proto = proto;
+	} else {
+		memcpy(&k.k4.addr, addr, 4);
+		k.k4.port = be;
+		k.k4.proto = proto;
+	}
+	return k;
+}
+
+static int vip_fd(const struct maps *m, const struct maps_key *k, const void **key)
+{
+	*key = k->v6 ? (const void *)&k->k6 : (const void *)&k->k4;
+	return k->v6 ? m->vip6 : m->vip4;
+}
+
+struct balance_vip maps_vip_get(const struct maps *m, const struct maps_key *k)
+{
+	struct balance_vip v = {{0, 0}};
+	const void *key;
+	int fd = vip_fd(m, k, &key);
+
+	if (bpf_map_lookup_elem(fd, key, &v))
+		return (struct balance_vip){{0, 0}};
+	return v;
+}
+
+int maps_vip_set(struct maps *m, const struct maps_key *k, struct balance_vip v)
+{
+	const void *key;
+	int fd = vip_fd(m, k, &key), rc;
+
+	if (v.service[0] || v.service[1])
+		return bpf_map_update_elem(fd, key, &v, BPF_ANY);
+	rc = bpf_map_delete_elem(fd, key);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr)
+{
+	uint64_t six[2];
+	uint32_t four;
+
+	if (family == 4) {
+		memcpy(&four, addr, 4);
+		return balance_filter4(four);
+	}
+	memcpy(six, addr, 16);
+	return balance_filter6((const __u64 *)six);
+}
+
+struct balance_sent maps_sent(const struct maps *m, uint32_t backend)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	struct balance_sent *each, sum = {0};
+
+	each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each));
+	if (each && !bpf_map_lookup_elem(m->sent, &backend, each)) {
+		for (i = 0; i < cpus; i++) {
+			sum.packets += each[i].packets;
+			sum.bytes += each[i].bytes;
+			sum.flows += each[i].flows;
+		}
+	}
+	free(each);
+	return sum;
+}
+
+struct balance_counts maps_totals(const struct maps *m)
+{
+	struct balance_counts *each, sum = {{0}};
+	int cpus = libbpf_num_possible_cpus(), i, r;
+	uint32_t zero = 0;
+
+	each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each));
+	if (each && !bpf_map_lookup_elem(m->totals, &zero, each))
+		for (i = 0; i < cpus; i++)
+			for (r = 0; r < BALANCE_REASONS; r++)
+				sum.packets[r] += each[i].packets[r];
+	free(each);
+	return sum;
+}

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * maps.h: balance.bpf.o loaded, its maps in this process's memory.
+ *
+ * Not its business: what stands in them (fleet.h).
+ */
+#ifndef SKEP_BALANCE_MAPS_H
+#define SKEP_BALANCE_MAPS_H
+
+#include "balance/balance.h"
+#include "base/base.h"
+#include "base/err.h"
+
+struct balance_bpf;
+
+struct maps_size {
+	uint32_t services, backends, slots, vips;
+	uint32_t bucket_log; /* 2^n buckets of 8 flows */
+};
+
+struct maps {
+	struct balance_bpf *bpf;
+	struct maps_size size;
+	struct balance_state *state;
+	struct balance_ranges *ranges;
+	struct balance_service *services;
+	struct balance_slot *rings;
+	struct balance_backend *backends;
+	struct balance_bucket *flows;
+	struct balance_counts *counts;
+	int vip4, vip6, sent, totals, told, prog; /* borrowed */
+	bool adopted;				  /* pinned maps were found and taken over */
+};
+
+#define MAPS_RANGES 1024
+
+/**
+ * maps_open() - load.
+ * @pins:    folder on a bpffs where maps are pinned, or found pinned; NULL: they die with the process
+ * @telling: fill "told", for simulation
+ *
+ * Pinned maps of another size or shape are not taken over: -EEXIST.
+ *
+ * Return: 0 or -errno with libbpf's words.
+ */
+int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bool telling,
+	      struct skep_err *err);
+void maps_done(struct maps *m);
+
+/* Key of an address, protocol and port; @port in host order. */
+struct maps_key {
+	struct balance_key4 k4;
+	struct balance_key6 k6;
+	bool v6;
+};
+
+struct maps_key maps_key(uint8_t family, const uint8_t *addr, uint8_t proto, uint16_t port);
+
+/** maps_vip_get() - zeroes where there is none. */
+struct balance_vip maps_vip_get(const struct maps *m, const struct maps_key *k);
+/** maps_vip_set() - both sides zero: removed. Return: 0 or -errno. */
+int maps_vip_set(struct maps *m, const struct maps_key *k, struct balance_vip v);
+
+/** maps_filter_bit() - of an address. */
+uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr);
+
+/** maps_sent() - a backend's counters over all CPUs. */
+struct balance_sent maps_sent(const struct maps *m, uint32_t backend);
+/** maps_totals() - counters of packets of no service. */
+struct balance_counts maps_totals(const struct maps *m);
+
+#endif

@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Entries of vip4 and vip6, two sides each: the spare side is written while the other holds, the
+ * commit (fleet.c) turns them all, and then the sides are made alike again.
+ *
+ * The bare address (port 0, protocol 0) and the filter's bits need no sides: they come before the
+ * commit and go after it, and tell no service.
+ */
+#include "balance/inside.h"
+
+#include <netinet/in.h>
+
+static bool exact(const struct config_vip *v)
+{
+	return v->first && v->first == v->last;
+}
+
+static uint32_t spare(const struct fleet *t)
+{
+	return !(t->maps->state->active & 1);
+}
+
+static int side_set(struct fleet *t, const struct maps_key *k, uint32_t value)
+{
+	struct balance_vip v = maps_vip_get(t->maps, k);
+
+	v.service[spare(t)] = value;
+	return maps_vip_set(t->maps, k, v);
+}
+
+/* ---- addresses ------------------------------------------------------------------------------- */
+
+static void filter_set(struct fleet *t, const struct config_addr *a)
+{
+	uint32_t bit = maps_filter_bit(a->family, a->bytes);
+
+	__atomic_fetch_or(&t->maps->state->filter[bit / 64], 1ULL << (bit & 63), __ATOMIC_RELEASE);
+}
+
+static int address_get(struct fleet *t, const struct config_addr *a)
+{
+	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
+	struct address *x;
+	int rc;
+
+	HASH_FIND(hh, t->addresses, a, sizeof(*a), x);
+	if (!x) {
+		x = calloc(1, sizeof(*x));
+		if (!x)
+			return -ENOMEM;
+		rc = maps_vip_set(t->maps, &k, (struct balance_vip){{1, 1}});
+		if (rc) {
+			free(x);
+			return rc;
+		}
+		x->addr = *a;
+		HASH_ADD(hh, t->addresses, addr, sizeof(x->addr), x);
+		filter_set(t, a);
+	}
+	x->refs++;
+	return 0;
+}
+
+/* Return: whether it was the last. */
+static bool address_put(struct fleet *t, const struct config_addr *a)
+{
+	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
+	struct address *x;
+
+	HASH_FIND(hh, t->addresses, a, sizeof(*a), x);
+	if (!x || --x->refs)
+		return false;
+	HASH_DEL(t->addresses, x);
+	free(x);
+	maps_vip_set(t->maps, &k, (struct balance_vip){{0, 0}});
+	return true;
+}
+
+/* Bits of addresses that are gone. */
+static void filter_clean(struct fleet *t)
+{
+	size_t words = array_size(t->maps->state->filter), i;
+	cleanup(mem_free) uint64_t *bits = calloc(words, sizeof(*bits));
+	struct address *a;
+
+	if (!bits)
+		return; /* a bit too many costs a lookup */
+	for (a = t->addresses; a; a = a->hh.next) {
+		uint32_t bit = maps_filter_bit(a->addr.family, a->addr.bytes);
+
+		bits[bit / 64] |= 1ULL << (bit & 63);
+	}
+	for (i = 0; i < words; i++)
+		if (t->maps->state->filter[i] != bits[i])
+			__atomic_store_n(&t->maps->state->filter[i], bits[i], __ATOMIC_RELEASE);
+}
+
+/* ---- ranges ---------------------------------------------------------------------------------- */
+
+static struct group *group_find(struct groups *g, const struct config_addr *a, uint8_t proto)
+{
+	size_t i;
+
+	for (i = 0; i < g->n; i++)
+		if (g->list[i].proto == proto && !memcmp(&g->list[i].addr, a, sizeof(*a)))
+			return &g->list[i];
+	return NULL;
+}
+
+static struct group *group_add(struct groups *g, const struct config_addr *a, uint8_t proto)
+{
+	void *more;
+
+	if (g->n == g->room) {
+		more = reallocarray(g->list, g->room * 2 + 8, sizeof(*g->list));
+		if (!more)
+			return NULL;
+		g->list = more;
+		g->room = g->room * 2 + 8;
+	}
+	g->list[g->n] = (struct group){.addr = *a, .proto = proto};
+	return &g->list[g->n++];
+}
+
+static int groups_add(struct groups *g, const struct fleet_service *s, struct skep_err *err)
+{
+	const struct config_vip *v;
+	struct group *x;
+	char text[64];
+	uint32_t i;
+
+	for (i = 0; i < s->want.n_vips; i++) {
+		v = &s->want.vips[i];
+		if (exact(v))
+			continue;
+		x = group_find(g, &v->addr, v->proto);
+		x = x ? x : group_add(g, &v->addr, v->proto);
+		if (!x)
+			return -ENOMEM;
+		if (x->ranges.n == BALANCE_RANGES)
+			return skep_fail(err, -ENOSPC,
+					 "%s: an address and protocol have at most %d ranges",
+					 config_vip_text(v, text), BALANCE_RANGES);
+		x->ranges.range[x->ranges.n].first = v->first;
+		x->ranges.range[x->ranges.n].last = v->last;
+		x->ranges.range[x->ranges.n++].service = s->instance;
+	}
+	return 0;
+}
+
+static bool has_ranges(const struct fleet_service *s)
+{
+	uint32_t i;
+
+	for (i = 0; s && i < s->want.n_vips; i++)
+		if (!exact(&s->want.vips[i]))
+			return true;
+	return false;
+}
+
+static bool replaced(const struct changes *c, const struct fleet_service *s)
+{
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		if (c->list[i].old == s)
+			return true;
+	return false;
+}
+
+/* The groups of all services as they will be. */
+static int groups_build(struct fleet *t, const struct changes *c, struct groups *g,
+			struct skep_err *err)
+{
+	struct fleet_service *s;
+	size_t i;
+	int rc = 0;
+
+	for (s = t->services; s && !rc; s = s->hh.next)
+		if (has_ranges(s) && !replaced(c, s))
+			rc = groups_add(g, s, err);
+	for (i = 0; i < c->n && !rc; i++)
+		if (has_ranges(c->list[i].next))
+			rc = groups_add(g, c->list[i].next, err);
+	return rc;
+}
+
+static bool any_ranges(const struct changes *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		if (has_ranges(c->list[i].old) || has_ranges(c->list[i].next))
+			return true;
+	return false;
+}
+
+static int groups_stage(struct fleet *t, struct groups *g)
+{
+	struct maps_key k;
+	struct group *x;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < g->n && !rc; i++) {
+		x = &g->list[i];
+		x->index = ids_get(&t->ranges);
+		if (!x->index)
+			return -ENOSPC;
+		t->maps->ranges[x->index] = x->ranges;
+		k = maps_key(x->addr.family, x->addr.bytes, x->proto, 0);
+		rc = side_set(t, &k, x->index);
+	}
+	for (i = 0; i < t->groups.n && !rc; i++) {
+		x = &t->groups.list[i];
+		k = maps_key(x->addr.family, x->addr.bytes, x->proto, 0);
+		if (!group_find(g, &x->addr, x->proto))
+			rc = side_set(t, &k, 0);
+	}
+	return rc;
+}
+
+static void groups_drop(struct fleet *t, struct groups *g)
+{
+	size_t i;
+
+	for (i = 0; i < g->n; i++)
+		ids_put(&t->ranges, g->list[i].index);
+	free(g->list);
+	*g = (struct groups){0};
+}
+
+/* ---- services -------------------------------------------------------------------------------- */
+
+static struct maps_key vip_key(const struct config_vip *v)
+{
+	return maps_key(v->addr.family, v->addr.bytes, v->proto, v->first);
+}
+
+/* Each exact VIP of @s: its spare side, or both. */
+static int service_set(struct fleet *t, const struct fleet_service *s, uint32_t value, bool both)
+{
+	struct maps_key k;
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; s && i < s->want.n_vips && !rc; i++) {
+		if (!exact(&s->want.vips[i]))
+			continue;
+		k = vip_key(&s->want.vips[i]);
+		rc = both ? maps_vip_set(t->maps, &k, (struct balance_vip){{value, value}})
+			  : side_set(t, &k, value);
+	}
+	return rc;
+}
+
+static int addresses_get(struct fleet *t, const struct fleet_service *s)
+{
+	uint32_t i;
+	int rc = 0;
+
+	for (i = 0; s && i < s->want.n_vips && !rc; i++)
+		rc = address_get(t, &s->want.vips[i].addr);
+	while (rc && --i)
+		address_put(t, &s->want.vips[i - 1].addr);
+	return rc;
+}
+
+int vips_adopt(struct fleet *t, const struct fleet_service *s)
+{
+	return addresses_get(t, s);
+}
+
+static bool addresses_put(struct fleet *t, const struct fleet_service *s)
+{
+	bool gone = false;
+	uint32_t i;
+
+	for (i = 0; s && i < s->want.n_vips; i++)
+		gone |= address_put(t, &s->want.vips[i].addr);
+	return gone;
+}
+
+int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
+	       struct skep_err *err)
+{
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < c->n && !rc; i++)
+		rc = service_set(t, c->list[i].old, 0, false);
+	for (i = 0; i < c->n && !rc; i++)
+		if (c->list[i].next)
+			rc = service_set(t, c->list[i].next, c->list[i].next->instance, false);
+	if (!rc && any_ranges(c)) {
+		rc = groups_build(t, c, groups, err);
+		if (!rc)
+			rc = groups_stage(t, groups);
+	}
+	for (i = 0; i < c->n && !rc; i++) {
+		rc = addresses_get(t, c->list[i].next);
+		if (rc)
+			while (i--)
+				addresses_put(t, c->list[i].next);
+		if (rc)
+			break;
+	}
+	if (rc && err && !err->text[0])
+		skep_fail(err, rc == -E2BIG ? -ENOSPC : rc,
+			  "no room for another address or port: %s",
+			  strerror(rc == -E2BIG ? ENOSPC : -rc));
+	return rc == -E2BIG ? -ENOSPC : rc;
+}
+
+/* Back to where both sides are what holds. */
+void vips_undo(struct fleet *t, const struct changes *c, struct groups *groups)
+{
+	struct maps_key k;
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		service_set(t, c->list[i].next, 0, false);
+	for (i = 0; i < c->n; i++)
+		if (c->list[i].old)
+			service_set(t, c->list[i].old, c->list[i].old->instance, false);
+	for (i = 0; i < groups->n; i++) {
+		k = maps_key(groups->list[i].addr.family, groups->list[i].addr.bytes,
+			     groups->list[i].proto, 0);
+		side_set(t, &k, 0);
+	}
+	for (i = 0; i < t->groups.n; i++) {
+		struct group *x = &t->groups.list[i];
+
+		k = maps_key(x->addr.family, x->addr.bytes, x->proto, 0);
+		side_set(t, &k, x->index);
+	}
+	groups_drop(t, groups);
+}
+
+static void groups_settle(struct fleet *t, struct groups *g)
+{
+	struct maps_key k;
+	struct group *x;
+	size_t i;
+
+	for (i = 0; i < t->groups.n; i++) {
+		x = &t->groups.list[i];
+		k = maps_key(x->addr.family, x->addr.bytes, x->proto, 0);
+		if (!group_find(g, &x->addr, x->proto))
+			maps_vip_set(t->maps, &k, (struct balance_vip){{0, 0}});
+	}
+	for (i = 0; i < g->n; i++) {
+		x = &g->list[i];
+		k = maps_key(x->addr.family, x->addr.bytes, x->proto, 0);
+		maps_vip_set(t->maps, &k, (struct balance_vip){{x->index, x->index}});
+	}
+	groups_drop(t, &t->groups);
+	t->groups = *g;
+	*g = (struct groups){0};
+}
+
+void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups)
+{
+	bool gone = false;
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		service_set(t, c->list[i].old, 0, false);
+	for (i = 0; i < c->n; i++)
+		if (c->list[i].next)
+			service_set(t, c->list[i].next, c->list[i].next->instance, true);
+	if (any_ranges(c))
+		groups_settle(t, groups);
+	for (i = 0; i < c->n; i++)
+		gone |= addresses_put(t, c->list[i].old);
+	if (gone)
+		filter_clean(t);
+}

@@ -1,0 +1,285 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "vm/port.h"
+
+#include <time.h>
+
+#include "vm/run.h"
+
+/* One program for a batch of frames. */
+struct batch {
+	struct run run;
+	struct call call;
+	struct xdp_md md;
+};
+
+/* ---- which there are ------------------------------------------------------------------------ */
+
+static struct vm_port *find(struct skep_engine *e, uint32_t ifindex)
+{
+	struct vm_port *p = e->ports;
+
+	while (p && p->ifindex != ifindex)
+		p = p->next;
+	return p;
+}
+
+bool vm_port_is(struct skep_engine *e, uint32_t ifindex)
+{
+	bool is;
+
+	pthread_mutex_lock(&e->lock);
+	is = find(e, ifindex) != NULL;
+	pthread_mutex_unlock(&e->lock);
+	return is;
+}
+
+int vm_port_add(struct skep_engine *e, struct vm_port *p)
+{
+	int rc = 0;
+
+	pthread_mutex_lock(&e->lock);
+	if (find(e, p->ifindex)) {
+		rc = -EEXIST;
+	} else {
+		p->engine = e;
+		p->next = e->ports;
+		e->ports = p;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+void vm_port_remove(struct vm_port *p)
+{
+	struct vm_port **at;
+
+	if (!p->engine)
+		return;
+	pthread_mutex_lock(&p->engine->lock);
+	for (at = &p->engine->ports; *at && *at != p; at = &(*at)->next)
+		;
+	if (*at)
+		*at = p->next;
+	pthread_mutex_unlock(&p->engine->lock);
+	p->engine = NULL;
+}
+
+bool vm_port_linked(const struct vm_port *p)
+{
+	struct prog *prog = vm_link_xdp(p->engine, p->ifindex);
+
+	if (prog)
+		vm_object_put(p->engine, &prog->obj);
+	return prog != NULL;
+}
+
+/* ---- one frame ------------------------------------------------------------------------------- */
+
+static void begin(struct batch *b, struct skep_engine *e, struct prog *prog)
+{
+	b->call = (struct call){.e = e, .caller = &vm_self};
+	vm_run_init(&b->run, &b->call, prog);
+	b->run.xdp = &b->md;
+	b->run.l2 = true;
+	vm_run_region(&b->run, REGION_CTX, &b->md, sizeof(b->md), true);
+}
+
+static uint32_t decide(struct batch *b, const struct vm_port *p, struct vm_frame *f,
+		       uint32_t egress)
+{
+	struct packet *pkt = &b->run.pkt;
+	uint32_t verdict;
+
+	*pkt = (struct packet){.buf = f->buf,
+			       .cap = VM_FRAME_SIZE - VM_FRAME_TAIL,
+			       .start = f->start,
+			       .len = f->len};
+	b->md = (struct xdp_md){.ingress_ifindex = p->ifindex,
+				.rx_queue_index = p->queue,
+				.egress_ifindex = egress};
+	b->run.redirect.ifindex = 0;
+	b->run.redirect.flags = 0;
+	b->run.redirect.map = NULL;
+	vm_packet_sync(&b->run);
+	if (vm_run_once(&b->run, &b->md, &verdict))
+		verdict = XDP_ABORTED;
+	f->start = pkt->start;
+	f->len = pkt->len;
+	return verdict;
+}
+
+static void pass(struct vm_port *p, struct vm_frame *f)
+{
+	int rc = p->ops->pass(p, f);
+
+	if (!rc)
+		p->count.passed++;
+	else if (rc == -EOPNOTSUPP)
+		p->count.unpassed++;
+	else
+		p->count.unsent++;
+}
+
+static void send(struct vm_port *p, struct vm_frame *f, bool keep)
+{
+	if (p->ops->send(p, f, keep))
+		p->count.unsent++;
+	else
+		p->count.sent++;
+}
+
+/* The program that a slot of a devmap holds sees what leaves; only XDP_PASS lets it. */
+static bool leaves(struct vm_port *from, struct vm_frame *f, uint32_t to, uint32_t prog_id)
+{
+	struct object *o = vm_object_by_id(from->engine, OBJECT_PROG, prog_id);
+	struct batch b;
+	uint32_t verdict;
+
+	if (!o)
+		return false;
+	begin(&b, from->engine, vm_prog_of(o));
+	verdict = decide(&b, from, f, to);
+	vm_object_put(from->engine, o);
+	return verdict == XDP_PASS;
+}
+
+static void send_to(struct vm_port *from, struct vm_frame *f, const struct bpf_devmap_val *to,
+		    bool keep)
+{
+	struct vm_port *p = find(from->engine, to->ifindex); /* P1: ports do not change now */
+
+	if (!p)
+		from->count.astray++;
+	else if (to->bpf_prog.id && !leaves(from, f, to->ifindex, to->bpf_prog.id))
+		from->count.drop++;
+	else
+		send(p, f, keep);
+}
+
+struct crowd {
+	struct vm_port *from;
+	struct vm_frame *frame;
+	uint32_t except;
+};
+
+static void send_each(const struct crowd *c, const struct bpf_devmap_val *to)
+{
+	struct vm_frame copy = *c->frame;
+
+	if (to->ifindex && to->ifindex != c->except)
+		send_to(c->from, &copy, to, true);
+}
+
+static struct bpf_devmap_val target_of(const struct map *m, const void *value)
+{
+	struct bpf_devmap_val to = {0};
+
+	memcpy(&to, value, m->def.value_size);
+	return to;
+}
+
+static void broadcast(struct vm_port *from, struct vm_frame *f, struct map *m, uint64_t flags)
+{
+	struct crowd c = {from, f, flags & BPF_F_EXCLUDE_INGRESS ? from->ifindex : 0};
+	struct bpf_devmap_val to;
+	uint32_t key;
+	void *value;
+	int rc;
+
+	for (rc = map_sys_next_key(m, NULL, &key); !rc; rc = map_sys_next_key(m, &key, &key)) {
+		value = map_lookup(m, &key);
+		if (!value)
+			continue;
+		to = target_of(m, value);
+		send_each(&c, &to);
+	}
+}
+
+static void redirect(const struct batch *b, struct vm_port *from, struct vm_frame *f)
+{
+	struct bpf_devmap_val to = {.ifindex = b->run.redirect.ifindex};
+	struct map *m = b->run.redirect.map;
+	uint32_t key = (uint32_t)b->run.redirect.key;
+	void *value;
+
+	if (!m) {
+		send_to(from, f, &to, false);
+		return;
+	}
+	if (m->def.type == BPF_MAP_TYPE_CPUMAP) {
+		pass(from, f); /* all CPUs lead to the same stack */
+		return;
+	}
+	if (b->run.redirect.flags & BPF_F_BROADCAST) {
+		broadcast(from, f, m, b->run.redirect.flags);
+		return;
+	}
+	value = m->def.type == BPF_MAP_TYPE_XSKMAP ? NULL : map_lookup(m, &key);
+	if (value)
+		to = target_of(m, value);
+	send_to(from, f, &to, false);
+}
+
+static void obey(const struct batch *b, struct vm_port *p, struct vm_frame *f, uint32_t verdict)
+{
+	switch (verdict) {
+	case XDP_DROP:
+		p->count.drop++;
+		break;
+	case XDP_PASS:
+		p->count.pass++;
+		pass(p, f);
+		break;
+	case XDP_TX:
+		p->count.tx++;
+		send(p, f, false);
+		break;
+	case XDP_REDIRECT:
+		p->count.redirect++;
+		redirect(b, p, f);
+		break;
+	default:
+		p->count.aborted++;
+	}
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
+static void run_batch(struct vm_port *p, struct prog *prog, struct vm_frame *frames, unsigned n)
+{
+	uint64_t from = p->engine->stats ? now_ns() : 0;
+	struct batch b;
+	unsigned i;
+
+	begin(&b, p->engine, prog);
+	for (i = 0; i < n; i++)
+		obey(&b, p, &frames[i], decide(&b, p, &frames[i], 0));
+	if (!from)
+		return;
+	prog->run_ns += now_ns() - from;
+	prog->run_cnt += n;
+}
+
+void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n)
+{
+	struct prog *prog = vm_link_xdp(p->engine, p->ifindex);
+	unsigned cpu = map_cpu, i;
+
+	p->count.received += n;
+	for (i = 0; i < n; i++)
+		p->count.bytes += frames[i].len;
+	if (!prog) {
+		for (i = 0; i < n; i++)
+			pass(p, &frames[i]);
+		return;
+	}
+	run_batch(p, prog, frames, n);
+	map_cpu = cpu;
+	vm_object_put(p->engine, &prog->obj);
+}

@@ -1,0 +1,190 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: Apache-2.0
+# Ports: live frames for XDP programs of the engine. Counts are held against the kernel's own of the
+# interfaces; frames are of a type that nobody else sends, and there is no IPv6.
+load common
+
+FRAMES=500
+
+setup_file() {
+	need_root
+	export DIR=$(mktemp -d /tmp/skep-test.XXXXXX)
+	chmod 755 "$DIR"
+	export OBJ=$DIR/forward.bpf.o
+	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/forward.bpf.c" -o "$OBJ"
+	cc -o "$DIR/attach" "$BATS_TEST_DIRNAME/exec/attach.c" -lbpf
+	for _ in $(seq $FRAMES); do
+		printf '\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x88\xb5'
+		head -c 46 /dev/zero
+	done >"$DIR/frames"
+	head -c 600 "$DIR/frames" >"$DIR/ten"
+}
+teardown_file() { clean; }
+
+setup() {
+	[ -n "${DIR:-}" ] || skip "needs root"
+	NS=skep-p$$-$BATS_TEST_NUMBER
+	netns "$NS"
+	ip netns exec "$NS" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	for i in 1 2 3; do # far ends are w1 w2 w3
+		ip -n "$NS" link add p$i type veth peer name w$i
+		ip -n "$NS" link set p$i up
+		ip -n "$NS" link set w$i up
+	done
+}
+teardown() {
+	for p in ${PIDS:-}; do kill "$p" 2>/dev/null || true; done
+	[ -z "${NS:-}" ] || ip netns del "$NS" 2>/dev/null || true
+}
+
+in_ns() { ip netns exec "$NS" "$@"; }
+index() { in_ns cat "/sys/class/net/$1/ifindex"; }
+count() { in_ns cat "/sys/class/net/$1/statistics/$2_packets"; }
+send() { in_ns timeout 20 socat -u -b 60 "OPEN:${2:-$DIR/frames}" "INTERFACE:$1"; }
+
+# live OPTION...: skep run in the background; its ports are open when this returns.
+live() {
+	in_ns timeout 30 "$SKEP" run "$OBJ" --unsafe --json "$@" >"$DIR/live.json" 2>"$DIR/live.err" 3>&- &
+	LIVE=$!
+	PIDS="${PIDS:-} $LIVE"
+	sleep 1.5
+	kill -0 $LIVE
+}
+# what live said, once it was told to end
+result() {
+	sleep 1
+	kill -INT "$(pgrep -P $LIVE)" 2>/dev/null || kill -INT $LIVE
+	wait $LIVE
+	cat "$DIR/live.err"
+	jq -c . "$DIR/live.json"
+}
+says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
+
+@test "what a program sends back arrives where it came from" {
+	for kind in packet xdp; do
+		before=$(count w1 rx)
+		live --prog reflect --port a=$kind:p1 --dump forward.bss
+		send w1
+		result
+		says ".verdicts == {XDP_TX: $FRAMES} and .maps[\"forward.bss\"][0].value.seen == $FRAMES"
+		says ".ports[0] | .received == $FRAMES and .sent == $FRAMES and .lost == 0 and .unsent == 0"
+		[ "$(($(count w1 rx) - before))" -eq $FRAMES ]
+	done
+}
+
+@test "a devmap leads frames from one port to another, of the same kind or not" {
+	for kinds in "packet packet" "xdp xdp" "xdp packet" "packet xdp"; do
+		set -- $kinds
+		before=$(count w2 rx)
+		live --prog forward --port a=$1:p1 --port b=$2:p2 --set "to:$(index p1)=@b" --set "to:$(index p2)=@a"
+		send w1
+		result
+		says ".verdicts == {XDP_REDIRECT: $FRAMES}"
+		says ".ports[1] | .sent == $FRAMES and .unsent == 0"
+		[ "$(($(count w2 rx) - before))" -eq $FRAMES ]
+	done
+}
+
+@test "bpf_redirect leads to a port's ifindex; to what is no port it leads astray" {
+	before=$(count w2 rx)
+	live --prog direct --set target=@b --port a=packet:p1 --port b=packet:p2
+	send w1
+	result
+	[ "$(($(count w2 rx) - before))" -eq $FRAMES ]
+	live --prog direct --set target=@p3 --port a=packet:p1 --port b=packet:p2
+	send w1
+	result
+	says ".ports[0].astray == $FRAMES and .ports[1].sent == 0"
+}
+
+@test "a broadcast reaches every port but the one it came from" {
+	live --prog broadcast --port a=xdp:p1 --port b=xdp:p2 --port c=packet:p3 --set all:0=@a --set all:1=@b --set all:2=@c
+	before="$(count w1 rx) $(count w2 rx) $(count w3 rx)"
+	send w1
+	result
+	set -- $before
+	[ "$(($(count w1 rx) - $1)) $(($(count w2 rx) - $2)) $(($(count w3 rx) - $3))" = "0 $FRAMES $FRAMES" ]
+}
+
+@test "what is passed reaches the stack through a TAP, and the stack answers through it" {
+	live --prog pass --port a=xdp:p1,stack=st1
+	in_ns sh -c 'echo 1 >/proc/sys/net/ipv4/conf/st1/proxy_arp'
+	before=$(count w1 rx)
+	send w1
+	[ "$(count st1 rx)" -eq $FRAMES ]
+	send st1 "$DIR/ten"
+	result
+	says ".ports[0] | .passed == $FRAMES and .unpassed == 0 and .sent == 10"
+	[ "$(($(count w1 rx) - before))" -eq 10 ]
+	live --prog pass --port a=xdp:p1
+	send w1
+	result
+	says ".ports[0] | .passed == 0 and .unpassed == $FRAMES"
+}
+
+@test "captures come in and go out, beside interfaces too" {
+	live --prog direct --set target=@out --port in=packet:p1 --port out=pcap:,"$DIR/seen.pcap"
+	send w1 "$DIR/ten"
+	result
+	[ "$(stat -c %s "$DIR/seen.pcap")" -eq $((24 + 10 * (16 + 60))) ]
+	"$SKEP" run "$OBJ" --prog reflect --port c=pcap:"$DIR/seen.pcap,$DIR/back.pcap" --unsafe --json | jq -e '.verdicts == {XDP_TX: 10}'
+	"$SKEP" run "$OBJ" --prog reflect --in "$DIR/seen.pcap" --out "$DIR/want.pcap" --unsafe --json | jq -e '.verdicts == {XDP_TX: 10}'
+	cmp "$DIR/back.pcap" "$DIR/want.pcap"
+}
+
+@test "a command under skep exec attaches to a port's interface" {
+	mkfifo "$DIR/end"
+	for kind in packet xdp; do
+		before=$(count w1 rx)
+		in_ns "$SKEP" exec --port p1=$kind:p1 --unsafe -- "$DIR/attach" "$OBJ" reflect p1 <"$DIR/end" >"$DIR/said" 3>&- &
+		PIDS=$!
+		exec 9>"$DIR/end"
+		eventually 10 grep -q attached "$DIR/said"
+		send w1
+		sleep 0.3
+		[ "$(($(count w1 rx) - before))" -eq $FRAMES ]
+		exec 9>&-
+		wait $PIDS
+	done
+}
+
+@test "an ordinary user has ports in a network namespace of his own" {
+	local tap='--port t=tap:tap1' sent=10,10
+	# udev makes it everybody's; without udev it is root's
+	[ "$(stat -c %a /dev/net/tun)" = 666 ] || { tap='' sent=10; echo "# without a TAP: /dev/net/tun is root's here" >&3; }
+	cat >"$DIR/alone" <<-END
+		ip link add q1 type veth peer name v1 && ip link set q1 up && ip link set v1 up || exit 1
+		"$SKEP" run "$OBJ" --prog reflect --port a=packet:q1 $tap --seconds 4 --json &
+		sleep 1.5
+		socat -u -b 60 OPEN:"$DIR/ten" INTERFACE:v1
+		[ -z "$tap" ] || socat -u -b 60 OPEN:"$DIR/ten" INTERFACE:tap1
+		wait
+	END
+	run setpriv --reuid=65534 --regid=65534 --clear-groups unshare -rn timeout 20 bash "$DIR/alone"
+	echo "$output"
+	[ "$status" -eq 0 ]
+	[ "$(jq -c '.ports | map(.sent)' <<<"$output")" = "[$sent]" ]
+}
+
+@test "what is wrong is said in one sentence" {
+	run in_ns "$SKEP" run "$OBJ" --prog pass --port a=packet:nowhere
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"port a: there is no interface nowhere here"* ]]
+	run in_ns "$SKEP" run "$OBJ" --prog pass --port a=xdp:p1/7
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"no queue 7"* ]]
+	run in_ns "$SKEP" run "$OBJ" --prog pass --port a=p1
+	[[ "$output" == *"NAME=pcap:..., packet:..., xdp:... or tap:..."* ]]
+	run in_ns setpriv --reuid=65534 --regid=65534 --clear-groups "$SKEP" run "$OBJ" --prog pass --port a=packet:p1
+	[ "$status" -ne 0 ]
+	[[ "$output" == *"AF_PACKET needs CAP_NET_RAW"* ]]
+	run in_ns setpriv --reuid=65534 --regid=65534 --clear-groups "$SKEP" run "$OBJ" --prog pass --port a=xdp:p1
+	[[ "$output" == *"AF_XDP needs"* ]]
+	run in_ns "$SKEP" run "$OBJ" --prog other --port a=packet:p1
+	[[ "$output" == *"programs of type xdp, not sched_cls"* ]]
+	run in_ns "$SKEP" run "$OBJ" --prog pass --port a=packet:p1 --port b=packet:p1
+	[[ "$output" == *"another port has its ifindex"* ]]
+	run in_ns "$SKEP" exec --port a=packet:nowhere -- true
+	[ "$status" -eq 125 ]
+	[[ "$output" == *"there is no interface nowhere here"* ]]
+}

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * The packet cases of tests/cap/balance: services, then frames in and what must come out, through the
+ * code of `skep balance simulate`, on each host. One file is one test a host; its README has the words.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <dirent.h>
+
+#include "balance/simulate.h"
+#include "host/seam.h"
+#include "frame.h"
+
+#ifndef CASES
+#define CASES "tests/cap/balance"
+#endif
+
+struct run {
+	const char *path;
+	int line;
+	struct simulate *sim;
+	unsigned mtu;
+	struct frame in;
+	struct simulate_result out;
+	struct {
+		char label[32], backend[64];
+	} seen[64];
+	int n_seen;
+	bool have;
+};
+
+static unsigned packets;
+
+#define check(r, cond, ...)                                           \
+	do {                                                          \
+		if (!(cond)) {                                        \
+			print_error("%s:%d: ", (r)->path, (r)->line); \
+			print_error(__VA_ARGS__);                     \
+			print_error("\n");                            \
+			fail();                                       \
+		}                                                     \
+	} while (0)
+
+/* ---- what came out --------------------------------------------------------------------------- */
+
+static void check_outer4(struct run *r, const uint8_t *o, size_t size, int tos)
+{
+	uint8_t src[4], dst[4];
+
+	inet_pton(AF_INET, "192.0.2.1", src);
+	inet_pton(AF_INET, r->out.backend, dst);
+	check(r, o[0] == 0x45 && get16(o + 2) == size + 20, "outer IPv4: length %u of %zu",
+	      get16(o + 2), size + 20);
+	check(r, sum16(o, 20, 0) == 0xffff, "outer IPv4: checksum is wrong");
+	check(r, o[1] == tos && o[8] == 64 && get16(o + 6) == 0x4000, "outer IPv4: tos, ttl or DF");
+	check(r, o[9] == (r->in.family == 4 ? 4 : 41), "outer IPv4: protocol %u", o[9]);
+	check(r, !memcmp(o + 12, src, 4) && !memcmp(o + 16, dst, 4), "outer IPv4: addresses");
+}
+
+static void check_outer6(struct run *r, const uint8_t *o, size_t size, int tos)
+{
+	uint8_t src[16], dst[16];
+
+	inet_pton(AF_INET6, "2001:db8::1", src);
+	inet_pton(AF_INET6, r->out.backend, dst);
+	check(r, o[0] >> 4 == 6 && get16(o + 4) == size, "outer IPv6: length %u of %zu",
+	      get16(o + 4), size);
+	check(r, (get16(o) >> 4 & 0xff) == (unsigned)tos && o[7] == 64,
+	      "outer IPv6: class or hops");
+	check(r, o[6] == (r->in.family == 4 ? 4 : 41), "outer IPv6: next header %u", o[6]);
+	check(r, !memcmp(o + 8, src, 16) && !memcmp(o + 24, dst, 16), "outer IPv6: addresses");
+}
+
+static void check_forwarded(struct run *r)
+{
+	bool v6 = strchr(r->out.backend, ':') != NULL, tagged = r->in.l3 > 14;
+	const uint8_t *in = r->in.data, *out = r->out.frame;
+	size_t l3 = r->in.l3, head = v6 ? 40 : 20;
+	static const uint8_t gateway[6] = {2, 0, 0, 0, 0, 2};
+	size_t size = r->in.family == 4 ? get16(in + l3 + 2) : get16(in + l3 + 4) + 40;
+	int tos = r->in.family == 4 ? in[l3 + 1] : (int)(get16(in + l3) >> 4 & 0xff);
+
+	check(r, r->out.size == r->in.size + head, "%zu bytes from %zu", r->out.size, r->in.size);
+	check(r, !memcmp(out, tagged ? in + 6 : gateway, 6) && !memcmp(out + 6, in, 6),
+	      "link addresses");
+	check(r, !memcmp(out + 12, in + 12, l3 - 14), "tags");
+	check(r, get16(out + l3 - 2) == (v6 ? 0x86dd : 0x0800), "Ethernet type");
+	if (v6)
+		check_outer6(r, out + l3, size, tos);
+	else
+		check_outer4(r, out + l3, size, tos);
+	check(r, !memcmp(out + l3 + head, in + l3, r->in.size - l3), "the inner packet differs");
+}
+
+static void check_echo(struct run *r)
+{
+	const uint8_t *in = r->in.data + r->in.l3, *out = r->out.frame + r->in.l3;
+	size_t addr = r->in.family == 4 ? 12 : 8, len = r->in.family == 4 ? 4 : 16;
+	size_t icmp = r->in.family == 4 ? (size_t)(in[0] & 15) * 4 : 40;
+	size_t end = r->in.family == 4 ? get16(in + 2) : get16(in + 4) + 40;
+	uint32_t seed = 0;
+
+	check(r, r->out.size == r->in.size, "an echo of another length");
+	check(r,
+	      !memcmp(r->out.frame, r->in.data + 6, 6) && !memcmp(r->out.frame + 6, r->in.data, 6),
+	      "link addresses");
+	check(r,
+	      !memcmp(out + addr, in + addr + len, len) &&
+		      !memcmp(out + addr + len, in + addr, len),
+	      "addresses are not turned");
+	if (r->in.family == 6)
+		seed = sum16(out + 8, 32, 0) + (uint32_t)(end - icmp) + 58;
+	check(r, out[icmp] == (r->in.family == 4 ? 0 : 129), "type %u", out[icmp]);
+	check(r, sum16(out + icmp, end - icmp, seed) == 0xffff, "checksum of ICMP");
+	check(r, !memcmp(out + icmp + 4, in + icmp + 4, end - icmp - 4), "payload");
+}
+
+static void check_told(struct run *r, unsigned mtu)
+{
+	const uint8_t *in = r->in.data + r->in.l3, *out = r->out.frame + r->in.l3;
+	bool v6 = r->in.family == 6;
+	size_t head = v6 ? 40 : 20, quote = v6 ? 192 : 68, n = 8 + quote;
+	uint32_t seed = v6 ? sum16(out + 8, 32, 0) + (uint32_t)n + 58 : 0;
+
+	check(r, r->out.size == r->in.l3 + head + n, "%zu bytes", r->out.size);
+	check(r, v6 ? get16(out + 4) == n : get16(out + 2) == head + n, "length");
+	check(r, v6 ? out[head] == 2 : out[head] == 3 && out[head + 1] == 4, "type and code");
+	check(r, sum16(out + head, n, seed) == 0xffff, "checksum of ICMP");
+	check(r, v6 || sum16(out, 20, 0) == 0xffff, "checksum of IP");
+	check(r, get16(out + head + 6) == mtu, "MTU %u", get16(out + head + 6));
+	check(r, !memcmp(out + head + 8, in, quote), "the quoted packet");
+	check(r,
+	      v6 ? !memcmp(out + 8, in + 24, 16) && !memcmp(out + 24, in + 8, 16)
+		 : !memcmp(out + 12, in + 16, 4) && !memcmp(out + 16, in + 12, 4),
+	      "addresses are not turned");
+}
+
+/* ---- words of "out" -------------------------------------------------------------------------- */
+
+static const char *label_find(struct run *r, const char *label)
+{
+	for (int i = 0; i < r->n_seen; i++)
+		if (!strcmp(r->seen[i].label, label))
+			return r->seen[i].backend;
+	check(r, false, "nothing is remembered as %s", label);
+	return "";
+}
+
+static bool among(const char *list, const char *what)
+{
+	char copy[512], *save, *t;
+
+	snprintf(copy, sizeof(copy), "%s", list);
+	for (t = strtok_r(copy, ",", &save); t; t = strtok_r(NULL, ",", &save))
+		if (!strcmp(t, what))
+			return true;
+	return false;
+}
+
+static void out_words(struct run *r, struct words *w)
+{
+	const char *v;
+
+	while (w->at < w->n) {
+		if ((v = value(w, "to")))
+			check(r, among(v, r->out.backend), "to %s", r->out.backend);
+		else if ((v = value(w, "not")))
+			check(r, !among(v, r->out.backend), "to %s", r->out.backend);
+		else if ((v = value(w, "as"))) {
+			check(r, r->n_seen < 64, "too many labels");
+			snprintf(r->seen[r->n_seen].label, 32, "%s", v);
+			snprintf(r->seen[r->n_seen++].backend, 64, "%s", r->out.backend);
+		} else if ((v = value(w, "like")))
+			check(r, !strcmp(label_find(r, v), r->out.backend), "to %s, not %s",
+			      r->out.backend, label_find(r, v));
+		else if ((v = value(w, "mtu")))
+			check_told(r, (unsigned)atoi(v));
+		else if ((v = value(w, "entry")))
+			check(r, atoi(v) == r->out.entry, "entry: %d", r->out.entry);
+		else
+			check(r, false, "unknown word '%s'", word(w));
+	}
+}
+
+static void out(struct run *r, struct words *w)
+{
+	const char *verdict = word_take(w), *reason = word_take(w), *service = "";
+
+	check(r, r->have, "out without in");
+	r->have = false;
+	packets++;
+	check(r, !strcmp(verdict, r->out.verdict) && !strcmp(reason, r->out.reason),
+	      "%s %s (service '%s', backend '%s')", r->out.verdict, r->out.reason, r->out.service,
+	      r->out.backend);
+	if (*word(w) && !strchr(word(w), '='))
+		service = word_take(w);
+	check(r, !strcmp(service, r->out.service), "service '%s'", r->out.service);
+	if (!strcmp(reason, "forwarded"))
+		check_forwarded(r);
+	else if (!strcmp(reason, "echo"))
+		check_echo(r);
+	else if (strcmp(reason, "too_big_told"))
+		check(r, r->out.size == r->in.size && !memcmp(r->out.frame, r->in.data, r->in.size),
+		      "the frame was changed");
+	out_words(r, w);
+}
+
+static void in(struct run *r, struct words *w)
+{
+	struct skep_err err = {""};
+
+	check(r, frame_build(&r->in, w), "bad words at '%s'", word(w));
+	check(r, !simulate_packet(r->sim, r->in.data, r->in.size, &r->out, &err), "%s", err.text);
+	r->have = true;
+}
+
+/* ---- files ----------------------------------------------------------------------------------- */
+
+static void services(struct run *r, FILE *f)
+{
+	struct config_set set = {0};
+	struct skep_err err = {""};
+	char text[65536] = "", line[1024];
+	int begun = r->line;
+
+	while (fgets(line, sizeof(line), f) && strcmp(line, "end\n")) {
+		r->line++;
+		strcat(text, line);
+	}
+	r->line++;
+	if (config_read("services", text, strlen(text), &set, &err))
+		check(r, false, "from line %d: %s", begun, err.text);
+	if (r->sim)
+		check(r, !simulate_apply(r->sim, &set, &err), "%s", err.text);
+	else
+		check(r, !simulate_open(&r->sim, &set, r->mtu, &err), "%s", err.text);
+	config_done(&set);
+}
+
+static void line_run(struct run *r, char *line, FILE *f)
+{
+	struct words w = {.n = 0};
+	char *save, *t;
+
+	for (t = strtok_r(line, " \t\n", &save); t && *t != '#'; t = strtok_r(NULL, " \t\n", &save))
+		if (w.n < 64)
+			w.list[w.n++] = t;
+	if (!w.n)
+		return;
+	if (flag(&w, "services"))
+		services(r, f);
+	else if (flag(&w, "in"))
+		in(r, &w);
+	else if (flag(&w, "out"))
+		out(r, &w);
+	else if (flag(&w, "mtu"))
+		r->mtu = (unsigned)atoi(word(&w));
+	else
+		check(r, false, "unknown word '%s'", word(&w));
+}
+
+static const struct host {
+	const char *name;
+	bool engine;
+	struct skep_engine_options options;
+} hosts[] = {
+	{"kernel", false, {0}},
+	{"engine", true, {.interpret = true}},
+	{"engine, compiled", true, {.unsafe = true}},
+};
+
+/* One file on one host. */
+struct test {
+	char *path, *name;
+	const struct host *host;
+};
+
+static void the_file_holds(void **state)
+{
+	const struct test *t = *state;
+	struct run *r = calloc(1, sizeof(*r));
+	struct skep_engine *engine = NULL;
+	char line[1024];
+	FILE *f;
+
+	if (t->host->engine)
+		assert_int_equal(skep_engine_open(&engine, &t->host->options), 0);
+	host_use(engine);
+	r->path = t->path;
+	r->mtu = 1500;
+	f = fopen(r->path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		r->line++;
+		line_run(r, line, f);
+	}
+	check(r, packets > 0, "no packet");
+	simulate_free(r->sim);
+	host_use(NULL);
+	skep_engine_free(engine);
+	fclose(f);
+	free(r);
+}
+
+static int is_case(const struct dirent *d)
+{
+	size_t n = strlen(d->d_name);
+
+	return n > 5 && !strcmp(d->d_name + n - 5, ".case");
+}
+
+int main(void)
+{
+	size_t each = array_size(hosts), n, i;
+	struct CMUnitTest *tests;
+	struct dirent **files;
+	struct test *all;
+	int found = scandir(CASES, &files, is_case, alphasort), rc;
+
+	if (found < 1) {
+		fprintf(stderr, "no cases in " CASES ": run in the repository's root\n");
+		return 1;
+	}
+	n = (size_t)found * each;
+	tests = calloc(n, sizeof(*tests));
+	all = calloc(n, sizeof(*all));
+	for (i = 0; i < n; i++) {
+		struct test *t = &all[i];
+		const char *file = files[i / each]->d_name;
+
+		t->host = &hosts[i % each];
+		if (asprintf(&t->path, CASES "/%s", file) < 0 ||
+		    asprintf(&t->name, "%s @%s", file, t->host->name) < 0)
+			return 1;
+		tests[i] = (struct CMUnitTest){
+			.name = t->name, .test_func = the_file_holds, .initial_state = t};
+	}
+	rc = _cmocka_run_group_tests("balance", tests, n, NULL, NULL);
+	printf("# %u packets\n", packets);
+	for (i = 0; i < n; i++) {
+		free(all[i].path);
+		free(all[i].name);
+	}
+	for (i = 0; i < n / each; i++)
+		free(files[i]);
+	free(files);
+	free(tests);
+	free(all);
+	return rc;
+}

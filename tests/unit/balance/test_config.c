@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Services as YAML: what is read, and where and why what is refused. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "balance/config.h"
+
+#define HEAD(name) "apiVersion: skep/v1\nkind: Service\nmetadata: {name: " name "}\nspec:\n"
+
+static int read_text(const char *text, struct config_set *set, struct skep_err *err)
+{
+	err->text[0] = '\0';
+	return config_read("f.yaml", text, strlen(text), set, err);
+}
+
+static void refused(const char *text, const char *why)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(read_text(text, &set, &err), -EINVAL);
+	if (!strstr(err.text, why))
+		fail_msg("'%s' is not in '%s'", why, err.text);
+	assert_null(set.services);
+}
+
+static void a_service_is_read_with_all_it_has(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+	char text[64];
+
+	assert_int_equal(
+		read_text(
+			HEAD("web") "  vips: ['203.0.113.10:443/tcp', \"[2001:db8::1]:8000-8100/udp\", "
+				    "'203.0.113.11:*/tcp']\n  backends:\n    - {address: 10.0.0.1, "
+				    "weight: 7}\n    - address: fd00::2\n  hash: source\n"
+				    "  drainSeconds: 60\n",
+			&set, &err),
+		0);
+	assert_int_equal(set.n, 1);
+	assert_string_equal(set.services[0].name, "web");
+	assert_int_equal(set.services[0].n_vips, 3);
+	assert_string_equal(config_vip_text(&set.services[0].vips[0], text),
+			    "203.0.113.10:443/tcp");
+	assert_string_equal(config_vip_text(&set.services[0].vips[1], text),
+			    "[2001:db8::1]:8000-8100/udp");
+	assert_string_equal(config_vip_text(&set.services[0].vips[2], text), "203.0.113.11:*/tcp");
+	assert_int_equal(set.services[0].n_backends, 2);
+	assert_int_equal(set.services[0].backends[0].weight, 7);
+	assert_int_equal(set.services[0].backends[1].weight, 1);
+	assert_string_equal(config_addr_text(&set.services[0].backends[1].addr, text), "fd00::2");
+	assert_true(set.services[0].by_source);
+	assert_int_equal(set.services[0].drain_s, 60);
+	config_done(&set);
+}
+
+static void one_document_leaves_nothing_to_the_next(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(read_text(HEAD("a") "  vips: ['10.0.0.1:1/tcp', '10.0.0.1:2/tcp']\n"
+					     "  backends: [{address: 10.1.0.1, weight: 9}]\n"
+					     "  hash: source\n---\n" HEAD(
+						     "b") "  vips: ['10.0.0.1:3/tcp']\n"
+							  "  backends: [{address: 10.1.0.1}]\n",
+				   &set, &err),
+			 0);
+	assert_int_equal(set.n, 2);
+	assert_int_equal(set.services[1].n_vips, 1);
+	assert_int_equal(set.services[1].backends[0].weight, 1);
+	assert_false(set.services[1].by_source);
+	config_done(&set);
+}
+
+static void mistakes_have_their_place(void **state maybe_unused)
+{
+	refused(HEAD("a") "  vips: ['10.0.0.300:1/tcp']\n", "f.yaml:5:10: spec.vips[0]");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp', '10.0.0.3:0/tcp']\n", "spec.vips[1]");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/sctp']\n", "expected ADDRESS:PORTS");
+	refused(HEAD("a") "  vips: ['2001:db8::1:1/tcp']\n", "expected ADDRESS:PORTS");
+	refused(HEAD("a") "  vips: ['[10.0.0.1]:1/tcp']\n", "expected ADDRESS:PORTS");
+	refused(HEAD("a") "  vips: ['10.0.0.3:9-8/tcp']\n", "spec.vips[0]");
+	refused(HEAD("a") "  vips: ['10.0.0.3:65536/tcp']\n", "spec.vips[0]");
+	refused(HEAD("a") "  vips: []\n", "expected at least 1 elements, found 0");
+	refused(HEAD("a") "  vips: 10.0.0.3\n", "expected a list of 1 to 256");
+	refused(HEAD("a") "  backends: []\n", "'vips' is missing");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{weight: 1}]\n",
+		"spec.backends[0]: 'address' is missing");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends:\n    - {address: 1.2.3}\n",
+		"f.yaml:7:17: spec.backends[0].address: expected an IPv4 or IPv6 address");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{address: 1.2.3.4, wight: 1}]\n",
+		"did you mean 'weight'");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{address: 1.2.3.4, weight: 1001}]\n",
+		"expected 0..1000");
+	refused(HEAD("'a b'") "  vips: ['10.0.0.3:1/tcp']\n", "metadata.name");
+}
+
+static void what_two_services_cannot_share_is_refused(void **state maybe_unused)
+{
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n---\n" HEAD(
+			"a") "  vips: ['10.0.0.3:2/tcp']\n",
+		"two services have the name 'a'");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n---\n" HEAD(
+			"b") "  vips: ['10.0.0.3:1/tcp']\n",
+		"10.0.0.3:1/tcp is of service");
+	refused(HEAD("a") "  vips: ['10.0.0.3:5-9/tcp']\n---\n" HEAD("b") "  vips: "
+									  "['10.0.0.3:9-12/tcp']\n",
+		"is of service");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{address: 1.2.3.4}, {address: "
+			  "1.2.3.4}]\n",
+		"backend 1.2.3.4 stands twice");
+}
+
+static void one_port_may_stand_in_a_range_of_another(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(read_text(HEAD("a") "  vips: ['10.0.0.3:*/tcp']\n---\n" HEAD(
+					   "b") "  vips: ['10.0.0.3:443/tcp']\n",
+				   &set, &err),
+			 0);
+	config_done(&set);
+}
+
+static void nothing_is_a_wanted_state_too(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(read_text("", &set, &err), 0);
+	assert_int_equal(set.n, 0);
+	config_done(&set);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_service_is_read_with_all_it_has),
+		cmocka_unit_test(one_document_leaves_nothing_to_the_next),
+		cmocka_unit_test(mistakes_have_their_place),
+		cmocka_unit_test(what_two_services_cannot_share_is_refused),
+		cmocka_unit_test(one_port_may_stand_in_a_range_of_another),
+		cmocka_unit_test(nothing_is_a_wanted_state_too),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
