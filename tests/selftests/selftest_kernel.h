@@ -39,6 +39,9 @@ typedef uint8_t u8;
 #define U32_MAX UINT32_MAX
 #define U64_MAX UINT64_MAX
 
+/* The kernel's mark of a big-endian machine; <endian.h> always defines it. */
+#undef __BIG_ENDIAN
+
 /* Constants in the table's initializers. x86-64 and arm64: the host is little-endian. */
 #undef cpu_to_be16
 #undef cpu_to_be32
