@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: Apache-2.0
 /*
  * insns.c: the eBPF programs of the kernel's lib/test_bpf.c, run by `skep run --hex`.
  *
@@ -111,7 +111,8 @@ static void ask(const char *memory, const char *line, char *answer, int size)
 static bool kernel_refuses(const char *why, const char *line)
 {
 	static char log[65536];
-	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_level = 1, .log_buf = log, .log_size = sizeof(log));
+	LIBBPF_OPTS(bpf_prog_load_opts, opts, .log_level = 1, .log_buf = log,
+		    .log_size = sizeof(log));
 	size_t n = strlen(line) / (2 * sizeof(struct bpf_insn));
 	struct bpf_insn *insns = calloc(n, sizeof(*insns));
 	char words[256];

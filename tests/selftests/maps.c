@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: Apache-2.0
 /*
  * maps.c: test_maps of the kernel, each of its tests a case of its own, run with and without preallocation.
  */
@@ -14,10 +14,10 @@ struct map_case {
 };
 
 /* CASE(test, arguments) is a call in run_all_tests(). */
-#define CASE(test, ...)                                                                            \
-	static void call_##test(void)                                                              \
-	{                                                                                          \
-		test(__VA_ARGS__);                                                                 \
+#define CASE(test, ...)               \
+	static void call_##test(void) \
+	{                             \
+		test(__VA_ARGS__);    \
 	}
 #include "map_cases.h"
 #undef CASE

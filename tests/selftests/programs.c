@@ -87,7 +87,8 @@ static void read_tags(const struct btf *btf, struct program *p)
 	for (unsigned i = 1; func > 0 && i < btf__type_cnt(btf); i++) {
 		const struct btf_type *t = btf__type_by_id(btf, i);
 
-		if (btf_is_decl_tag(t) && (int)t->type == func && btf_decl_tag(t)->component_idx == -1)
+		if (btf_is_decl_tag(t) && (int)t->type == func &&
+		    btf_decl_tag(t)->component_idx == -1)
 			read_tag(p, btf__str_by_offset(btf, t->name_off));
 	}
 }
@@ -101,7 +102,8 @@ static void find_programs(const char *path)
 		fprintf(stderr, "%s: %s\n", path, strerror(errno));
 		return;
 	}
-	bpf_object__for_each_program(prog, object) {
+	bpf_object__for_each_program(prog, object)
+	{
 		struct program p = {.object = path, .name = strdup(bpf_program__name(prog))};
 
 		read_tags(bpf_object__btf(object), &p);
@@ -130,14 +132,14 @@ static struct bpf_program *choose(struct bpf_object *object, const struct progra
 {
 	struct bpf_program *prog, *found = NULL;
 
-	bpf_object__for_each_program(prog, object) {
+	bpf_object__for_each_program(prog, object)
+	{
 		const char *name = bpf_program__name(prog);
 		bool it = !strcmp(name, p->name);
 
 		if (it)
 			found = prog;
-		bpf_program__set_autoload(prog,
-					  it || is_auxiliary(bpf_object__btf(object), name));
+		bpf_program__set_autoload(prog, it || is_auxiliary(bpf_object__btf(object), name));
 	}
 	bpf_program__set_flags(found, bpf_program__flags(found) | p->flags);
 	return found;

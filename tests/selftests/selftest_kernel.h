@@ -12,9 +12,9 @@ typedef int32_t s32;
 typedef uint16_t u16;
 typedef uint8_t u8;
 
-#define BIT(n)		  (1U << (n))
-#define GFP_KERNEL	  0
-#define BPF_MAXINSNS	  4096
+#define BIT(n)	     (1U << (n))
+#define GFP_KERNEL   0
+#define BPF_MAXINSNS 4096
 #define __initconst
 #define kmalloc_array(n, size, flags) calloc(n, size)
 #define kmalloc(size, flags)	      calloc(1, size)
@@ -24,12 +24,12 @@ typedef uint8_t u8;
 #define ARRAY_SIZE(a)		      (sizeof(a) / sizeof((a)[0]))
 
 /* Classic BPF, which insns.c leaves out but the table has to compile. */
-#define __BPF_STMT(c, value)	      ((struct sock_filter){(c), 0, 0, (value)})
-#define __BPF_JUMP(c, value, jt, jf)  ((struct sock_filter){(c), (jt), (jf), (value)})
-#define BPF_LL_OFF		      SKF_LL_OFF
-#define BPF_NET_OFF		      SKF_NET_OFF
+#define __BPF_STMT(c, value)	     ((struct sock_filter){(c), 0, 0, (value)})
+#define __BPF_JUMP(c, value, jt, jf) ((struct sock_filter){(c), (jt), (jf), (value)})
+#define BPF_LL_OFF		     SKF_LL_OFF
+#define BPF_NET_OFF		     SKF_NET_OFF
 
-#define S16_MAX	INT16_MAX
+#define S16_MAX INT16_MAX
 #define S16_MIN INT16_MIN
 #define S32_MAX INT32_MAX
 #define S32_MIN INT32_MIN
@@ -57,21 +57,22 @@ typedef uint8_t u8;
 #define cpu_to_le64(x) ((u64)(x))
 
 /* Instructions that user space's <linux/filter.h> of the kernel's tools does not write. */
-#define INSN(c, d, s, o, i)                                                                        \
+#define INSN(c, d, s, o, i) \
 	((struct bpf_insn){.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (i)})
 #ifndef BPF_MEMSX
 #define BPF_MEMSX 0x80
 #endif
-#define BPF_LDX_MEMSX(size, dst, src, off) INSN(BPF_LDX | BPF_SIZE(size) | BPF_MEMSX, dst, src, off, 0)
-#define BPF_BSWAP(dst, bits)		   INSN(BPF_ALU64 | BPF_END | BPF_TO_LE, dst, 0, 0, bits)
+#define BPF_LDX_MEMSX(size, dst, src, off) \
+	INSN(BPF_LDX | BPF_SIZE(size) | BPF_MEMSX, dst, src, off, 0)
+#define BPF_BSWAP(dst, bits)		     INSN(BPF_ALU64 | BPF_END | BPF_TO_LE, dst, 0, 0, bits)
 #define BPF_ALU64_REG_OFF(op, dst, src, off) INSN(BPF_ALU64 | BPF_OP(op) | BPF_X, dst, src, off, 0)
 #define BPF_ALU32_REG_OFF(op, dst, src, off) INSN(BPF_ALU | BPF_OP(op) | BPF_X, dst, src, off, 0)
 #define BPF_ALU64_IMM_OFF(op, dst, imm, off) INSN(BPF_ALU64 | BPF_OP(op) | BPF_K, dst, 0, off, imm)
 #define BPF_ALU32_IMM_OFF(op, dst, imm, off) INSN(BPF_ALU | BPF_OP(op) | BPF_K, dst, 0, off, imm)
-#define BPF_MOVSX64_REG(dst, src, bits)	   INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, bits, 0)
-#define BPF_MOVSX32_REG(dst, src, bits)	   INSN(BPF_ALU | BPF_MOV | BPF_X, dst, src, bits, 0)
-#define BPF_JMP32_A(imm)		   INSN(BPF_JMP32 | BPF_JA, 0, 0, 0, imm)
-#define BPF_ZEXT_REG(dst)		   INSN(BPF_ALU | BPF_MOV | BPF_X, dst, dst, 0, 1)
+#define BPF_MOVSX64_REG(dst, src, bits)	     INSN(BPF_ALU64 | BPF_MOV | BPF_X, dst, src, bits, 0)
+#define BPF_MOVSX32_REG(dst, src, bits)	     INSN(BPF_ALU | BPF_MOV | BPF_X, dst, src, bits, 0)
+#define BPF_JMP32_A(imm)		     INSN(BPF_JMP32 | BPF_JA, 0, 0, 0, imm)
+#define BPF_ZEXT_REG(dst)		     INSN(BPF_ALU | BPF_MOV | BPF_X, dst, dst, 0, 1)
 
 #define BUG_ON(wrong)	       ((wrong) ? abort() : (void)0)
 #define max(a, b)	       ((a) > (b) ? (a) : (b))
