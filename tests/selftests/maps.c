@@ -56,7 +56,7 @@ static int map_case_run(unsigned n)
 		cases[n % N_CASES].run();
 	else
 		once[n - 2 * N_CASES].run();
-	return 0;
+	return skips ? CASE_NONE : 0;
 }
 
 int main(int argc, char **argv)
