@@ -212,15 +212,13 @@ static bool gate(unsigned id, const uint64_t v[5])
 #include "vm/help.def"
 #undef HELP
 
-vm_helper *const vm_helpers[] = {
-	[ISA_HELPERS_MAX] = NULL,
+vm_helper *const vm_helpers[ISA_HELPERS_MAX + 1] = {
 #define HELP(name, set) [BPF_FUNC_##name] = help_##name,
 #include "vm/help.def"
 #undef HELP
 };
 
-vm_helper *const vm_helpers_checked[] = {
-	[ISA_HELPERS_MAX] = NULL,
+vm_helper *const vm_helpers_checked[ISA_HELPERS_MAX + 1] = {
 #define HELP(name, set) [BPF_FUNC_##name] = checked_##name,
 #include "vm/help.def"
 #undef HELP

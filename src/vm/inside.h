@@ -182,6 +182,10 @@ static inline struct vm_map *vm_map_of(const struct map *m)
 	return container_of((struct map_objects *)m->def.objects, struct vm_map, objects);
 }
 
+/* What storage belongs to (a task, a file), by its descriptor's inode. */
+struct stat;
+uint64_t vm_map_inode_key(const struct stat *st);
+
 long vm_map_do_create(struct call *c);
 long vm_map_do_lookup(struct call *c);
 long vm_map_do_update(struct call *c);

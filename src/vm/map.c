@@ -66,6 +66,11 @@ static bool is_storage(uint32_t type)
 	       type == BPF_MAP_TYPE_TASK_STORAGE || type == VM_MAP_TYPE_CGRP_STORAGE;
 }
 
+uint64_t vm_map_inode_key(const struct stat *st)
+{
+	return st->st_ino ^ (uint64_t)st->st_dev << 40;
+}
+
 /* What storage belongs to (a socket, a task, a file): known by its inode, and held by nobody. */
 static void *slot_inode(struct call *c, int fd, int *rc)
 {
@@ -73,7 +78,7 @@ static void *slot_inode(struct call *c, int fd, int *rc)
 	struct stat st;
 
 	*rc = copy < 0 || fstat(copy, &st) ? -EBADF : 0;
-	return *rc ? NULL : (void *)(uintptr_t)(st.st_ino ^ (uint64_t)st.st_dev << 40);
+	return *rc ? NULL : (void *)(uintptr_t)vm_map_inode_key(&st);
 }
 
 static bool holds_maps(uint32_t type)

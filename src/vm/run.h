@@ -42,6 +42,15 @@ struct run {
 		struct map *map;
 	} redirect; /* what the last bpf_redirect*() asked for */
 	int retval; /* bpf_set_retval() */
+	struct {
+		bool set;
+		uint64_t flags; /* of bpf_skb_set_tunnel_key() */
+		struct bpf_tunnel_key key;
+		uint32_t opt_len;
+		uint8_t opt[256];
+	} tunnel;
+	struct map *storages[RUN_INNER]; /* that hold something of this run's socket */
+	unsigned n_storages;
 };
 
 static inline struct run *vm_run_of(struct vm_run *vm)

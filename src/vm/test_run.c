@@ -581,6 +581,7 @@ long vm_test_do_run(struct call *c)
 		return rc;
 	vm_run_init(&r, c, p);
 	rc = run_type(c, &r);
+	vm_help_forget(&r);
 	vm_packet_close(&r.pkt);
 	map_cpu = cpu;
 	vm_object_put(c->e, &p->obj);

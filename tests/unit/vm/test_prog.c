@@ -60,8 +60,9 @@ static void a_refusal_says_why(void **state maybe_unused)
 	REFUSED(BPF_PROG_TYPE_XDP, "invalid func unknown#100000", CALL(100000), EXIT());
 	REFUSED(BPF_PROG_TYPE_XDP, "unknown func bpf_skb_load_bytes#26",
 		CALL(BPF_FUNC_skb_load_bytes), EXIT());
-	REFUSED(BPF_PROG_TYPE_SCHED_CLS, "unknown func bpf_sk_lookup_tcp#84",
-		CALL(BPF_FUNC_sk_lookup_tcp), EXIT());
+	REFUSED(BPF_PROG_TYPE_XDP, "unknown func bpf_override_return#58",
+		CALL(BPF_FUNC_override_return), EXIT());
+	REFUSED(BPF_PROG_TYPE_XDP, "invalid func unknown#2003000000", CALL(2003000000), EXIT());
 	REFUSED(BPF_PROG_TYPE_XDP, "kernel function btf_id 7",
 		INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, 7), EXIT());
 	REFUSED(BPF_PROG_TYPE_XDP, "variable btf_id 9",
