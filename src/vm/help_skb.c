@@ -478,7 +478,7 @@ static uint64_t get_tunnel_key(const struct run *r, void *to, uint32_t size, uin
 		return FAIL(EINVAL);
 	if ((r->tunnel.flags ^ flags) & BPF_F_TUNINFO_IPV6)
 		return FAIL(EPROTO);
-	if (!tunnel_size_ok(size))
+	if (!tunnel_size_ok(size) || (TUNNEL_OLD(remote_ipv6[1]) && flags & BPF_F_TUNINFO_IPV6))
 		return FAIL(EINVAL);
 	tunnel_key(r, &k);
 	memcpy(to, &k, size);

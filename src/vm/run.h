@@ -49,6 +49,8 @@ struct run {
 		uint32_t opt_len;
 		uint8_t opt[256];
 	} tunnel;
+	struct map *rings[VM_REGIONS];	 /* of the region: it is a record of that ring's */
+	uint64_t lock;			 /* the spin lock that interpreted code holds; 0: none */
 	struct map *storages[RUN_INNER]; /* that hold something of this run's socket */
 	unsigned n_storages;
 };
@@ -73,6 +75,10 @@ void vm_run_init(struct run *r, struct call *c, struct prog *p);
 void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable);
 /* A region that a helper gave, and its end. Compiled code needs none. */
 int vm_run_lend(struct run *r, const void *at, size_t size, bool writable);
+/* The same for a record that was reserved in @ring. */
+int vm_run_lend_record(struct run *r, struct map *ring, const void *at, size_t size);
+/* The ring that it was reserved in, NULL for what is no such record. Interpreted code only. */
+struct map *vm_run_record(const struct run *r, uint64_t at);
 void vm_run_unlend(struct run *r, const void *at);
 /* Runs it once. A fault of interpreted code is -EFAULT and the like, with the reason in r->vm.err. */
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval);

@@ -2,6 +2,9 @@
 /* Programs: what is refused and why, what ends a run, what runs say and show. */
 #include "vm/engine.h"
 
+#include <linux/btf.h>
+#include <sys/mman.h>
+
 static char said[4096];
 
 static void hear(void *arg maybe_unused, const char *line, size_t len)
@@ -108,6 +111,145 @@ static void a_helper_takes_nothing_that_is_not_the_programs(void **state maybe_u
 	close(fd);
 	close(map);
 	skep_engine_free(e);
+}
+
+/* Types: int, struct bpf_spin_lock { int val; }, struct { int a; struct bpf_spin_lock lock; } */
+static int lock_types(struct skep_engine *e)
+{
+	static const char names[] = "\0int\0bpf_spin_lock\0val\0v\0a\0lock";
+	static const uint32_t types[] = {1,  1 << 24, 4,  1 << 24 | 32, 5, 4 << 24 | 1, 4, 19,
+					 1,  0,	      23, 4 << 24 | 2,	8, 25,		1, 0,
+					 27, 2,	      32};
+	struct {
+		struct btf_header h;
+		uint32_t types[sizeof(types) / 4];
+		char names[sizeof(names)];
+	} btf = {.h = {.magic = BTF_MAGIC,
+		       .version = BTF_VERSION,
+		       .hdr_len = sizeof(btf.h),
+		       .type_len = sizeof(types),
+		       .str_off = sizeof(types),
+		       .str_len = sizeof(names)}};
+	union bpf_attr a;
+
+	memcpy(btf.types, types, sizeof(types));
+	memcpy(btf.names, names, sizeof(names));
+	zeroed(a);
+	a.btf = (uintptr_t)&btf;
+	a.btf_size = offsetof(__typeof__(btf), names) + sizeof(names);
+	return (int)skep_bpf(e, BPF_BTF_LOAD, &a, sizeof(a));
+}
+
+static int lock_map(struct skep_engine *e)
+{
+	int btf = lock_types(e), fd;
+	union bpf_attr a;
+
+	assert_true(btf >= 0);
+	zeroed(a);
+	a.map_type = BPF_MAP_TYPE_ARRAY;
+	a.key_size = 4;
+	a.value_size = 8;
+	a.max_entries = 1;
+	a.btf_fd = (uint32_t)btf;
+	a.btf_key_type_id = 1;
+	a.btf_value_type_id = 3;
+	fd = (int)skep_bpf(e, BPF_MAP_CREATE, &a, sizeof(a));
+	assert_true(fd >= 0);
+	close(btf);
+	return fd;
+}
+
+#define VALUE(d, map, off) \
+	INSN(BPF_LD | BPF_DW | BPF_IMM, d, BPF_PSEUDO_MAP_VALUE, 0, map), INSN(0, 0, 0, 0, off)
+
+#define ENDS(rc, why, ...)                                             \
+	{                                                              \
+		fd = prog_new(e, BPF_PROG_TYPE_XDP, __VA_ARGS__);      \
+		said[0] = 0;                                           \
+		assert_int_equal(run(e, fd, &retval), rc);             \
+		assert_true(!*(why) == !*said && !!strstr(said, why)); \
+		close(fd);                                             \
+	}
+
+static void a_lock_is_given_back_whatever_happens(void **state maybe_unused)
+{
+	struct skep_engine *e = careful();
+	int map = lock_map(e), fd;
+	uint64_t value = 0;
+	uint32_t retval, key = 0;
+
+	ENDS(-EDEADLK, "bpf_spin_lock while", VALUE(6, map, 4), MOVR(1, 6), CALL(93), MOVR(1, 6),
+	     CALL(93), MOV(0, 0), EXIT());
+	ENDS(-EDEADLK, "bpf_ktime_get_ns while", VALUE(1, map, 4), CALL(93), CALL(5), EXIT());
+	ENDS(-EDEADLK, "held", VALUE(1, map, 4), CALL(93), MOV(0, 0), EXIT());
+	ENDS(-EFAULT, "insn 4", VALUE(1, map, 4), CALL(93), MOV(1, 0), LDX(BPF_DW, 0, 1, 0),
+	     EXIT());
+	ENDS(-EINVAL, "not held", VALUE(1, map, 4), CALL(94), MOV(0, 0), EXIT());
+	ENDS(-EFAULT, "insn 2", VALUE(1, map, 0), ST(BPF_DW, 1, 0, -1), MOV(0, 0), EXIT());
+	ENDS(-EFAULT, "argument 1", ST(BPF_W, 10, -4, 1), MOVR(1, 10), ADD(1, -4), CALL(93),
+	     MOV(0, 0), EXIT());
+	ENDS(0, "", VALUE(6, map, 4), MOVR(1, 6), CALL(93), ST(BPF_W, 6, -4, 7), MOVR(1, 6),
+	     CALL(94), MOV(0, 0), EXIT());
+	assert_int_equal(elem(e, BPF_MAP_LOOKUP_ELEM, map, &key, &value, BPF_F_LOCK), 0);
+	assert_int_equal(value, 7);
+	close(map);
+	skep_engine_free(e);
+}
+
+static void records_of_a_run_that_ends_badly_are_discarded(void **state maybe_unused)
+{
+	struct skep_engine *e = careful();
+	int ring = map_new(e, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0), fd;
+	uint32_t retval, *data;
+	unsigned i;
+
+	ENDS(-EBUSY, "record", MAP_FD(1, ring), MOV(2, 8), MOV(3, 0),
+	     CALL(BPF_FUNC_ringbuf_reserve), MOV(0, 0), EXIT());
+	ENDS(-EFAULT, "insn 6", MAP_FD(1, ring), MOV(2, 8), MOV(3, 0),
+	     CALL(BPF_FUNC_ringbuf_reserve), MOV(1, 0), LDX(BPF_DW, 0, 1, 0), EXIT());
+	ENDS(-EBUSY, "record", MAP_FD(1, ring), MOV(2, 8), MOV(3, 0), MOVR(4, 10), ADD(4, -16),
+	     CALL(BPF_FUNC_ringbuf_reserve_dynptr), MOV(0, 0), EXIT());
+	data = mmap(NULL, 4096, PROT_READ, MAP_SHARED, ring, 2 * 4096);
+	assert_ptr_not_equal(data, MAP_FAILED);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(data[i * 4], 8 | BPF_RINGBUF_DISCARD_BIT);
+	munmap(data, 4096);
+	close(ring);
+	skep_engine_free(e);
+}
+
+/* What libbpf writes where the kernel lacks what a program asks for. */
+static void poison_is_loaded_and_ends_who_gets_there(void **state maybe_unused)
+{
+	static const int32_t poisons[] = {0xbad2310, 2001000000, 2001000007, 2002000003};
+	const struct skep_engine_options unsafe = {.unsafe = true};
+	struct skep_engine *e;
+	unsigned i, compiled;
+	uint32_t retval;
+	int fd;
+
+	for (compiled = 0; compiled < 2; compiled++) {
+		e = careful();
+		if (compiled) {
+			skep_engine_free(e);
+			assert_int_equal(skep_engine_open(&e, &unsafe), 0);
+			vm_set_hooks(e, &hooks);
+		}
+		for (i = 0; i < 4; i++) {
+			fd = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 2), JEQ(0, 2, 1),
+				      CALL(poisons[i]), EXIT());
+			assert_int_equal(run(e, fd, &retval), 0);
+			assert_int_equal(retval, 2);
+			close(fd);
+			fd = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 2), CALL(poisons[i]), EXIT());
+			said[0] = 0;
+			assert_int_equal(run(e, fd, &retval), -EINVAL);
+			assert_non_null(strstr(said, "insn 1"));
+			close(fd);
+		}
+		skep_engine_free(e);
+	}
 }
 
 static void a_map_of_read_only_values_is_not_written(void **state maybe_unused)
@@ -232,6 +374,9 @@ int main(void)
 		cmocka_unit_test(a_refusal_says_why),
 		cmocka_unit_test(what_is_not_the_programs_ends_its_run),
 		cmocka_unit_test(a_helper_takes_nothing_that_is_not_the_programs),
+		cmocka_unit_test(a_lock_is_given_back_whatever_happens),
+		cmocka_unit_test(records_of_a_run_that_ends_badly_are_discarded),
+		cmocka_unit_test(poison_is_loaded_and_ends_who_gets_there),
 		cmocka_unit_test(a_map_of_read_only_values_is_not_written),
 		cmocka_unit_test(a_tail_call_continues_in_the_other_program),
 		cmocka_unit_test(runs_are_counted_while_somebody_wants_it),
