@@ -163,6 +163,7 @@ struct wake {
 /* ---- maps (map.c) ------------------------------------------------------------------------------ */
 
 struct btf;
+struct prog;
 
 struct vm_map {
 	struct object obj;
@@ -175,6 +176,12 @@ struct vm_map {
 	struct btf *btf; /* NULL: none */
 	uint32_t btf_key, btf_value;
 	size_t bytes;
+	struct {
+		uint32_t
+			type; /* of all programs in it and of those that call through it; 0: none yet */
+		bool compiled;	  /* compiled code jumps through it */
+		bool interpreted; /* a program without a compiled entry is or was in it */
+	} progs;		  /* of a prog array */
 };
 
 static inline struct vm_map *vm_map_of(const struct map *m)
@@ -185,6 +192,13 @@ static inline struct vm_map *vm_map_of(const struct map *m)
 /* What storage belongs to (a task, a file), by its descriptor's inode. */
 struct stat;
 uint64_t vm_map_inode_key(const struct stat *st);
+
+/*
+ * @p is going to call through this prog array, or to stand in it. Both have to be of one type, and what
+ * compiled code jumps to has to be compiled. Return: 0, -EINVAL.
+ */
+int vm_map_progs_caller(struct skep_engine *e, struct vm_map *m, const struct prog *p);
+int vm_map_progs_member(struct skep_engine *e, struct vm_map *m, const struct prog *p);
 
 long vm_map_do_create(struct call *c);
 long vm_map_do_lookup(struct call *c);

@@ -15,12 +15,52 @@
 
 /* ---- what slots hold ------------------------------------------------------------------------ */
 
-static void *slot_prog(struct call *c, int fd, int *rc)
+static bool progs_type(struct vm_map *m, const struct prog *p)
+{
+	if (!m->progs.type)
+		m->progs.type = p->type;
+	return m->progs.type == p->type;
+}
+
+int vm_map_progs_caller(struct skep_engine *e, struct vm_map *m, const struct prog *p)
+{
+	int rc = -EINVAL;
+
+	pthread_mutex_lock(&e->lock);
+	if (progs_type(m, p) && !(p->code.jit && m->progs.interpreted)) {
+		m->progs.compiled |= !!p->code.jit;
+		rc = 0;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+int vm_map_progs_member(struct skep_engine *e, struct vm_map *m, const struct prog *p)
+{
+	int rc = -EINVAL;
+
+	pthread_mutex_lock(&e->lock);
+	if (progs_type(m, p) && (p->code.jit || !m->progs.compiled)) {
+		m->progs.interpreted |= !p->code.jit;
+		rc = 0;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+static void *slot_prog(struct call *c, struct vm_map *m, int fd, int *rc)
 {
 	struct object *o;
 
 	*rc = vm_call_object(c, fd, OBJECT_PROG, &o);
-	return *rc ? NULL : vm_prog_of(o);
+	if (*rc)
+		return NULL;
+	if (m->map->def.type == BPF_MAP_TYPE_PROG_ARRAY)
+		*rc = vm_map_progs_member(c->e, m, vm_prog_of(o));
+	if (!*rc)
+		return vm_prog_of(o);
+	vm_object_put(c->e, o);
+	return NULL;
 }
 
 static void *slot_map(struct call *c, struct vm_map *outer, int fd, int *rc)
@@ -96,7 +136,7 @@ static void *slot_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
 	}
 	if (map->def.type == BPF_MAP_TYPE_PROG_ARRAY || map->def.type == BPF_MAP_TYPE_DEVMAP ||
 	    map->def.type == BPF_MAP_TYPE_DEVMAP_HASH || map->def.type == BPF_MAP_TYPE_CPUMAP)
-		return slot_prog(vm_calling, fd, rc);
+		return slot_prog(vm_calling, m, fd, rc);
 	if (holds_maps(map->def.type))
 		return slot_map(vm_calling, m, fd, rc);
 	if (is_storage(map->def.type))

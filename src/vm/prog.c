@@ -545,6 +545,27 @@ static void compile(struct load *l)
 	free(maps);
 }
 
+/* Through prog arrays that hold interpreted programs only the interpreter finds its way (L4). */
+static int join_arrays(struct load *l)
+{
+	struct prog *p = l->p;
+	unsigned i;
+
+	for (i = 0; i < p->n_maps; i++) {
+		struct vm_map *m = p->maps[i];
+
+		if (m->map->def.type != BPF_MAP_TYPE_PROG_ARRAY ||
+		    !vm_map_progs_caller(l->c->e, m, p))
+			continue;
+		if (!p->code.jit)
+			return -EINVAL;
+		jit_free(take(p->code.jit));
+		p->target.entry = NULL;
+		i = UINT32_MAX; /* again, as one that is interpreted */
+	}
+	return 0;
+}
+
 /* ---- all of it --------------------------------------------------------------------------------------------- */
 
 static bool may_sleep(const struct prog *p)
@@ -608,6 +629,8 @@ static int translate(struct load *l)
 	p->code.n_helpers = vm_n_helpers;
 	if (!rc && may_compile(l->c->e, p))
 		compile(l);
+	if (!rc)
+		rc = join_arrays(l);
 	if (!rc)
 		say(l,
 		    "processed %u insns (limit 1000000) max_states_per_insn 0 total_states 0 "

@@ -287,6 +287,53 @@ static void a_tail_call_continues_in_the_other_program(void **state maybe_unused
 	skep_engine_free(e);
 }
 
+/* Poison keeps a program from being compiled, so that both kinds meet. */
+static void compiled_code_never_jumps_to_what_is_interpreted(void **state maybe_unused)
+{
+	const struct skep_engine_options unsafe = {.unsafe = true};
+	int array, plain, poisoned, caller, other;
+	uint32_t key = 0, retval = 0;
+	struct skep_engine *e;
+
+	assert_int_equal(skep_engine_open(&e, &unsafe), 0);
+	poisoned =
+		prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 42), JEQ(0, 42, 1), CALL(0xbad2310), EXIT());
+	plain = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 43), EXIT());
+	other = prog_new(e, BPF_PROG_TYPE_SCHED_CLS, MOV(0, 1), EXIT());
+
+	/* The caller came first: it is compiled, so the array takes no interpreted program. */
+	array = map_new(e, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0);
+	caller = prog_new(e, BPF_PROG_TYPE_XDP, MAP_FD(2, array), MOV(3, 0),
+			  CALL(BPF_FUNC_tail_call), MOV(0, 7), EXIT());
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, array, &key, &poisoned, 0), -EINVAL);
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, array, &key, &other, 0), -EINVAL);
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, array, &key, &plain, 0), 0);
+	assert_int_equal(run(e, caller, &retval), 0);
+	assert_int_equal(retval, 43);
+	close(caller);
+	close(array);
+
+	/* The interpreted program came first: whoever calls through the array is interpreted too. */
+	array = map_new(e, BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 1, 0);
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, array, &key, &poisoned, 0), 0);
+	caller = prog_new(e, BPF_PROG_TYPE_XDP, MAP_FD(2, array), MOV(3, 0),
+			  CALL(BPF_FUNC_tail_call), MOV(0, 7), EXIT());
+	assert_int_equal(run(e, caller, &retval), 0);
+	assert_int_equal(retval, 42);
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, array, &key, &plain, 0), 0);
+	assert_int_equal(run(e, caller, &retval), 0);
+	assert_int_equal(retval, 43);
+	assert_int_equal(prog_new(e, BPF_PROG_TYPE_SCHED_CLS, MAP_FD(2, array), MOV(3, 0),
+				  CALL(BPF_FUNC_tail_call), MOV(0, 7), EXIT()),
+			 -EINVAL);
+	close(caller);
+	close(array);
+	close(poisoned);
+	close(plain);
+	close(other);
+	skep_engine_free(e);
+}
+
 static void runs_are_counted_while_somebody_wants_it(void **state maybe_unused)
 {
 	struct skep_engine *e = careful();
@@ -379,6 +426,7 @@ int main(void)
 		cmocka_unit_test(poison_is_loaded_and_ends_who_gets_there),
 		cmocka_unit_test(a_map_of_read_only_values_is_not_written),
 		cmocka_unit_test(a_tail_call_continues_in_the_other_program),
+		cmocka_unit_test(compiled_code_never_jumps_to_what_is_interpreted),
 		cmocka_unit_test(runs_are_counted_while_somebody_wants_it),
 		cmocka_unit_test(a_tag_is_a_digest_of_the_instructions),
 		cmocka_unit_test(a_link_holds_its_program_and_its_place),
