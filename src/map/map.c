@@ -259,6 +259,11 @@ bool map_covers(const struct map *m, uint64_t addr, size_t size)
 	return a && size <= a->size - in;
 }
 
+bool map_value_offset(const struct map *m, uint64_t addr, uint64_t *in)
+{
+	return area_of(m, addr, in);
+}
+
 bool map_is_lock(const struct map *m, uint64_t addr, size_t size)
 {
 	uint64_t in, lock = (unsigned)m->def.fields.spin_lock;

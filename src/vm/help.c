@@ -185,11 +185,12 @@ static bool arg_ok(struct run *r, const struct isa_helper *h, const uint64_t *v,
 	case ISA_ARG_MEM40:
 		return mem(r, v[i], 40, false);
 	case ISA_ARG_OUT8:
-	case ISA_ARG_TIMER:
 	case ISA_ARG_KPTR:
 		return mem(r, v[i], 8, true);
 	case ISA_ARG_INOUT4:
 		return v[i] % 4 == 0 && mem(r, v[i], 4, true);
+	case ISA_ARG_TIMER:
+		return vm_help_is_timer(r, v[i]);
 	case ISA_ARG_LOCK:
 		return is_lock(r, v[i]);
 	case ISA_ARG_STR:

@@ -46,6 +46,9 @@ struct vm_who vm_help_who(void);
  */
 uint64_t vm_help_task(void);
 
+/* Is it the timer of a value that the program can reach? */
+bool vm_help_is_timer(struct run *r, uint64_t at);
+
 /* What was stored for the run's socket goes with it. */
 void vm_help_forget(struct run *r);
 

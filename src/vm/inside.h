@@ -56,6 +56,8 @@ struct object_table {
  */
 int vm_object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd);
 void vm_object_get(struct skep_engine *e, struct object *o);
+/* false: its last reference was put already. */
+bool vm_object_get_live(struct skep_engine *e, struct object *o);
 void vm_object_put(struct skep_engine *e, struct object *o);
 struct object *vm_object_by_id(struct skep_engine *e, enum object_kind kind, uint32_t id);
 /* The next behind @id; 0: none. */
@@ -78,6 +80,7 @@ struct pin {
 };
 
 struct attachment;
+struct timers;
 
 struct skep_engine {
 	struct skep_engine_options options;
@@ -91,6 +94,7 @@ struct skep_engine {
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
+	struct timers *timers;
 	const struct vm_hooks *hooks; /* never NULL */
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
@@ -314,6 +318,16 @@ uint32_t vm_attach_prog_type(uint32_t attach_type);
 int vm_attach_cgroup(struct call *c, int fd, uint64_t *id);
 bool vm_attach_is_cgroup(uint32_t prog_type);
 int vm_attach_check(const struct prog *p, uint32_t attach_type);
+
+/* ---- timers (help_timer.c) -------------------------------------------------------------------------- */
+
+int vm_timers_open(struct skep_engine *e);
+void vm_timers_stop(struct skep_engine *e);
+void vm_timers_free(struct skep_engine *e);
+/* A value goes: struct map_objects' drop. */
+void vm_timer_drop(void *arg, struct map *m, void *value);
+/* A map goes, or nobody can reach it any more. Puts programs. */
+void vm_timers_of_map(struct skep_engine *e, const struct vm_map *m);
 
 /* ---- test runs (test_run.c) ------------------------------------------------------------------------ */
 

@@ -351,6 +351,7 @@ static void release(struct skep_engine *e, struct vm_map *m)
 	int wake = m->wake.fd;
 
 	e->memory -= m->bytes;
+	vm_timers_of_map(e, m);
 	map_free(m->map);
 	if (m->btf)
 		vm_object_put(e, vm_btf_object(m->btf));
@@ -398,8 +399,11 @@ long vm_map_do_create(struct call *c)
 		return -ENOMEM;
 	m->engine = c->e;
 	m->wake.fd = -1;
-	m->objects =
-		(struct map_objects){.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
+	m->objects = (struct map_objects){.get = slot_get,
+					  .put = slot_put,
+					  .id = slot_id,
+					  .drop = vm_timer_drop,
+					  .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
 		rc = vm_object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
@@ -417,10 +421,11 @@ void vm_map_free(struct skep_engine *e, struct vm_map *m)
 	release(e, m);
 }
 
-void vm_map_unused(struct skep_engine *e maybe_unused, struct vm_map *m)
+void vm_map_unused(struct skep_engine *e, struct vm_map *m)
 {
 	uint32_t i;
 
+	vm_timers_of_map(e, m);
 	if (m->map->def.type != BPF_MAP_TYPE_PROG_ARRAY)
 		return;
 	for (i = 0; i < m->map->def.max_entries; i++)

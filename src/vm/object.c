@@ -191,6 +191,17 @@ void vm_object_get(struct skep_engine *e, struct object *o)
 	pthread_mutex_unlock(&e->lock);
 }
 
+bool vm_object_get_live(struct skep_engine *e, struct object *o)
+{
+	bool live;
+
+	pthread_mutex_lock(&e->lock);
+	live = o->refs;
+	o->refs += live;
+	pthread_mutex_unlock(&e->lock);
+	return live;
+}
+
 void vm_object_put(struct skep_engine *e, struct object *o)
 {
 	bool last;

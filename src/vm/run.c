@@ -28,17 +28,18 @@ static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 	return false;
 }
 
-void vm_run_init(struct run *r, struct call *c, struct prog *p)
+void vm_run_init(struct run *r, struct skep_engine *e, struct call *c, struct prog *p)
 {
 	int cpu = sched_getcpu();
 
 	memset(r, 0, sizeof(*r));
 	r->prog = p;
 	r->call = c;
-	r->vm.engine = c->e;
+	r->vm.engine = e;
+	r->vm.code = &p->code;
 	r->vm.covers = covers;
 	r->vm.n_regions = REGION_FREE;
-	map_cpu = cpu < 0 ? 0 : (unsigned)cpu % c->e->options.cpus;
+	map_cpu = cpu < 0 ? 0 : (unsigned)cpu % e->options.cpus;
 	r->vm.jit.cpu = map_cpu;
 }
 
@@ -148,6 +149,15 @@ int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 	if (r->vm.fault)
 		tell_fault(r);
 	return r->vm.fault;
+}
+
+void vm_run_callback(struct run *r, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3)
+{
+	r->vm.budget = r->vm.engine->budget;
+	vm_code_call(&r->vm, &r->prog->code, func, r1, r2, r3);
+	leave(r);
+	if (r->vm.fault)
+		tell_fault(r);
 }
 
 /* ---- packets ------------------------------------------------------------------------------------ */

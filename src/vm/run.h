@@ -71,7 +71,8 @@ static inline struct prog *vm_run_prog(const struct run *r)
 	return container_of((struct vm_code *)r->vm.code, struct prog, code);
 }
 
-void vm_run_init(struct run *r, struct call *c, struct prog *p);
+/* @c: NULL where nobody asked: a timer. */
+void vm_run_init(struct run *r, struct skep_engine *e, struct call *c, struct prog *p);
 void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable);
 /* A region that a helper gave, and its end. Compiled code needs none. */
 int vm_run_lend(struct run *r, const void *at, size_t size, bool writable);
@@ -82,6 +83,9 @@ struct map *vm_run_record(const struct run *r, uint64_t at);
 void vm_run_unlend(struct run *r, const void *at);
 /* Runs it once. A fault of interpreted code is -EFAULT and the like, with the reason in r->vm.err. */
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval);
+
+/* The same for a callback of the program's: @func as its LDDW_FUNC loaded it. */
+void vm_run_callback(struct run *r, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3);
 
 int vm_packet_open(struct packet *p);
 void vm_packet_close(struct packet *p);
