@@ -219,6 +219,167 @@ static void records_of_a_run_that_ends_badly_are_discarded(void **state maybe_un
 	skep_engine_free(e);
 }
 
+/* Types: int, struct bpf_timer of 16 bytes, struct { struct bpf_timer t; int a } of 24 */
+static int timer_map(struct skep_engine *e, uint32_t type)
+{
+	static const char names[] = "\0int\0bpf_timer\0v\0t\0a";
+	static const uint32_t types[] = {1,  1 << 24, 4,	   1 << 24 | 32, 5,  4 << 24,
+					 16, 15,      4 << 24 | 2, 24,		 17, 2,
+					 0,  19,      1,	   128};
+	struct {
+		struct btf_header h;
+		uint32_t types[sizeof(types) / 4];
+		char names[sizeof(names)];
+	} btf = {.h = {.magic = BTF_MAGIC,
+		       .version = BTF_VERSION,
+		       .hdr_len = sizeof(btf.h),
+		       .type_len = sizeof(types),
+		       .str_off = sizeof(types),
+		       .str_len = sizeof(names)}};
+	union bpf_attr a;
+	int fd;
+
+	memcpy(btf.types, types, sizeof(types));
+	memcpy(btf.names, names, sizeof(names));
+	zeroed(a);
+	a.btf = (uintptr_t)&btf;
+	a.btf_size = offsetof(__typeof__(btf), names) + sizeof(names);
+	fd = (int)skep_bpf(e, BPF_BTF_LOAD, &a, sizeof(a));
+	assert_true(fd >= 0);
+	zeroed(a);
+	a.map_type = type;
+	a.key_size = 4;
+	a.value_size = 24;
+	a.max_entries = 3;
+	a.btf_fd = (uint32_t)fd;
+	a.btf_key_type_id = 1;
+	a.btf_value_type_id = 3;
+	fd = (int)skep_bpf(e, BPF_MAP_CREATE, &a, sizeof(a));
+	assert_true(fd >= 0);
+	close((int)a.btf_fd);
+	return fd;
+}
+
+/*
+ * Of value 1: init with @clock, set the callback, start in a millisecond with @flags. Returns the errors,
+ * each in its byte, or what bpf_timer_cancel() says then. The callback stores its key + 100.
+ */
+static int timer_prog(struct skep_engine *e, int map, int clock, int flags, int cancel)
+{
+	const struct bpf_insn insns[] = {ST(BPF_W, 10, -4, 1),
+					 MAP_FD(1, map),
+					 MOVR(2, 10),
+					 ADD(2, -4),
+					 CALL(1),
+					 JEQ(0, 0, 26),
+					 MOVR(6, 0),
+					 MOV(7, 0),
+					 MOVR(1, 6),
+					 MAP_FD(2, map),
+					 MOV(3, clock),
+					 CALL(BPF_FUNC_timer_init),
+					 INSN(BPF_ALU64 | BPF_SUB | BPF_X, 7, 0, 0, 0),
+					 MOVR(1, 6),
+					 FUNC(2, 18),
+					 CALL(BPF_FUNC_timer_set_callback),
+					 INSN(BPF_ALU64 | BPF_LSH | BPF_K, 7, 0, 0, 8),
+					 INSN(BPF_ALU64 | BPF_SUB | BPF_X, 7, 0, 0, 0),
+					 MOVR(1, 6),
+					 MOV(2, 1000000),
+					 MOV(3, flags),
+					 CALL(BPF_FUNC_timer_start),
+					 INSN(BPF_ALU64 | BPF_LSH | BPF_K, 7, 0, 0, 8),
+					 INSN(BPF_ALU64 | BPF_SUB | BPF_X, 7, 0, 0, 0),
+					 MOVR(1, 6),
+					 MOVR(0, 7),
+					 MOV(8, cancel),
+					 JEQ(8, 0, 1),
+					 CALL(BPF_FUNC_timer_cancel),
+					 EXIT(),
+					 MOV(0, -1),
+					 EXIT(),
+					 /* the callback */ LDX(BPF_W, 2, 2, 0),
+					 ADD(2, 100),
+					 STX(BPF_W, 3, 2, 16),
+					 MOV(0, 0),
+					 EXIT()};
+	int fd, i, n = sizeof(insns) / sizeof(insns[0]);
+	char log[1024] = "";
+	struct bpf_insn fixed[sizeof(insns) / sizeof(insns[0])];
+
+	memcpy(fixed, insns, sizeof(insns));
+	for (i = 0; i < n; i++) {
+		if (insns[i].src_reg == BPF_PSEUDO_FUNC &&
+		    insns[i].code == (BPF_LD | BPF_DW | BPF_IMM))
+			fixed[i].imm = n - 5 - i - 1;
+		if (insns[i].code == (BPF_JMP | BPF_JEQ | BPF_K) && insns[i].dst_reg == 0)
+			fixed[i].off = (int16_t)(n - 7 - i - 1);
+	}
+	fd = prog_log(e, BPF_PROG_TYPE_XDP, fixed, (unsigned)n, log, sizeof(log));
+	if (fd < 0)
+		print_error("%s\n", log);
+	assert_true(fd >= 0);
+	return fd;
+}
+
+static uint32_t stored_after(struct skep_engine *e, int map, unsigned ms)
+{
+	uint32_t key = 1, value[6] = {0};
+
+	for (; ms && !value[4]; ms--) {
+		usleep(1000);
+		assert_int_equal(elem(e, BPF_MAP_LOOKUP_ELEM, map, &key, value, 0), 0);
+	}
+	return value[4];
+}
+
+static void timers_of(struct skep_engine *e, uint32_t type)
+{
+	int map = timer_map(e, type), fd;
+	uint32_t key = 1, value[6] = {0}, retval;
+
+	elem(e, BPF_MAP_UPDATE_ELEM, map, &key, value, 0);
+	fd = timer_prog(e, map, 5, 0, 0); /* no such clock, so there is no timer */
+	assert_int_equal(run(e, fd, &retval), 0);
+	assert_int_equal(retval, EINVAL << 16 | EINVAL << 8 | EINVAL);
+	close(fd);
+	fd = timer_prog(e, map, 1, 4, 0); /* no such flag */
+	assert_int_equal(run(e, fd, &retval), 0);
+	assert_int_equal(retval, EINVAL);
+	close(fd);
+	fd = timer_prog(e, map, 1, 0, 1); /* is there already; cancelled before it is due */
+	assert_int_equal(run(e, fd, &retval), 0);
+	assert_int_equal(retval, 1);
+	assert_int_equal(stored_after(e, map, 20), 0);
+	close(fd);
+	fd = timer_prog(e, map, 1, 0, 0);
+	assert_int_equal(run(e, fd, &retval), 0);
+	assert_int_equal(retval, EBUSY << 16);
+	close(fd); /* the timer holds it */
+	assert_int_equal(stored_after(e, map, 2000), 101);
+	close(map); /* and goes with the map */
+	vm_sweep(e);
+	usleep(10000);
+	assert_int_equal(next_id(e, BPF_MAP_GET_NEXT_ID, 0), -ENOENT);
+	assert_int_equal(next_id(e, BPF_PROG_GET_NEXT_ID, 0), -ENOENT);
+}
+
+static void timers_call_back_and_go_with_their_map(void **state maybe_unused)
+{
+	const struct skep_engine_options unsafe = {.unsafe = true};
+	struct skep_engine *e;
+	unsigned i;
+
+	for (i = 0; i < 4; i++) {
+		if (i & 1)
+			e = careful();
+		else
+			assert_int_equal(skep_engine_open(&e, &unsafe), 0);
+		timers_of(e, i & 2 ? BPF_MAP_TYPE_HASH : BPF_MAP_TYPE_ARRAY);
+		skep_engine_free(e);
+	}
+}
+
 /* What libbpf writes where the kernel lacks what a program asks for. */
 static void poison_is_loaded_and_ends_who_gets_there(void **state maybe_unused)
 {
@@ -423,6 +584,7 @@ int main(void)
 		cmocka_unit_test(a_helper_takes_nothing_that_is_not_the_programs),
 		cmocka_unit_test(a_lock_is_given_back_whatever_happens),
 		cmocka_unit_test(records_of_a_run_that_ends_badly_are_discarded),
+		cmocka_unit_test(timers_call_back_and_go_with_their_map),
 		cmocka_unit_test(poison_is_loaded_and_ends_who_gets_there),
 		cmocka_unit_test(a_map_of_read_only_values_is_not_written),
 		cmocka_unit_test(a_tail_call_continues_in_the_other_program),
