@@ -4,6 +4,7 @@
 
 #include <linux/btf.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 static char said[4096];
 
@@ -380,6 +381,85 @@ static void timers_call_back_and_go_with_their_map(void **state maybe_unused)
 	}
 }
 
+/* Counts in what is stored for the task; returns the count. */
+static void a_task_keeps_what_is_stored_and_its_pidfd_finds_it(void **state maybe_unused)
+{
+	struct skep_engine *e = careful();
+	int btf = lock_types(e), map, fd, task = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	uint32_t retval = 0, value[2] = {0};
+	union bpf_attr a;
+	unsigned i;
+
+	zeroed(a);
+	a.map_type = BPF_MAP_TYPE_TASK_STORAGE;
+	a.key_size = 4;
+	a.value_size = 4;
+	a.map_flags = BPF_F_NO_PREALLOC;
+	a.btf_fd = (uint32_t)btf;
+	a.btf_key_type_id = a.btf_value_type_id = 1;
+	map = (int)skep_bpf(e, BPF_MAP_CREATE, &a, sizeof(a));
+	assert_true(map >= 0);
+	fd = prog_new(e, BPF_PROG_TYPE_RAW_TRACEPOINT, CALL(BPF_FUNC_get_current_task_btf),
+		      MOVR(2, 0), MAP_FD(1, map), MOV(3, 0), MOV(4, BPF_LOCAL_STORAGE_GET_F_CREATE),
+		      CALL(BPF_FUNC_task_storage_get), JEQ(0, 0, 4), LDX(BPF_W, 1, 0, 0), ADD(1, 1),
+		      STX(BPF_W, 0, 1, 0), MOVR(0, 1), EXIT());
+	for (i = 1; i < 4; i++) {
+		zeroed(a);
+		a.test.prog_fd = (uint32_t)fd;
+		assert_int_equal(skep_bpf(e, BPF_PROG_TEST_RUN, &a, sizeof(a)), 0);
+		retval = a.test.retval;
+		assert_int_equal(retval, i);
+	}
+	assert_int_equal(elem(e, BPF_MAP_LOOKUP_ELEM, map, &task, value, 0), 0);
+	assert_int_equal(value[0], 3);
+	close(fd);
+	fd = prog_new(e, BPF_PROG_TYPE_RAW_TRACEPOINT, CALL(BPF_FUNC_get_current_task_btf),
+		      MOVR(2, 0), MAP_FD(1, map), CALL(BPF_FUNC_task_storage_delete), EXIT());
+	for (i = 0; i < 2; i++) {
+		zeroed(a);
+		a.test.prog_fd = (uint32_t)fd;
+		assert_int_equal(skep_bpf(e, BPF_PROG_TEST_RUN, &a, sizeof(a)), 0);
+		assert_int_equal(a.test.retval, i ? (uint32_t)-ENOENT : 0);
+	}
+	close(fd);
+	close(map);
+	close(btf);
+	close(task);
+	skep_engine_free(e);
+}
+
+/* What one run stores for its packet's socket the next does not see. */
+static void what_is_stored_for_a_socket_ends_with_the_run(void **state maybe_unused)
+{
+	struct skep_engine *e = careful();
+	int btf = lock_types(e), map, fd;
+	uint32_t retval = 0;
+	union bpf_attr a;
+	unsigned i;
+
+	zeroed(a);
+	a.map_type = BPF_MAP_TYPE_SK_STORAGE;
+	a.key_size = 4;
+	a.value_size = 4;
+	a.map_flags = BPF_F_NO_PREALLOC;
+	a.btf_fd = (uint32_t)btf;
+	a.btf_key_type_id = a.btf_value_type_id = 1;
+	map = (int)skep_bpf(e, BPF_MAP_CREATE, &a, sizeof(a));
+	assert_true(map >= 0);
+	fd = prog_new(e, BPF_PROG_TYPE_SCHED_CLS, LDX(BPF_DW, 2, 1, offsetof(struct __sk_buff, sk)),
+		      MAP_FD(1, map), MOV(3, 0), MOV(4, BPF_LOCAL_STORAGE_GET_F_CREATE),
+		      CALL(BPF_FUNC_sk_storage_get), JEQ(0, 0, 4), LDX(BPF_W, 1, 0, 0), ADD(1, 1),
+		      STX(BPF_W, 0, 1, 0), MOVR(0, 1), EXIT());
+	for (i = 0; i < 3; i++) {
+		assert_int_equal(run(e, fd, &retval), 0);
+		assert_int_equal(retval, 1);
+	}
+	close(fd);
+	close(map);
+	close(btf);
+	skep_engine_free(e);
+}
+
 /* What libbpf writes where the kernel lacks what a program asks for. */
 static void poison_is_loaded_and_ends_who_gets_there(void **state maybe_unused)
 {
@@ -585,6 +665,8 @@ int main(void)
 		cmocka_unit_test(a_lock_is_given_back_whatever_happens),
 		cmocka_unit_test(records_of_a_run_that_ends_badly_are_discarded),
 		cmocka_unit_test(timers_call_back_and_go_with_their_map),
+		cmocka_unit_test(a_task_keeps_what_is_stored_and_its_pidfd_finds_it),
+		cmocka_unit_test(what_is_stored_for_a_socket_ends_with_the_run),
 		cmocka_unit_test(poison_is_loaded_and_ends_who_gets_there),
 		cmocka_unit_test(a_map_of_read_only_values_is_not_written),
 		cmocka_unit_test(a_tail_call_continues_in_the_other_program),
