@@ -580,8 +580,9 @@ long vm_test_do_run(struct call *c)
 	rc = vm_prog_get(c, (int)a->test.prog_fd, &p);
 	if (rc)
 		return rc;
-	vm_run_init(&r, c, p);
+	vm_run_init(&r, c->e, c, p);
 	rc = run_type(c, &r);
+	vm_help_forget(&r);
 	vm_packet_close(&r.pkt);
 	map_cpu = cpu;
 	vm_object_put(c->e, &p->obj);

@@ -83,6 +83,34 @@ static void a_mapping_holds_what_no_descriptor_does(void **state maybe_unused)
 	}
 }
 
+/* Who could shorten a file that the engine has mapped would end it. */
+static void a_file_keeps_its_size_and_has_the_kernels_name(void **state maybe_unused)
+{
+	struct skep_engine *e = engine();
+	int fds[4], i;
+	char link[64], path[64];
+	ssize_t n;
+
+	fds[0] = map_new(e, BPF_MAP_TYPE_ARRAY, 4, 4096, 1, BPF_F_MMAPABLE);
+	fds[1] = map_new(e, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0);
+	fds[2] = map_new(e, BPF_MAP_TYPE_HASH, 4, 8, 16, 0);
+	fds[3] = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 2), EXIT());
+	for (i = 0; i < 4; i++) {
+		assert_true(fds[i] >= 0);
+		assert_int_equal(ftruncate(fds[i], 1 << 20), -1);
+		assert_int_equal(errno, EPERM);
+		if (i < 2)
+			assert_int_equal(ftruncate(fds[i], 0), -1);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[i]);
+		n = readlink(path, link, sizeof(link) - 1);
+		assert_true(n > 0);
+		link[n] = 0;
+		assert_non_null(strstr(link, i < 3 ? "bpf-map" : "bpf-prog"));
+		close(fds[i]);
+	}
+	skep_engine_free(e);
+}
+
 static void ids_are_not_used_twice(void **state maybe_unused)
 {
 	struct skep_engine *e = engine();
@@ -198,6 +226,7 @@ int main(void)
 		cmocka_unit_test(an_object_goes_with_its_last_descriptor),
 		cmocka_unit_test(a_child_of_fork_holds_it_too),
 		cmocka_unit_test(a_mapping_holds_what_no_descriptor_does),
+		cmocka_unit_test(a_file_keeps_its_size_and_has_the_kernels_name),
 		cmocka_unit_test(ids_are_not_used_twice),
 		cmocka_unit_test(a_descriptor_says_what_its_holder_may),
 		cmocka_unit_test(a_pin_holds_and_gives_back),
