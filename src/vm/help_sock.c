@@ -6,8 +6,8 @@
  * stored for the socket ends with the run. A task's is found by a caller too, under its pidfd.
  */
 #include <fcntl.h>
+#include <sys/pidfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "vm/help.h"
 
@@ -124,7 +124,7 @@ static uint64_t task_key(void)
 {
 	struct vm_who w = vm_help_who();
 	unsigned thread = w.tid == w.pid ? 0 : O_EXCL;
-	cleanup(fd_close) int fd = (int)syscall(SYS_pidfd_open, w.tid, thread);
+	cleanup(fd_close) int fd = pidfd_open((pid_t)w.tid, thread);
 	struct stat st;
 
 	return fd < 0 || fstat(fd, &st) ? 0 : vm_map_inode_key(&st);

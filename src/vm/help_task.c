@@ -8,7 +8,6 @@
  */
 #include <signal.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "vm/help.h"
 
@@ -78,7 +77,7 @@ static uint64_t tell(int sig, bool thread)
 
 	if (w.pid == 1)
 		return FAIL(EPERM);
-	if (thread ? syscall(SYS_tgkill, w.pid, w.tid, sig) : kill((pid_t)w.pid, sig))
+	if (thread ? tgkill((pid_t)w.pid, (pid_t)w.tid, sig) : kill((pid_t)w.pid, sig))
 		return FAIL((unsigned)errno);
 	return 0;
 }

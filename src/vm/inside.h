@@ -116,6 +116,8 @@ struct call {
 extern __thread struct call *vm_calling;
 
 int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n);
+/* Both in one system call where that is possible. */
+int vm_call_read2(struct call *c, void *const dst[2], const uint64_t src[2], const size_t n[2]);
 int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n);
 /* Into the caller's attr at @offset. */
 int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n);

@@ -539,6 +539,18 @@ long vm_map_do_lookup(struct call *c)
 	return rc;
 }
 
+/* Key and value. */
+static int element_both(struct call *c, struct element *el)
+{
+	const union bpf_attr *a = &c->attr.a;
+
+	if (!el->key_size && a->key)
+		return -EINVAL;
+	return vm_call_read2(c, (void *const[]){el->key, el->value},
+			     (const uint64_t[]){a->key, a->value},
+			     (const size_t[]){el->key_size, el->value_size});
+}
+
 long vm_map_do_update(struct call *c)
 {
 	struct element el = {0};
@@ -549,9 +561,7 @@ long vm_map_do_update(struct call *c)
 	if (!rc)
 		rc = element_room(&el);
 	if (!rc)
-		rc = element_key(c, &el);
-	if (!rc)
-		rc = vm_call_read(c, el.value, c->attr.a.value, el.value_size);
+		rc = element_both(c, &el);
 	if (!rc)
 		rc = map_sys_update(el.map, el.key_size ? el.key : NULL, el.value, c->attr.a.flags);
 	element_done(c, &el);

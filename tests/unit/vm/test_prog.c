@@ -4,7 +4,7 @@
 
 #include <linux/btf.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
+#include <sys/pidfd.h>
 
 static char said[4096];
 
@@ -385,7 +385,7 @@ static void timers_call_back_and_go_with_their_map(void **state maybe_unused)
 static void a_task_keeps_what_is_stored_and_its_pidfd_finds_it(void **state maybe_unused)
 {
 	struct skep_engine *e = careful();
-	int btf = lock_types(e), map, fd, task = (int)syscall(SYS_pidfd_open, getpid(), 0);
+	int btf = lock_types(e), map, fd, task = pidfd_open(getpid(), 0);
 	uint32_t retval = 0, value[2] = {0};
 	union bpf_attr a;
 	unsigned i;
