@@ -73,6 +73,7 @@ help:
 ## test-maps: the engine's maps against the kernel's, OPS=10000000 operations
 ## test-tsan: the engine's maps under threads, with ThreadSanitizer
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
+## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
 ## lint: floors, format, sizes, spelling of the house
 ## bench: the figures, each as a ratio against a named peer
 ## fuzz: fuzz each parser for FUZZ_SECONDS (default 60)
@@ -148,6 +149,6 @@ include tools/install.mk
 clean:
 	rm -rf build
 
-.PHONY: all lib help deps run demo test test-maps test-tsan test-kernels lint bench fuzz install clean FORCE
+.PHONY: all lib help deps run demo test test-maps test-tsan test-kernels test-selftests lint bench fuzz install clean FORCE
 
 -include $(wildcard $(B)/src/*/*.d) $(wildcard build/bpf/*/*.d)

@@ -98,6 +98,9 @@ lint: | build/.deps-build build/.deps-test
 test-kernels: build/skep | build/.deps-kernels
 	@tools/kernels
 
+test-selftests: build/skep | build/.deps-selftests
+	@$(SUDO) tools/selftests $(SUITES)
+
 bench: | build/.deps-build build/.deps-bench
 	@$(MAKE) --no-print-directory KIND=release build/skep unit
 	@$(SUDO) bench/run

@@ -66,13 +66,11 @@ int array_check(const struct map_def *def, struct skep_err *err)
 static int values_in_memfd(struct array *a)
 {
 	const uint64_t page = 4096;
-	int fd = memfd_create("skep-array", MFD_CLOEXEC);
+	int fd;
 
-	if (fd < 0)
-		return -ENOMEM;
-	a->b.m.memfd = fd;
 	a->bytes = (a->bytes + page - 1) & ~(page - 1);
-	if (ftruncate(fd, (off_t)a->bytes))
+	fd = file_make(&a->b, a->bytes);
+	if (fd < 0)
 		return -ENOMEM;
 	a->values = mmap(NULL, a->bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (a->values == MAP_FAILED) {

@@ -97,6 +97,13 @@ void *base_make(size_t size, const struct map_def *def, const struct map_ops *op
 /** arena() - reserve @n zeroed bytes for @b, resident when touched; NULL if that much is not there. */
 void *arena(struct map_base *b, uint64_t n);
 
+/**
+ * file_make() - the file of @n zeroed bytes that callers of @b map.
+ *
+ * Sealed: who could shorten it would end this process by SIGBUS. Return: b->m.memfd, -1 without memory.
+ */
+int file_make(struct map_base *b, uint64_t n);
+
 static inline void arena_free(void *mem, uint64_t n)
 {
 	if (mem)

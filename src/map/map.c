@@ -13,6 +13,8 @@
  * M3  No lock is held while a caller's function runs (map_for_each, map_ring_drain, map_objects), but
  *     for map_objects.drop, which must not use the map.
  */
+#include <fcntl.h>
+
 #include "map/impl.h"
 
 __thread unsigned map_cpu;
@@ -105,6 +107,17 @@ void *base_make(size_t size, const struct map_def *def, const struct map_ops *op
 		b->m.def.inner = &b->inner;
 	}
 	return b;
+}
+
+int file_make(struct map_base *b, uint64_t n)
+{
+	const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+	int fd = memfd_create("bpf-map", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+
+	b->m.memfd = fd;
+	if (fd < 0 || ftruncate(fd, (off_t)n) || fcntl(fd, F_ADD_SEALS, seals))
+		return -1;
+	return fd;
 }
 
 void *arena(struct map_base *b, uint64_t n)
@@ -221,20 +234,42 @@ bool map_same_shape(const struct map *m, const struct map_def *want)
 	       (!sized || d->max_entries == want->max_entries);
 }
 
-bool map_covers(const struct map *m, uint64_t addr, size_t size)
+/* The area that @addr lies in a value of, and where in the value; NULL: none. */
+static const struct map_area *area_of(const struct map *m, uint64_t addr, uint64_t *in)
 {
 	unsigned i;
 
 	for (i = 0; i < array_size(m->areas); i++) {
 		const struct map_area *a = m->areas + i;
-		uint64_t at = addr - a->base, in;
+		uint64_t at = addr - a->base;
 
 		if (!a->size || at >= a->bytes)
 			continue;
-		in = at % a->stride - a->skip;
-		return at % a->stride >= a->skip && in <= a->size && size <= a->size - in;
+		*in = at % a->stride - a->skip;
+		return at % a->stride >= a->skip && *in <= a->size ? a : NULL;
 	}
-	return false;
+	return NULL;
+}
+
+bool map_covers(const struct map *m, uint64_t addr, size_t size)
+{
+	uint64_t in;
+	const struct map_area *a = area_of(m, addr, &in);
+
+	return a && size <= a->size - in;
+}
+
+bool map_value_offset(const struct map *m, uint64_t addr, uint64_t *in)
+{
+	return area_of(m, addr, in);
+}
+
+bool map_is_lock(const struct map *m, uint64_t addr, size_t size)
+{
+	uint64_t in, lock = (unsigned)m->def.fields.spin_lock;
+
+	return m->def.fields.spin_lock >= 0 && area_of(m, addr, &in) &&
+	       in < lock + MAP_SPIN_LOCK_LEN && lock < in + size;
 }
 
 void **map_slots(struct map *m)

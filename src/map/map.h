@@ -93,6 +93,12 @@ bool map_same_shape(const struct map *m, const struct map_def *want);
 /** map_covers() - do [addr, addr + size) lie in one value of @m (for the interpreter's checks)? */
 bool map_covers(const struct map *m, uint64_t addr, size_t size);
 
+/** map_value_offset() - is it an address in a value? *in: where in the value. */
+bool map_value_offset(const struct map *m, uint64_t addr, uint64_t *in);
+
+/** map_is_lock() - do these bytes of a value touch its spin lock? Only helpers may write there. */
+bool map_is_lock(const struct map *m, uint64_t addr, size_t size);
+
 /*
  * ---- the program's side: helpers of the same names ------------------------------------------
  *

@@ -334,9 +334,7 @@ int ring_create(struct map **out, const struct map_def *def, struct skep_err *er
 		return no_memory(def, err);
 	r->size = def->max_entries;
 	r->mask = r->size - 1;
-	r->b.m.memfd = memfd_create("skep-ring", MFD_CLOEXEC);
-	if (r->b.m.memfd < 0 || ftruncate(r->b.m.memfd, (off_t)(META + 2 * r->size)) ||
-	    !ring_map(r, r->b.m.memfd)) {
+	if (file_make(&r->b, META + 2 * r->size) < 0 || !ring_map(r, r->b.m.memfd)) {
 		map_free(&r->b.m);
 		return no_memory(def, err);
 	}

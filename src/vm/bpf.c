@@ -9,6 +9,8 @@
  */
 #include <ctype.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <sys/mman.h>
 #include <sys/uio.h>
 
 #include "vm/inside.h"
@@ -16,6 +18,28 @@
 __thread struct call *vm_calling;
 
 /* ---- this process as a caller ------------------------------------------------------------------ */
+
+/* getpid(2), asked once: where it is kept reads as zero in whoever is forked. */
+static pid_t own_pid(void)
+{
+	static _Atomic(pid_t *) kept;
+	pid_t *at = kept, *none = NULL;
+
+	if (!at) {
+		at = mmap(NULL, sizeof(*at), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+		if (at == MAP_FAILED)
+			return getpid();
+		if (madvise(at, sizeof(*at), MADV_WIPEONFORK) ||
+		    !atomic_compare_exchange_strong(&kept, &none, at)) {
+			munmap(at, sizeof(*at));
+			return getpid();
+		}
+	}
+	if (!__atomic_load_n(at, __ATOMIC_RELAXED))
+		__atomic_store_n(at, getpid(), __ATOMIC_RELAXED);
+	return __atomic_load_n(at, __ATOMIC_RELAXED);
+}
 
 /* The kernel checks the addresses, so that a wrong one is -EFAULT and no crash. */
 static int self_copy(void *here, uint64_t there, size_t n, bool out)
@@ -25,8 +49,8 @@ static int self_copy(void *here, uint64_t there, size_t n, bool out)
 
 	if (!n)
 		return 0;
-	done = out ? process_vm_writev(getpid(), &l, 1, &r, 1, 0)
-		   : process_vm_readv(getpid(), &l, 1, &r, 1, 0);
+	done = out ? process_vm_writev(own_pid(), &l, 1, &r, 1, 0)
+		   : process_vm_readv(own_pid(), &l, 1, &r, 1, 0);
 	if (done == (ssize_t)n)
 		return 0;
 	if (done >= 0 || errno == EFAULT || !there)
@@ -70,6 +94,20 @@ const struct vm_caller vm_self = {
 int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n)
 {
 	return n ? c->caller->read(c->caller->arg, dst, src, n) : 0;
+}
+
+int vm_call_read2(struct call *c, void *const dst[2], const uint64_t src[2], const size_t n[2])
+{
+	struct iovec here[] = {{dst[0], n[0]}, {dst[1], n[1]}};
+	struct iovec there[] = {{(void *)(uintptr_t)src[0], n[0]},
+				{(void *)(uintptr_t)src[1], n[1]}};
+	int rc;
+
+	if (c->caller->read == self_read &&
+	    process_vm_readv(own_pid(), here, 2, there, 2, 0) == (ssize_t)(n[0] + n[1]))
+		return 0;
+	rc = vm_call_read(c, dst[0], src[0], n[0]);
+	return rc ? rc : vm_call_read(c, dst[1], src[1], n[1]);
 }
 
 int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n)

@@ -25,9 +25,9 @@ int skep_engine_open(struct skep_engine **out, const struct skep_engine_options 
 		return -ENOMEM;
 	if (options)
 		e->options = *options;
-	if (e->options.cpus > MAP_CPUS_MAX) {
+	if (e->options.cpus > MAP_CPUS_MAX || vm_timers_open(e)) {
 		free(e);
-		return -EINVAL;
+		return options && options->cpus > MAP_CPUS_MAX ? -EINVAL : -ENOMEM;
 	}
 	e->options.cpus = cpus_possible(e->options.cpus);
 	if (!e->options.memory_max)
@@ -44,8 +44,10 @@ void skep_engine_free(struct skep_engine *e)
 {
 	if (!e)
 		return;
+	vm_timers_stop(e);
 	vm_attach_done(e);
 	vm_objects_done(e);
+	vm_timers_free(e);
 	pthread_mutex_destroy(&e->attach_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e);

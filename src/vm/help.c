@@ -107,6 +107,23 @@ static bool is_map(struct run *r, uint64_t v)
 	return false;
 }
 
+/* The whole of a lock in a value. */
+static bool is_lock(struct run *r, uint64_t at)
+{
+	const struct prog *p = vm_run_prog(r);
+	unsigned i;
+
+	if (at % 4)
+		return false;
+	for (i = 0; i < p->n_maps; i++)
+		if (map_is_lock(p->maps[i]->map, at, 1))
+			return map_is_lock(p->maps[i]->map, at + 3, 1);
+	for (i = 0; i < r->n_inner; i++)
+		if (map_is_lock(r->inner[i], at, 1))
+			return map_is_lock(r->inner[i], at + 3, 1);
+	return false;
+}
+
 static bool is_string(struct run *r, uint64_t at)
 {
 	for (; vm_access(&r->vm, at, 1, false); at++) /* H2 */
@@ -168,12 +185,14 @@ static bool arg_ok(struct run *r, const struct isa_helper *h, const uint64_t *v,
 	case ISA_ARG_MEM40:
 		return mem(r, v[i], 40, false);
 	case ISA_ARG_OUT8:
-	case ISA_ARG_TIMER:
 	case ISA_ARG_KPTR:
 		return mem(r, v[i], 8, true);
 	case ISA_ARG_INOUT4:
-	case ISA_ARG_LOCK:
 		return v[i] % 4 == 0 && mem(r, v[i], 4, true);
+	case ISA_ARG_TIMER:
+		return vm_help_is_timer(r, v[i]);
+	case ISA_ARG_LOCK:
+		return is_lock(r, v[i]);
 	case ISA_ARG_STR:
 		return is_string(r, v[i]);
 	case ISA_ARG_DYNPTR:
@@ -191,6 +210,11 @@ static bool gate(unsigned id, const uint64_t v[5])
 	char why[96];
 	unsigned i;
 
+	if (r->lock && id != BPF_FUNC_spin_unlock) {
+		snprintf(why, sizeof(why), "bpf_%s while a spin lock is held", h->name);
+		vm_help_fault(r, -EDEADLK, why);
+		return false;
+	}
 	for (i = 0; i < 5 && h->args[i] != ISA_ARG__; i++) {
 		if (arg_ok(r, h, v, i))
 			continue;
@@ -212,15 +236,13 @@ static bool gate(unsigned id, const uint64_t v[5])
 #include "vm/help.def"
 #undef HELP
 
-vm_helper *const vm_helpers[] = {
-	[ISA_HELPERS_MAX] = NULL,
+vm_helper *const vm_helpers[ISA_HELPERS_MAX + 1] = {
 #define HELP(name, set) [BPF_FUNC_##name] = help_##name,
 #include "vm/help.def"
 #undef HELP
 };
 
-vm_helper *const vm_helpers_checked[] = {
-	[ISA_HELPERS_MAX] = NULL,
+vm_helper *const vm_helpers_checked[ISA_HELPERS_MAX + 1] = {
 #define HELP(name, set) [BPF_FUNC_##name] = checked_##name,
 #include "vm/help.def"
 #undef HELP

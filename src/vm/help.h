@@ -37,6 +37,21 @@ void vm_help_fault(struct run *r, int rc, const char *why);
 int vm_help_format(char *out, size_t cap, const char *fmt, size_t fmt_len, const uint64_t *args,
 		   unsigned n);
 
+/* On whose behalf the program runs. */
+struct vm_who vm_help_who(void);
+
+/*
+ * What programs get for the pointer of the task that runs: a number in the kernel's half, one a task,
+ * that nobody can read through.
+ */
+uint64_t vm_help_task(void);
+
+/* Is it the timer of a value that the program can reach? */
+bool vm_help_is_timer(struct run *r, uint64_t at);
+
+/* What was stored for the run's socket goes with it. */
+void vm_help_forget(struct run *r);
+
 /* Memory that may not be there. 0 or -EFAULT. */
 int vm_help_read_any(void *to, uint64_t from, size_t n);
 

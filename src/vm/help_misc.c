@@ -67,7 +67,7 @@ HELPER_FN(get_numa_node_id)
 	return node;
 }
 
-static struct vm_who asking(void)
+struct vm_who vm_help_who(void)
 {
 	const struct call *call = vm_run_now()->call;
 	struct vm_who w = {(uint32_t)getpid(), (uint32_t)gettid(), getuid(), getgid(), ""};
@@ -80,21 +80,21 @@ static struct vm_who asking(void)
 
 HELPER_FN(get_current_pid_tgid)
 {
-	struct vm_who w = asking();
+	struct vm_who w = vm_help_who();
 
 	return (uint64_t)w.pid << 32 | w.tid;
 }
 
 HELPER_FN(get_current_uid_gid)
 {
-	struct vm_who w = asking();
+	struct vm_who w = vm_help_who();
 
 	return (uint64_t)w.gid << 32 | w.uid;
 }
 
 HELPER_FN(get_current_comm)
 {
-	struct vm_who w = asking();
+	struct vm_who w = vm_help_who();
 	uint32_t n = (uint32_t)b;
 	char *to = PTR(a);
 
@@ -195,6 +195,22 @@ HELPER_FN(probe_read_user)
 HELPER_FN(copy_from_user)
 {
 	return read_mem(a, b, c, true);
+}
+
+/* Of tasks a program knows the one that runs. */
+HELPER_FN(copy_from_user_task)
+{
+	if (f)
+		return (uint64_t)-EINVAL;
+	return read_mem(a, b, c, true);
+}
+
+HELPER_FN(probe_write_user)
+{
+	struct call *call = vm_run_now()->call;
+
+	return call ? (uint64_t)(int64_t)vm_call_write(call, a, PTR(b), (uint32_t)c)
+		    : (uint64_t)-EFAULT;
 }
 
 HELPER_FN(probe_read_str)

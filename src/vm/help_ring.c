@@ -60,7 +60,7 @@ static void *reserve(struct map *m, uint64_t size, uint64_t flags)
 	void *p = map_ring_reserve(m, size, flags);
 	bool woken;
 
-	if (p && vm_run_lend(vm_run_now(), p, size, true)) {
+	if (p && vm_run_lend_record(vm_run_now(), m, p, size)) {
 		woken = map_ring_commit(m, p, 0, true);
 		wake(m, woken);
 		return NULL;
@@ -71,21 +71,14 @@ static void *reserve(struct map *m, uint64_t size, uint64_t flags)
 static void commit(uint64_t at, uint64_t flags, bool discard)
 {
 	struct run *r = vm_run_now();
-	struct map *m = map_of_record(r, at);
-	unsigned i;
+	struct map *m = r->vm.code->jit ? map_of_record(r, at) : vm_run_record(r, at);
 
-	if (!r->vm.code->jit) {
-		for (i = REGION_FREE; i < r->vm.n_regions; i++)
-			if (at && r->vm.regions[i].lo == at)
-				break;
-		if (i == r->vm.n_regions) {
-			vm_help_fault(r, -EFAULT, "this is no reserved record");
-			return;
-		}
-		vm_run_unlend(r, PTR(at));
-	}
-	if (m)
-		wake(m, map_ring_commit(m, PTR(at), flags, discard));
+	if (!m && !r->vm.code->jit)
+		vm_help_fault(r, -EFAULT, "this is no reserved record");
+	if (!m)
+		return;
+	vm_run_unlend(r, PTR(at));
+	wake(m, map_ring_commit(m, PTR(at), flags, discard));
 }
 
 HELPER_FN(ringbuf_reserve)

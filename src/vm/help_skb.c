@@ -132,6 +132,26 @@ HELPER_FN(skb_adjust_room)
 	return 0;
 }
 
+/* IPv4's header becomes as long as IPv6's, or the other way round; what stands in it is the program's. */
+HELPER_FN(skb_change_proto)
+{
+	struct run *r = vm_run_now();
+	uint32_t from = r->skb->protocol, to = (uint16_t)b, four = htons(ETH_P_IP),
+		 six = htons(ETH_P_IPV6);
+	int by = from == four ? 20 : -20;
+
+	if (c)
+		return FAIL(EINVAL);
+	if (!(from == four && to == six) && !(from == six && to == four))
+		return FAIL(VM_ENOTSUPP);
+	if (vm_packet_shift(&r->pkt, r->l2 ? ETH_HLEN : 0, by))
+		return FAIL(ENOMEM);
+	r->skb->protocol = to;
+	r->skb->hash = 0;
+	vm_packet_sync(r);
+	return 0;
+}
+
 HELPER_FN(skb_change_type)
 {
 	struct __sk_buff *skb = vm_run_now()->skb;
@@ -396,4 +416,108 @@ HELPER_FN(skb_ecn_set_ce)
 	if (!head || r->pkt.len < off + head)
 		return 0;
 	return head == 20 ? ecn4(&r->pkt, off) : ecn6(&r->pkt, off);
+}
+
+/* ---- tunnels: what is set for the way out is what is there on the way in ----------------------------- */
+
+#define TUNNEL_SET                                                                          \
+	(BPF_F_TUNINFO_IPV6 | BPF_F_ZERO_CSUM_TX | BPF_F_DONT_FRAGMENT | BPF_F_SEQ_NUMBER | \
+	 TUNNEL_NO_KEY)
+#define TUNNEL_NO_KEY	(1U << 4)
+#define TUNNEL_OPT_MAX	255
+#define TUNNEL_OLD(end) (size == offsetof(struct bpf_tunnel_key, end))
+
+static bool tunnel_size_ok(uint32_t size)
+{
+	return size == sizeof(struct bpf_tunnel_key) || TUNNEL_OLD(local_ipv6) ||
+	       TUNNEL_OLD(tunnel_label) || TUNNEL_OLD(remote_ipv6[1]);
+}
+
+HELPER_FN(skb_set_tunnel_key)
+{
+	struct run *r = vm_run_now();
+	struct bpf_tunnel_key *k = &r->tunnel.key;
+	uint32_t size = (uint32_t)c;
+
+	if (d & ~(uint64_t)TUNNEL_SET || !tunnel_size_ok(size))
+		return FAIL(EINVAL);
+	memset(&r->tunnel, 0, sizeof(r->tunnel));
+	memcpy(k, PTR(b), size);
+	if ((!(d & BPF_F_TUNINFO_IPV6) && k->tunnel_label) || k->tunnel_ext) {
+		memset(&r->tunnel, 0, sizeof(r->tunnel));
+		return FAIL(EINVAL);
+	}
+	r->tunnel.set = true;
+	r->tunnel.flags = d;
+	return 0;
+}
+
+/* Of the way in the sender is the remote side: the addresses change places, IPv6's do not. */
+static void tunnel_key(const struct run *r, struct bpf_tunnel_key *k)
+{
+	const struct bpf_tunnel_key *from = &r->tunnel.key;
+
+	*k = *from;
+	k->tunnel_ext = 0;
+	if (r->tunnel.flags & BPF_F_TUNINFO_IPV6) {
+		memcpy(k->remote_ipv6, from->local_ipv6, 16);
+		memcpy(k->local_ipv6, from->remote_ipv6, 16);
+		return;
+	}
+	memset(k->remote_ipv6, 0, 16);
+	memset(k->local_ipv6, 0, 16);
+	k->remote_ipv4 = from->local_ipv4;
+	k->local_ipv4 = from->remote_ipv4;
+}
+
+static uint64_t get_tunnel_key(const struct run *r, void *to, uint32_t size, uint64_t flags)
+{
+	struct bpf_tunnel_key k;
+
+	if (!r->tunnel.set || flags & ~(BPF_F_TUNINFO_IPV6 | BPF_F_TUNINFO_FLAGS))
+		return FAIL(EINVAL);
+	if ((r->tunnel.flags ^ flags) & BPF_F_TUNINFO_IPV6)
+		return FAIL(EPROTO);
+	if (!tunnel_size_ok(size) || (TUNNEL_OLD(remote_ipv6[1]) && flags & BPF_F_TUNINFO_IPV6))
+		return FAIL(EINVAL);
+	tunnel_key(r, &k);
+	memcpy(to, &k, size);
+	return 0;
+}
+
+HELPER_FN(skb_get_tunnel_key)
+{
+	uint64_t rc = get_tunnel_key(vm_run_now(), PTR(b), (uint32_t)c, d);
+
+	if (rc)
+		memset(PTR(b), 0, (uint32_t)c);
+	return rc;
+}
+
+HELPER_FN(skb_set_tunnel_opt)
+{
+	struct run *r = vm_run_now();
+	uint32_t size = (uint32_t)c;
+
+	if (!r->tunnel.set || size % 4)
+		return FAIL(EINVAL);
+	if (size > TUNNEL_OPT_MAX)
+		return FAIL(ENOMEM);
+	memcpy(r->tunnel.opt, PTR(b), size);
+	r->tunnel.opt_len = size;
+	return 0;
+}
+
+HELPER_FN(skb_get_tunnel_opt)
+{
+	const struct run *r = vm_run_now();
+	uint32_t size = (uint32_t)c, n = r->tunnel.opt_len;
+
+	memset(PTR(b), 0, size);
+	if (!n)
+		return FAIL(ENOENT);
+	if (size < n)
+		return FAIL(ENOMEM);
+	memcpy(PTR(b), r->tunnel.opt, n);
+	return n;
 }

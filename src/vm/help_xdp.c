@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Helpers on XDP frames, and redirection. */
 #include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
 #include <net/if.h>
 
 #include "vm/help.h"
@@ -141,6 +142,19 @@ HELPER_FN(redirect_peer)
 	r->redirect.flags = b;
 	r->redirect.map = NULL;
 	return TC_REDIRECT;
+}
+
+HELPER_FN(redirect_neigh)
+{
+	struct run *r = vm_run_now();
+	uint32_t len = (uint32_t)c;
+
+	if ((len && len < sizeof(struct bpf_redir_neigh)) || d)
+		return TC_ACT_SHOT;
+	r->redirect.ifindex = (uint32_t)a;
+	r->redirect.flags = 0;
+	r->redirect.map = NULL;
+	return TC_ACT_REDIRECT;
 }
 
 HELPER_FN(redirect_map)

@@ -56,6 +56,8 @@ struct object_table {
  */
 int vm_object_add(struct skep_engine *e, struct object *o, enum object_kind kind, int memfd);
 void vm_object_get(struct skep_engine *e, struct object *o);
+/* false: its last reference was put already. */
+bool vm_object_get_live(struct skep_engine *e, struct object *o);
 void vm_object_put(struct skep_engine *e, struct object *o);
 struct object *vm_object_by_id(struct skep_engine *e, enum object_kind kind, uint32_t id);
 /* The next behind @id; 0: none. */
@@ -79,6 +81,7 @@ struct pin {
 
 struct attachment;
 struct vm_port;
+struct timers;
 
 struct skep_engine {
 	struct skep_engine_options options;
@@ -93,6 +96,7 @@ struct skep_engine {
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
+	struct timers *timers;
 	const struct vm_hooks *hooks; /* never NULL */
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
@@ -112,6 +116,8 @@ struct call {
 extern __thread struct call *vm_calling;
 
 int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n);
+/* Both in one system call where that is possible. */
+int vm_call_read2(struct call *c, void *const dst[2], const uint64_t src[2], const size_t n[2]);
 int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n);
 /* Into the caller's attr at @offset. */
 int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n);
@@ -165,6 +171,7 @@ struct wake {
 /* ---- maps (map.c) ------------------------------------------------------------------------------ */
 
 struct btf;
+struct prog;
 
 struct vm_map {
 	struct object obj;
@@ -177,12 +184,29 @@ struct vm_map {
 	struct btf *btf; /* NULL: none */
 	uint32_t btf_key, btf_value;
 	size_t bytes;
+	struct {
+		uint32_t
+			type; /* of all programs in it and of those that call through it; 0: none yet */
+		bool compiled;	  /* compiled code jumps through it */
+		bool interpreted; /* a program without a compiled entry is or was in it */
+	} progs;		  /* of a prog array */
 };
 
 static inline struct vm_map *vm_map_of(const struct map *m)
 {
 	return container_of((struct map_objects *)m->def.objects, struct vm_map, objects);
 }
+
+/* What storage belongs to (a task, a file), by its descriptor's inode. */
+struct stat;
+uint64_t vm_map_inode_key(const struct stat *st);
+
+/*
+ * @p is going to call through this prog array, or to stand in it. Both have to be of one type, and what
+ * compiled code jumps to has to be compiled. Return: 0, -EINVAL.
+ */
+int vm_map_progs_caller(struct skep_engine *e, struct vm_map *m, const struct prog *p);
+int vm_map_progs_member(struct skep_engine *e, struct vm_map *m, const struct prog *p);
 
 long vm_map_do_create(struct call *c);
 long vm_map_do_lookup(struct call *c);
@@ -302,6 +326,16 @@ int vm_attach_check(const struct prog *p, uint32_t attach_type);
 /* ---- ports (port.c) ------------------------------------------------------------------------------- */
 
 bool vm_port_is(struct skep_engine *e, uint32_t ifindex);
+
+/* ---- timers (help_timer.c) -------------------------------------------------------------------------- */
+
+int vm_timers_open(struct skep_engine *e);
+void vm_timers_stop(struct skep_engine *e);
+void vm_timers_free(struct skep_engine *e);
+/* A value goes: struct map_objects' drop. */
+void vm_timer_drop(void *arg, struct map *m, void *value);
+/* A map goes, or nobody can reach it any more. Puts programs. */
+void vm_timers_of_map(struct skep_engine *e, const struct vm_map *m);
 
 /* ---- test runs (test_run.c) ------------------------------------------------------------------------ */
 

@@ -438,3 +438,16 @@ uint64_t vm_code_run(struct vm_run *run, const struct vm_code *code, uint64_t ct
 	running = run->outer;
 	return r0;
 }
+
+uint64_t vm_code_call(struct vm_run *run, const struct vm_code *code, uint64_t func, uint64_t r1,
+		      uint64_t r2, uint64_t r3)
+{
+	uint64_t r0;
+
+	run->outer = running;
+	run->code = code;
+	running = run;
+	r0 = vm_call(run, func, r1, r2, r3, 0, 0);
+	running = run->outer;
+	return r0;
+}

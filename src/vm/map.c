@@ -15,12 +15,52 @@
 
 /* ---- what slots hold ------------------------------------------------------------------------ */
 
-static void *slot_prog(struct call *c, int fd, int *rc)
+static bool progs_type(struct vm_map *m, const struct prog *p)
+{
+	if (!m->progs.type)
+		m->progs.type = p->type;
+	return m->progs.type == p->type;
+}
+
+int vm_map_progs_caller(struct skep_engine *e, struct vm_map *m, const struct prog *p)
+{
+	int rc = -EINVAL;
+
+	pthread_mutex_lock(&e->lock);
+	if (progs_type(m, p) && !(p->code.jit && m->progs.interpreted)) {
+		m->progs.compiled |= !!p->code.jit;
+		rc = 0;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+int vm_map_progs_member(struct skep_engine *e, struct vm_map *m, const struct prog *p)
+{
+	int rc = -EINVAL;
+
+	pthread_mutex_lock(&e->lock);
+	if (progs_type(m, p) && (p->code.jit || !m->progs.compiled)) {
+		m->progs.interpreted |= !p->code.jit;
+		rc = 0;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return rc;
+}
+
+static void *slot_prog(struct call *c, struct vm_map *m, int fd, int *rc)
 {
 	struct object *o;
 
 	*rc = vm_call_object(c, fd, OBJECT_PROG, &o);
-	return *rc ? NULL : vm_prog_of(o);
+	if (*rc)
+		return NULL;
+	if (m->map->def.type == BPF_MAP_TYPE_PROG_ARRAY)
+		*rc = vm_map_progs_member(c->e, m, vm_prog_of(o));
+	if (!*rc)
+		return vm_prog_of(o);
+	vm_object_put(c->e, o);
+	return NULL;
 }
 
 static void *slot_map(struct call *c, struct vm_map *outer, int fd, int *rc)
@@ -66,6 +106,11 @@ static bool is_storage(uint32_t type)
 	       type == BPF_MAP_TYPE_TASK_STORAGE || type == VM_MAP_TYPE_CGRP_STORAGE;
 }
 
+uint64_t vm_map_inode_key(const struct stat *st)
+{
+	return st->st_ino ^ (uint64_t)st->st_dev << 40;
+}
+
 /* What storage belongs to (a socket, a task, a file): known by its inode, and held by nobody. */
 static void *slot_inode(struct call *c, int fd, int *rc)
 {
@@ -73,7 +118,7 @@ static void *slot_inode(struct call *c, int fd, int *rc)
 	struct stat st;
 
 	*rc = copy < 0 || fstat(copy, &st) ? -EBADF : 0;
-	return *rc ? NULL : (void *)(uintptr_t)(st.st_ino ^ (uint64_t)st.st_dev << 40);
+	return *rc ? NULL : (void *)(uintptr_t)vm_map_inode_key(&st);
 }
 
 static bool holds_maps(uint32_t type)
@@ -91,7 +136,7 @@ static void *slot_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
 	}
 	if (map->def.type == BPF_MAP_TYPE_PROG_ARRAY || map->def.type == BPF_MAP_TYPE_DEVMAP ||
 	    map->def.type == BPF_MAP_TYPE_DEVMAP_HASH || map->def.type == BPF_MAP_TYPE_CPUMAP)
-		return slot_prog(vm_calling, fd, rc);
+		return slot_prog(vm_calling, m, fd, rc);
 	if (holds_maps(map->def.type))
 		return slot_map(vm_calling, m, fd, rc);
 	if (is_storage(map->def.type))
@@ -306,6 +351,7 @@ static void release(struct skep_engine *e, struct vm_map *m)
 	int wake = m->wake.fd;
 
 	e->memory -= m->bytes;
+	vm_timers_of_map(e, m);
 	map_free(m->map);
 	if (m->btf)
 		vm_object_put(e, vm_btf_object(m->btf));
@@ -353,8 +399,11 @@ long vm_map_do_create(struct call *c)
 		return -ENOMEM;
 	m->engine = c->e;
 	m->wake.fd = -1;
-	m->objects =
-		(struct map_objects){.get = slot_get, .put = slot_put, .id = slot_id, .arg = c->e};
+	m->objects = (struct map_objects){.get = slot_get,
+					  .put = slot_put,
+					  .id = slot_id,
+					  .drop = vm_timer_drop,
+					  .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
 		rc = vm_object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
@@ -372,10 +421,11 @@ void vm_map_free(struct skep_engine *e, struct vm_map *m)
 	release(e, m);
 }
 
-void vm_map_unused(struct skep_engine *e maybe_unused, struct vm_map *m)
+void vm_map_unused(struct skep_engine *e, struct vm_map *m)
 {
 	uint32_t i;
 
+	vm_timers_of_map(e, m);
 	if (m->map->def.type != BPF_MAP_TYPE_PROG_ARRAY)
 		return;
 	for (i = 0; i < m->map->def.max_entries; i++)
@@ -489,6 +539,18 @@ long vm_map_do_lookup(struct call *c)
 	return rc;
 }
 
+/* Key and value. */
+static int element_both(struct call *c, struct element *el)
+{
+	const union bpf_attr *a = &c->attr.a;
+
+	if (!el->key_size && a->key)
+		return -EINVAL;
+	return vm_call_read2(c, (void *const[]){el->key, el->value},
+			     (const uint64_t[]){a->key, a->value},
+			     (const size_t[]){el->key_size, el->value_size});
+}
+
 long vm_map_do_update(struct call *c)
 {
 	struct element el = {0};
@@ -499,9 +561,7 @@ long vm_map_do_update(struct call *c)
 	if (!rc)
 		rc = element_room(&el);
 	if (!rc)
-		rc = element_key(c, &el);
-	if (!rc)
-		rc = vm_call_read(c, el.value, c->attr.a.value, el.value_size);
+		rc = element_both(c, &el);
 	if (!rc)
 		rc = map_sys_update(el.map, el.key_size ? el.key : NULL, el.value, c->attr.a.flags);
 	element_done(c, &el);

@@ -54,6 +54,10 @@ static int file_open(struct object *o, int memfd)
 	o->fd = reopen(memfd, O_RDWR);
 	if (o->fd < 0)
 		return o->fd;
+	/* A perf buffer gets its size, and is sealed, when it is mapped. */
+	if (own >= 0 && o->kind != OBJECT_PERF &&
+	    fcntl(own, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+		return -errno;
 	if (fstat(o->fd, &st))
 		return -errno;
 	o->dev = st.st_dev;
@@ -185,6 +189,17 @@ void vm_object_get(struct skep_engine *e, struct object *o)
 	pthread_mutex_lock(&e->lock);
 	o->refs++;
 	pthread_mutex_unlock(&e->lock);
+}
+
+bool vm_object_get_live(struct skep_engine *e, struct object *o)
+{
+	bool live;
+
+	pthread_mutex_lock(&e->lock);
+	live = o->refs;
+	o->refs += live;
+	pthread_mutex_unlock(&e->lock);
+	return live;
 }
 
 void vm_object_put(struct skep_engine *e, struct object *o)

@@ -78,7 +78,7 @@ bool vm_port_linked(const struct vm_port *p)
 static void begin(struct batch *b, struct skep_engine *e, struct prog *prog)
 {
 	b->call = (struct call){.e = e, .caller = &vm_self};
-	vm_run_init(&b->run, &b->call, prog);
+	vm_run_init(&b->run, e, &b->call, prog);
 	b->run.xdp = &b->md;
 	b->run.l2 = true;
 	vm_run_region(&b->run, REGION_CTX, &b->md, sizeof(b->md), true);

@@ -9,6 +9,8 @@
  * L1  A program holds a reference to each of its maps, to its BTF, and to what it extends.
  * L2  What infos show is what was loaded, with the ids of maps in place of fds.
  * L3  The list of its maps only grows, where it lies.
+ * L4  A call of what compiled code has no answer to (poison, a pointer into the kernel) leaves the
+ *     program to the interpreter.
  */
 #include <fcntl.h>
 #include <time.h>
@@ -419,11 +421,23 @@ static int resolve_map(struct load *l, unsigned pc)
 	return rc;
 }
 
+/*
+ * What libbpf writes over instructions that this kernel cannot run, each a call of no helper: a CO-RE
+ * relocation that failed, a map that was not made, a kernel function that is not there. They stand
+ * behind a test of the program's. Who gets there nevertheless ends with a fault (L4).
+ */
+static bool is_poison(int id)
+{
+	return id == 0xbad2310 || (id >= 2001000000 && id < 2003000000);
+}
+
 static int resolve_helper(struct load *l, unsigned pc)
 {
 	int id = l->p->code.insns[pc].imm;
 	const struct isa_helper *h = isa_helper(id);
 
+	if (is_poison(id))
+		return 0;
 	if (!h) {
 		say(l, "%u: invalid func unknown#%d\n", pc, id);
 		return -EINVAL;
@@ -474,9 +488,21 @@ static int resolve(struct load *l)
 
 /* ---- compiling ------------------------------------------------------------------------------------------ */
 
+/* The kernel guards reads through such pointers; compiled code here does not (L4). */
+static bool reads_the_kernel(const struct prog *p)
+{
+	unsigned pc;
+
+	for (pc = 0; pc < p->n_insns; pc++)
+		if (p->code.insns[pc].op == ISA_CALL &&
+		    p->code.insns[pc].imm == BPF_FUNC_get_current_task_btf)
+			return true;
+	return false;
+}
+
 static bool may_compile(const struct skep_engine *e, const struct prog *p)
 {
-	if (e->options.interpret)
+	if (e->options.interpret || reads_the_kernel(p))
 		return false;
 	return e->options.unsafe || p->code.proof->memory_safe; /* E3 */
 }
@@ -517,6 +543,27 @@ static void compile(struct load *l)
 	if (!jit_compile(&p->code.jit, &in, &l->err))
 		p->target.entry = jit_target_entry(p->code.jit);
 	free(maps);
+}
+
+/* Through prog arrays that hold interpreted programs only the interpreter finds its way (L4). */
+static int join_arrays(struct load *l)
+{
+	struct prog *p = l->p;
+	unsigned i;
+
+	for (i = 0; i < p->n_maps; i++) {
+		struct vm_map *m = p->maps[i];
+
+		if (m->map->def.type != BPF_MAP_TYPE_PROG_ARRAY ||
+		    !vm_map_progs_caller(l->c->e, m, p))
+			continue;
+		if (!p->code.jit)
+			return -EINVAL;
+		jit_free(take(p->code.jit));
+		p->target.entry = NULL;
+		i = UINT32_MAX; /* again, as one that is interpreted */
+	}
+	return 0;
 }
 
 /* ---- all of it --------------------------------------------------------------------------------------------- */
@@ -582,6 +629,8 @@ static int translate(struct load *l)
 	p->code.n_helpers = vm_n_helpers;
 	if (!rc && may_compile(l->c->e, p))
 		compile(l);
+	if (!rc)
+		rc = join_arrays(l);
 	if (!rc)
 		say(l,
 		    "processed %u insns (limit 1000000) max_states_per_insn 0 total_states 0 "

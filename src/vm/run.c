@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "vm/run.h"
+/*
+ * R1  An interpreted run leaves nothing behind, however it ends: no spin lock held, no record of a ring
+ *     reserved (records behind dynptrs are such). With a lock held it may not call helpers, so that
+ *     none waits for the same lock.
+ */
+#include "vm/help.h"
 
 #include <sched.h>
 #include <sys/mman.h>
@@ -14,25 +19,27 @@ static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 		const struct map *m = p->maps[i]->map;
 
 		if (map_covers(m, addr, size))
-			return !write || !(m->def.flags & BPF_F_RDONLY_PROG);
+			return !write ||
+			       (!(m->def.flags & BPF_F_RDONLY_PROG) && !map_is_lock(m, addr, size));
 	}
 	for (i = 0; i < r->n_inner; i++)
 		if (map_covers(r->inner[i], addr, size))
-			return true;
+			return !write || !map_is_lock(r->inner[i], addr, size);
 	return false;
 }
 
-void vm_run_init(struct run *r, struct call *c, struct prog *p)
+void vm_run_init(struct run *r, struct skep_engine *e, struct call *c, struct prog *p)
 {
 	int cpu = sched_getcpu();
 
 	memset(r, 0, sizeof(*r));
 	r->prog = p;
 	r->call = c;
-	r->vm.engine = c->e;
+	r->vm.engine = e;
+	r->vm.code = &p->code;
 	r->vm.covers = covers;
 	r->vm.n_regions = REGION_FREE;
-	map_cpu = cpu < 0 ? 0 : (unsigned)cpu % c->e->options.cpus;
+	map_cpu = cpu < 0 ? 0 : (unsigned)cpu % e->options.cpus;
 	r->vm.jit.cpu = map_cpu;
 }
 
@@ -41,20 +48,41 @@ void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool 
 	r->vm.regions[i] = (struct vm_region){(uintptr_t)at, (uintptr_t)at + size, writable};
 }
 
-int vm_run_lend(struct run *r, const void *at, size_t size, bool writable)
+static int lend(struct run *r, struct map *ring, const void *at, size_t size, bool writable)
 {
 	unsigned i;
 
 	if (r->vm.code->jit)
 		return 0;
 	for (i = REGION_FREE; i < r->vm.n_regions; i++)
-		if (r->vm.regions[i].lo == r->vm.regions[i].hi)
+		if (!r->vm.regions[i].lo)
 			break;
 	if (i == VM_REGIONS)
 		return -ENOSPC;
 	vm_run_region(r, i, at, size, writable);
+	r->rings[i] = ring;
 	r->vm.n_regions = max(r->vm.n_regions, i + 1);
 	return 0;
+}
+
+int vm_run_lend(struct run *r, const void *at, size_t size, bool writable)
+{
+	return lend(r, NULL, at, size, writable);
+}
+
+int vm_run_lend_record(struct run *r, struct map *ring, const void *at, size_t size)
+{
+	return lend(r, ring, at, size, true);
+}
+
+struct map *vm_run_record(const struct run *r, uint64_t at)
+{
+	unsigned i;
+
+	for (i = REGION_FREE; at && i < r->vm.n_regions; i++)
+		if (r->vm.regions[i].lo == at && r->rings[i])
+			return r->rings[i];
+	return NULL;
 }
 
 void vm_run_unlend(struct run *r, const void *at)
@@ -62,8 +90,40 @@ void vm_run_unlend(struct run *r, const void *at)
 	unsigned i;
 
 	for (i = REGION_FREE; i < r->vm.n_regions; i++)
-		if (r->vm.regions[i].lo == (uintptr_t)at)
+		if (r->vm.regions[i].lo == (uintptr_t)at) {
 			r->vm.regions[i] = (struct vm_region){0};
+			r->rings[i] = NULL;
+		}
+}
+
+/* A record that was neither submitted nor discarded would stop its ring for good. */
+static bool leave_records(struct run *r)
+{
+	bool any = false;
+	unsigned i;
+
+	for (i = REGION_FREE; i < r->vm.n_regions; i++) {
+		if (!r->rings[i])
+			continue;
+		any = true;
+		if (map_ring_commit(r->rings[i], PTR(r->vm.regions[i].lo), 0, true))
+			vm_ring_wake(r->rings[i]);
+		vm_run_unlend(r, PTR(r->vm.regions[i].lo));
+	}
+	return any;
+}
+
+/* R1: nothing is left behind. Who ends well has left nothing. */
+static void leave(struct run *r)
+{
+	if (r->lock) {
+		map_spin_unlock(PTR(r->lock));
+		r->lock = 0;
+		vm_help_fault(r, -EDEADLK, "it ended with a spin lock held");
+	}
+	if (leave_records(r))
+		vm_help_fault(r, -EBUSY, "it ended with a record reserved");
+	r->vm.n_regions = REGION_FREE;
 }
 
 /* Whoever listens to what programs say is told why one was ended. */
@@ -85,9 +145,19 @@ int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 	r->vm.fault = 0;
 	r->n_inner = 0;
 	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
+	leave(r);
 	if (r->vm.fault)
 		tell_fault(r);
 	return r->vm.fault;
+}
+
+void vm_run_callback(struct run *r, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3)
+{
+	r->vm.budget = r->vm.engine->budget;
+	vm_code_call(&r->vm, &r->prog->code, func, r1, r2, r3);
+	leave(r);
+	if (r->vm.fault)
+		tell_fault(r);
 }
 
 /* ---- packets ------------------------------------------------------------------------------------ */

@@ -42,6 +42,17 @@ struct run {
 		struct map *map;
 	} redirect; /* what the last bpf_redirect*() asked for */
 	int retval; /* bpf_set_retval() */
+	struct {
+		bool set;
+		uint64_t flags; /* of bpf_skb_set_tunnel_key() */
+		struct bpf_tunnel_key key;
+		uint32_t opt_len;
+		uint8_t opt[256];
+	} tunnel;
+	struct map *rings[VM_REGIONS];	 /* of the region: it is a record of that ring's */
+	uint64_t lock;			 /* the spin lock that interpreted code holds; 0: none */
+	struct map *storages[RUN_INNER]; /* that hold something of this run's socket */
+	unsigned n_storages;
 };
 
 static inline struct run *vm_run_of(struct vm_run *vm)
@@ -60,13 +71,21 @@ static inline struct prog *vm_run_prog(const struct run *r)
 	return container_of((struct vm_code *)r->vm.code, struct prog, code);
 }
 
-void vm_run_init(struct run *r, struct call *c, struct prog *p);
+/* @c: NULL where nobody asked: a timer. */
+void vm_run_init(struct run *r, struct skep_engine *e, struct call *c, struct prog *p);
 void vm_run_region(struct run *r, unsigned i, const void *at, size_t size, bool writable);
 /* A region that a helper gave, and its end. Compiled code needs none. */
 int vm_run_lend(struct run *r, const void *at, size_t size, bool writable);
+/* The same for a record that was reserved in @ring. */
+int vm_run_lend_record(struct run *r, struct map *ring, const void *at, size_t size);
+/* The ring that it was reserved in, NULL for what is no such record. Interpreted code only. */
+struct map *vm_run_record(const struct run *r, uint64_t at);
 void vm_run_unlend(struct run *r, const void *at);
 /* Runs it once. A fault of interpreted code is -EFAULT and the like, with the reason in r->vm.err. */
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval);
+
+/* The same for a callback of the program's: @func as its LDDW_FUNC loaded it. */
+void vm_run_callback(struct run *r, uint64_t func, uint64_t r1, uint64_t r2, uint64_t r3);
 
 int vm_packet_open(struct packet *p);
 void vm_packet_close(struct packet *p);

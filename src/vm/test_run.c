@@ -286,7 +286,7 @@ static int skb_sock(struct run *r, struct __sk_buff *skb, const uint8_t *net, ui
 	return 0;
 }
 
-static int skb_make(struct call *c, struct run *r, const struct __sk_buff *in,
+static int skb_make(struct call *c, struct run *r, const struct __sk_buff *in, bool given,
 		    struct __sk_buff *skb)
 {
 	const uint8_t *eth = r->pkt.buf + r->pkt.start;
@@ -315,7 +315,8 @@ static int skb_make(struct call *c, struct run *r, const struct __sk_buff *in,
 	skb->ifindex = in->ifindex ? in->ifindex : 1;
 	skb->tstamp = in->tstamp;
 	memcpy(skb->cb, in->cb, sizeof(skb->cb));
-	skb->wire_len = in->wire_len ? in->wire_len : r->pkt.len;
+	if (given)
+		skb->wire_len = in->wire_len ? in->wire_len : r->pkt.len;
 	skb->gso_segs = in->gso_segs;
 	skb->gso_size = in->gso_size;
 	skb->hwtstamp = in->hwtstamp;
@@ -359,7 +360,7 @@ static int skb_go(struct call *c, struct run *r, struct __sk_buff *in, bool give
 	struct packet *p = &r->pkt;
 	struct __sk_buff skb;
 	uint32_t retval = 0, duration;
-	int rc = skb_make(c, r, in, &skb);
+	int rc = skb_make(c, r, in, given, &skb);
 
 	if (rc)
 		return rc;
@@ -579,8 +580,9 @@ long vm_test_do_run(struct call *c)
 	rc = vm_prog_get(c, (int)a->test.prog_fd, &p);
 	if (rc)
 		return rc;
-	vm_run_init(&r, c, p);
+	vm_run_init(&r, c->e, c, p);
 	rc = run_type(c, &r);
+	vm_help_forget(&r);
 	vm_packet_close(&r.pkt);
 	map_cpu = cpu;
 	vm_object_put(c->e, &p->obj);

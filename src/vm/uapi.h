@@ -50,6 +50,10 @@ enum {
 	VM_F_LINK = 1 << 13,
 };
 
+/* Helpers; names as the header's, so that tables of helpers can be written by name. */
+#define BPF_FUNC_cgrp_storage_get    210
+#define BPF_FUNC_cgrp_storage_delete 211
+
 /* The attributes of a call: the header's, and the fields that came behind. */
 union vm_attr {
 	union bpf_attr a;

@@ -184,6 +184,10 @@ int vm_tail_call(struct vm_run *run, const struct vm_code *next);
 /** vm_code_run() - from the start: compiled where it is, else interpreted. */
 uint64_t vm_code_run(struct vm_run *run, const struct vm_code *code, uint64_t ctx);
 
+/** vm_code_call() - a function of it from outside of any run: @func as its LDDW_FUNC loaded it. */
+uint64_t vm_code_call(struct vm_run *run, const struct vm_code *code, uint64_t func, uint64_t r1,
+		      uint64_t r2, uint64_t r3);
+
 /** vm_access() - may the running program touch these bytes (for helpers' arguments)? */
 bool vm_access(struct vm_run *run, uint64_t addr, size_t size, bool write);
 

@@ -567,6 +567,49 @@ static void test_runs_answer_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+/* Addresses differ, of course. */
+static bool is_address(unsigned off)
+{
+	return off == offsetof(struct __sk_buff, data) ||
+	       off == offsetof(struct __sk_buff, data_end) ||
+	       off == offsetof(struct __sk_buff, data_meta) ||
+	       off == offsetof(struct __sk_buff, flow_keys) ||
+	       off == offsetof(struct __sk_buff, sk);
+}
+
+/* A program that returns the word at @off of its context, run on a packet and nothing else. */
+static void word_of_context(uint32_t type, unsigned off)
+{
+	struct bpf_insn word[] = {LDX(BPF_W, 0, 1, (int16_t)off), EXIT()};
+	union bpf_attr a = prog_attr(type, 0), k, e;
+	char name[64];
+
+	a.insns = (uintptr_t)word;
+	k = e = a;
+	kernel.fd[0] = (int)call(&kernel, BPF_PROG_LOAD, &k, sizeof(k));
+	if (kernel.fd[0] < 0)
+		return;
+	here.fd[0] = (int)call(&here, BPF_PROG_LOAD, &e, sizeof(e));
+	snprintf(name, sizeof(name), "type %u, word %u", type, off);
+	zeroed(a);
+	a.test.data_in = (uintptr_t)packet;
+	a.test.data_size_in = 64;
+	one_run(name, 0, a);
+	drop(0);
+}
+
+static void a_packet_without_context_reads_alike(void **state maybe_unused)
+{
+	static const uint32_t types[] = {BPF_PROG_TYPE_SCHED_CLS, BPF_PROG_TYPE_SOCKET_FILTER,
+					 BPF_PROG_TYPE_CGROUP_SKB, BPF_PROG_TYPE_LWT_IN};
+
+	for (unsigned t = 0; t < sizeof(types) / sizeof(types[0]); t++)
+		for (unsigned off = 0; off < sizeof(struct __sk_buff); off += 4)
+			if (!is_address(off))
+				word_of_context(types[t], off);
+	assert_int_equal(differ, 0);
+}
+
 /* ---- infos -------------------------------------------------------------------------------------------------- */
 
 static void infos_are_given_alike(void **state maybe_unused)
@@ -644,6 +687,7 @@ int main(void)
 		cmocka_unit_test_setup(programs_are_loaded_or_refused_alike, begin),
 		cmocka_unit_test_setup(logs_are_given_alike, begin),
 		cmocka_unit_test_setup(test_runs_answer_alike, begin),
+		cmocka_unit_test_setup(a_packet_without_context_reads_alike, begin),
 		cmocka_unit_test_setup(infos_are_given_alike, begin),
 	};
 

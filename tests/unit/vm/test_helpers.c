@@ -77,10 +77,12 @@ static void run(unsigned side, uint32_t type, const struct code *c, uint32_t siz
 		return;
 	zeroed(a);
 	a.test.prog_fd = (uint32_t)fd;
-	a.test.data_in = (uintptr_t)packet;
-	a.test.data_size_in = size;
-	a.test.data_out = (uintptr_t)o->data;
-	a.test.data_size_out = sizeof(o->data);
+	if (size) {
+		a.test.data_in = (uintptr_t)packet;
+		a.test.data_size_in = size;
+		a.test.data_out = (uintptr_t)o->data;
+		a.test.data_size_out = sizeof(o->data);
+	}
 	if (type == BPF_PROG_TYPE_SCHED_CLS) {
 		a.test.ctx_in = (uintptr_t)ctx;
 		a.test.ctx_size_in = 192;
@@ -282,6 +284,187 @@ static void tags_are_pushed_and_popped_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+static void protocols_change_alike(void **state maybe_unused)
+{
+	static const int32_t to[] = {0x0008, 0xdd86, 0x0608, 0}; /* as they stand in a packet */
+	unsigned i, k, flags;
+
+	for (i = 0; i < 4; i++)
+		for (k = 0; k < 4; k++)
+			for (flags = 0; flags < 2; flags++) {
+				struct code c = {.n = 0};
+
+				add(&c, MOVR(6, 1), MOV(2, to[i]), MOV(3, (int)flags),
+				    CALL(BPF_FUNC_skb_change_proto), MOVR(1, 6), MOV(2, to[k]),
+				    MOVR(7, 0), MOV(3, 0), CALL(BPF_FUNC_skb_change_proto),
+				    INSN(BPF_ALU64 | BPF_LSH | BPF_K, 7, 0, 0, 16),
+				    INSN(BPF_ALU64 | BPF_XOR | BPF_X, 0, 7, 0, 0), EXIT());
+				compare("skb_change_proto", BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+			}
+	assert_int_equal(differ, 0);
+}
+
+/* bpf_redirect_neigh(): @bytes of parameters, which are zero, or none. */
+static void neighbours_are_asked_for_alike(void **state maybe_unused)
+{
+	static const int32_t sizes[] = {0, 4, 19, 20, 24, 40};
+	unsigned i, flags;
+
+	for (i = 0; i < 6; i++)
+		for (flags = 0; flags < 2; flags++) {
+			struct code c = {.n = 0};
+			int k;
+
+			for (k = 0; k < 5; k++)
+				add(&c, ST(BPF_DW, 10, -40 + k * 8, 0));
+			add(&c, MOV(1, 1), MOVR(2, 10), ADD(2, -40), MOV(3, sizes[i]),
+			    MOV(4, (int)flags), CALL(BPF_FUNC_redirect_neigh), MOVR(0, 0));
+			if (!flags && (!sizes[i] || sizes[i] >= 20)) /* the kernel would send it */
+				c.insns[c.n - 1] = MOV(0, 0);
+			add(&c, EXIT());
+			compare("redirect_neigh", BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+		}
+	assert_int_equal(differ, 0);
+}
+
+/* A key of @size bytes is set with some flags, read back with others: both results, or a byte of it. */
+static void tunnel(int32_t set, int32_t size, int32_t get, int32_t back, int peek)
+{
+	struct code c = {.n = 0};
+	char name[96];
+	int i;
+
+	snprintf(name, sizeof(name), "tunnel key(%d bytes, 0x%x), (%d bytes, 0x%x) at %d", size,
+		 set, back, get, peek);
+	for (i = 0; i < 6; i++) {
+		add(&c, ST(BPF_DW, 10, -48 + i * 8, 0), ST(BPF_DW, 10, -96 + i * 8, -1));
+	}
+	for (i = 0; i < 5; i++)
+		add(&c, ST(BPF_W, 10, -48 + i * 4, 0x01020304 * (i + 1)));
+	add(&c, ST(BPF_H, 10, -48 + 20, 0x0506), ST(BPF_W, 10, -48 + 28, 0x11223344), MOVR(6, 1),
+	    MOVR(2, 10), ADD(2, -48), MOV(3, size), MOV(4, set), CALL(BPF_FUNC_skb_set_tunnel_key),
+	    MOVR(7, 0), MOVR(1, 6), MOVR(2, 10), ADD(2, -96), MOV(3, back), MOV(4, get),
+	    CALL(BPF_FUNC_skb_get_tunnel_key));
+	if (peek >= 0)
+		add(&c, LDX(BPF_W, 0, 10, (int16_t)(-96 + peek)));
+	else
+		add(&c, INSN(BPF_ALU64 | BPF_LSH | BPF_K, 7, 0, 0, 16),
+		    INSN(BPF_ALU64 | BPF_XOR | BPF_X, 0, 7, 0, 0));
+	add(&c, EXIT());
+	compare(name, BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+}
+
+static void tunnel_keys_are_alike(void **state maybe_unused)
+{
+	static const int32_t flags[] = {0, 1, 2, 4, 8, 16, 32, 3};
+	static const int32_t sizes[] = {44, 28, 24, 20, 8, 40};
+	unsigned f, s;
+	int at;
+
+	for (f = 0; f < 8; f++)
+		for (s = 0; s < 6; s++) {
+			tunnel(flags[f], 44, flags[f] & 1, sizes[s], -1);
+			tunnel(flags[f] & 1, sizes[s], flags[f], 44, -1);
+		}
+	for (f = 0; f < 2; f++)
+		for (at = 0; at < 44; at += 4)
+			tunnel((int)f, 28, (int)f, 44, at);
+	assert_int_equal(differ, 0);
+}
+
+static void tunnel_options_are_alike(void **state maybe_unused)
+{
+	static const int32_t sizes[] = {1, 4, 6, 8, 16, 32};
+	unsigned s, t, set;
+
+	for (set = 0; set < 2; set++)
+		for (s = 0; s < 6; s++)
+			for (t = 0; t < 6; t++) {
+				struct code c = {.n = 0};
+				int i;
+
+				for (i = 0; i < 12; i++)
+					add(&c, ST(BPF_DW, 10, -96 + i * 8, i + 1));
+				add(&c, MOVR(6, 1), MOVR(2, 10), ADD(2, -48), MOV(3, 44),
+				    MOV(4, set ? 0 : 64), CALL(BPF_FUNC_skb_set_tunnel_key),
+				    MOVR(1, 6), MOVR(2, 10), ADD(2, -32), MOV(3, sizes[s]),
+				    CALL(BPF_FUNC_skb_set_tunnel_opt), MOVR(7, 0), MOVR(1, 6),
+				    MOVR(2, 10), ADD(2, -96), MOV(3, sizes[t]),
+				    CALL(BPF_FUNC_skb_get_tunnel_opt),
+				    INSN(BPF_ALU64 | BPF_LSH | BPF_K, 7, 0, 0, 16),
+				    INSN(BPF_ALU64 | BPF_XOR | BPF_X, 0, 7, 0, 0),
+				    LDX(BPF_DW, 1, 10, -96),
+				    INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT());
+				compare("tunnel options", BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+			}
+	assert_int_equal(differ, 0);
+}
+
+/* A tracing program: helper(r1, 48 bytes of the stack, size, flags), then what stands there. */
+static void stacks_cannot_be_had(void **state maybe_unused)
+{
+	static const int32_t flags[] = {0x100, 0x400, 0x800, 0x1000};
+	static const uint32_t want[] = {(uint32_t)-EFAULT, (uint32_t)-EINVAL, (uint32_t)-EINVAL,
+					(uint32_t)-EINVAL};
+	static struct outcome o;
+	unsigned i, s;
+
+	for (i = 0; i < 4; i++) {
+		struct code c = {.n = 0};
+
+		add(&c, MOVR(2, 10), ADD(2, -48), MOV(3, 48), MOV(4, flags[i]),
+		    CALL(BPF_FUNC_get_stack), LDX(BPF_DW, 1, 10, -48),
+		    INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT());
+		for (s = INTERPRETED; s < SIDES; s++) {
+			run(s, BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0, &o);
+			assert_int_equal(o.rc, 0);
+			assert_int_equal(o.retval, want[i]);
+		}
+		if (i) { /* the kernel has a stack, but the same errors */
+			run(KERNEL, BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0, &o);
+			assert_int_equal(o.rc, 0);
+			assert_int_equal(o.retval, want[i]);
+		}
+	}
+}
+
+/* The pointer of the task is one; what it points to is not there. */
+static void the_task_is_a_number(void **state maybe_unused)
+{
+	static struct outcome o;
+	unsigned s;
+
+	for (s = INTERPRETED; s < SIDES; s++) {
+		struct code c = {.n = 0};
+
+		add(&c, CALL(BPF_FUNC_get_current_task), MOVR(6, 0),
+		    CALL(BPF_FUNC_get_current_task), INSN(BPF_JMP | BPF_JNE | BPF_X, 6, 0, 6, 0),
+		    MOVR(1, 10), ADD(1, -8), MOV(2, 8), MOVR(3, 6),
+		    CALL(BPF_FUNC_probe_read_kernel), EXIT(), MOV(0, 1), EXIT());
+		run(s, BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0, &o);
+		assert_int_equal(o.rc, 0);
+		assert_int_equal(o.retval, (uint32_t)-EFAULT);
+		c.n = 0;
+		add(&c, CALL(BPF_FUNC_get_current_task_btf), LDX(BPF_DW, 0, 0, 0), EXIT());
+		run(s, BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0, &o);
+		assert_int_equal(o.rc, -EFAULT);
+	}
+}
+
+static void signals_that_are_none_are_refused(void **state maybe_unused)
+{
+	static const int32_t calls[] = {BPF_FUNC_send_signal, BPF_FUNC_send_signal_thread};
+	unsigned i;
+
+	for (i = 0; i < 2; i++) {
+		struct code c = {.n = 0};
+
+		add(&c, MOV(1, 65), CALL(calls[i]), EXIT());
+		compare("send_signal(65)", BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0);
+	}
+	assert_int_equal(differ, 0);
+}
+
 /* strtol() and strtoul() of text on the stack; returns the result or the number's low half. */
 static void numbers_are_read_alike(void **state maybe_unused)
 {
@@ -406,6 +589,13 @@ int main(void)
 		cmocka_unit_test_setup(checksums_are_replaced_alike, begin),
 		cmocka_unit_test_setup(sums_of_memory_are_alike, begin),
 		cmocka_unit_test_setup(tags_are_pushed_and_popped_alike, begin),
+		cmocka_unit_test_setup(protocols_change_alike, begin),
+		cmocka_unit_test_setup(neighbours_are_asked_for_alike, begin),
+		cmocka_unit_test_setup(tunnel_keys_are_alike, begin),
+		cmocka_unit_test_setup(tunnel_options_are_alike, begin),
+		cmocka_unit_test_setup(stacks_cannot_be_had, begin),
+		cmocka_unit_test_setup(the_task_is_a_number, begin),
+		cmocka_unit_test_setup(signals_that_are_none_are_refused, begin),
 		cmocka_unit_test_setup(numbers_are_read_alike, begin),
 		cmocka_unit_test_setup(loops_call_back_as_they_should, begin),
 	};

@@ -60,6 +60,31 @@ static void a_child_of_fork_holds_it_too(void **state maybe_unused)
 	skep_engine_free(e);
 }
 
+/* A child's addresses are the child's, though the parent used the engine before. */
+static void a_child_of_fork_reads_its_own_memory(void **state maybe_unused)
+{
+	struct skep_engine *e = engine();
+	int fd = map_new(e, BPF_MAP_TYPE_HASH, 4, 8, 4, 0), status;
+	uint64_t value = 1, got = 0;
+	uint32_t key = 1;
+	pid_t pid;
+
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, fd, &key, &value, 0), 0);
+	pid = fork();
+	if (!pid) {
+		value = 2;
+		if (elem(e, BPF_MAP_UPDATE_ELEM, fd, &key, &value, 0) ||
+		    elem(e, BPF_MAP_LOOKUP_ELEM, fd, &key, &got, 0))
+			_exit(1);
+		_exit(got == 2 ? 0 : 2);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_int_equal(got, 0);
+	close(fd);
+	skep_engine_free(e);
+}
+
 static void a_mapping_holds_what_no_descriptor_does(void **state maybe_unused)
 {
 	static const uint32_t types[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_RINGBUF};
@@ -81,6 +106,34 @@ static void a_mapping_holds_what_no_descriptor_does(void **state maybe_unused)
 		assert_int_equal(next_id(e, BPF_MAP_GET_NEXT_ID, 0), -ENOENT);
 		skep_engine_free(e);
 	}
+}
+
+/* Who could shorten a file that the engine has mapped would end it. */
+static void a_file_keeps_its_size_and_has_the_kernels_name(void **state maybe_unused)
+{
+	struct skep_engine *e = engine();
+	int fds[4], i;
+	char link[64], path[64];
+	ssize_t n;
+
+	fds[0] = map_new(e, BPF_MAP_TYPE_ARRAY, 4, 4096, 1, BPF_F_MMAPABLE);
+	fds[1] = map_new(e, BPF_MAP_TYPE_RINGBUF, 0, 0, 4096, 0);
+	fds[2] = map_new(e, BPF_MAP_TYPE_HASH, 4, 8, 16, 0);
+	fds[3] = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 2), EXIT());
+	for (i = 0; i < 4; i++) {
+		assert_true(fds[i] >= 0);
+		assert_int_equal(ftruncate(fds[i], 1 << 20), -1);
+		assert_int_equal(errno, EPERM);
+		if (i < 2)
+			assert_int_equal(ftruncate(fds[i], 0), -1);
+		snprintf(path, sizeof(path), "/proc/self/fd/%d", fds[i]);
+		n = readlink(path, link, sizeof(link) - 1);
+		assert_true(n > 0);
+		link[n] = 0;
+		assert_non_null(strstr(link, i < 3 ? "bpf-map" : "bpf-prog"));
+		close(fds[i]);
+	}
+	skep_engine_free(e);
 }
 
 static void ids_are_not_used_twice(void **state maybe_unused)
@@ -197,7 +250,9 @@ int main(void)
 		cmocka_unit_test(a_map_takes_what_it_gives),
 		cmocka_unit_test(an_object_goes_with_its_last_descriptor),
 		cmocka_unit_test(a_child_of_fork_holds_it_too),
+		cmocka_unit_test(a_child_of_fork_reads_its_own_memory),
 		cmocka_unit_test(a_mapping_holds_what_no_descriptor_does),
+		cmocka_unit_test(a_file_keeps_its_size_and_has_the_kernels_name),
 		cmocka_unit_test(ids_are_not_used_twice),
 		cmocka_unit_test(a_descriptor_says_what_its_holder_may),
 		cmocka_unit_test(a_pin_holds_and_gives_back),
