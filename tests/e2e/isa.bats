@@ -121,7 +121,7 @@ llvms() {
 @test "disasm says what llvm-objdump says" {
 	for o in "$DIR/t.o" "$BATS_TEST_DIRNAME"/../../build/bpf/*/*.bpf.o; do
 		diff <(ours "$o") <(llvms "$o")
-		[ "$(ours "$o" | wc -l)" -gt 20 ]
+		[ "$(ours "$o" | wc -l)" -ge 2 ] # the smallest returns a number
 	done
 }
 
