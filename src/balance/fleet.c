@@ -675,7 +675,7 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* What is swept out leaves BALANCE_SWEPT (F1 of flows.h); when nobody looks, nothing. */
+/* What is swept out leaves BALANCE_SWEPT (F1 of flows.bpf.h); when nobody looks, nothing. */
 static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 {
 	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);

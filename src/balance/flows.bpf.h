@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * flows.h: the flow table of balance.bpf.c: buckets of one cache line in an array, two for a flow,
+ * flows.bpf.h: the flow table of balance.bpf.c: buckets of one cache line in an array, two for a flow,
  * entries of 8 bytes that are changed by compare and swap. B4 and B5 of balance.bpf.c are upheld here.
  *
  * F1  A place that ever had an entry is not empty again while any ring asks for entries: what is swept
  *     out leaves BALANCE_SWEPT. So a bucket with an empty place never sent a flow on to the next one,
  *     and most flows cost one cache line, also those that have no entry.
  */
-#ifndef SKEP_BPF_FLOWS_H
-#define SKEP_BPF_FLOWS_H
+#ifndef SKEP_BALANCE_FLOWS_BPF_H
+#define SKEP_BALANCE_FLOWS_BPF_H
 
 #include "balance/balance.h"
 
