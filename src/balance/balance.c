@@ -433,7 +433,7 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	for (i = 0; i < s->want.n_vips; i++)
 		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
 	buf_fmt(out, "],\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
-		s->want.by_source ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
+		s->want.opt.hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
 	for (i = 0; i < s->n; i++) {
 		buf_str(out, i ? "," : "");
 		backend_add(b, &s->backends[i], out);

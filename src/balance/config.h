@@ -30,10 +30,39 @@ struct config_backend {
 	int64_t weight; /* 0: keeps its flows, gets none */
 };
 
+enum config_algorithm { CONFIG_MAGLEV, CONFIG_LEAST_CONNECTIONS, CONFIG_LEAST_LOAD };
+
+enum config_health_type {
+	CONFIG_HEALTH_NONE,
+	CONFIG_HEALTH_TCP,
+	CONFIG_HEALTH_HTTP,
+	CONFIG_HEALTH_HTTPS,
+	CONFIG_HEALTH_DNS,
+	CONFIG_HEALTH_GRPC,
+	CONFIG_HEALTH_SCRIPT,
+};
+
+struct config_health {
+	int type; /* enum config_health_type */
+	int64_t port, status, interval_s, timeout_s, rise, fall, panic;
+	char path[128], host[64], name[64], command[128];
+};
+
+/*
+ * What a service has besides addresses and backends: what the table in fields.c fills in place. Two
+ * that are alike are alike in every byte; a key needs a member here and a row there, no more.
+ */
+struct config_options {
+	int hash;	 /* 0: flow, 1: source */
+	int algorithm;	 /* enum config_algorithm */
+	int64_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	int64_t slow_start_s;
+	struct config_health health;
+};
+
 struct config_service {
 	char name[CONFIG_NAME_MAX];
-	bool by_source;
-	uint32_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	struct config_options opt;
 	uint32_t n_vips, n_backends;
 	struct config_vip *vips;
 	struct config_backend *backends;

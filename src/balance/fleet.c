@@ -238,8 +238,8 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 
 static bool same(const struct fleet_service *s, const struct config_service *want)
 {
-	return s->want.n_vips == want->n_vips && s->want.by_source == want->by_source &&
-	       s->want.drain_s == want->drain_s &&
+	return s->want.n_vips == want->n_vips &&
+	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
 	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
 	       same_backends(s, want);
 }
@@ -294,7 +294,7 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 		if (backend_find(next, &b.addr, i))
 			continue;
 		if (b.listed)
-			b.leave_at = now + next->want.drain_s * SECOND;
+			b.leave_at = now + (uint64_t)next->want.opt.drain_s * SECOND;
 		b.listed = false;
 		b.weight = 0;
 		b.state = b.leave_at <= now ? BALANCE_GONE : BALANCE_DRAINING;
@@ -327,7 +327,7 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = s->want.by_source ? BALANCE_BY_SOURCE : 0,
+		.flags = s->want.opt.hash ? BALANCE_BY_SOURCE : 0,
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
