@@ -134,7 +134,7 @@ static inline __u32 balance_entry_age(__u64 e, __u32 time)
 #define BALANCE_UNCONFIRMED_UNITS 2
 
 /* Map "counts", by service; 0: packets of no service. */
-#define BALANCE_COUNTS 16 /* room for every reason, a power of two */
+#define BALANCE_COUNTS 32 /* room for every reason, a power of two */
 
 struct balance_counts {
 	__u64 packets[BALANCE_COUNTS];
