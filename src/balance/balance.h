@@ -165,7 +165,14 @@ struct balance_told {
 	__u32 backend;
 	__u32 reason;
 	__u32 entry; /* whether a flow's entry decided */
+	__u32 instance, slot; /* indices of "services" and "rings"; instance 0: no slot was looked at */
+	__u64 hash;	      /* of the flow, as its entry has it */
+	__u32 record;	      /* BALANCE_RECORDED: a new entry; BALANCE_FULL: there was no room */
+	__u32 pad;
 };
+
+#define BALANCE_RECORDED 1
+#define BALANCE_FULL	 2
 
 /* ---- hashes ---------------------------------------------------------------------------------- */
 
@@ -235,6 +242,7 @@ _Static_assert(sizeof(struct balance_service) == 16, "balance_service crosses to
 _Static_assert(sizeof(struct balance_slot) == 8, "balance_slot is written in one store");
 _Static_assert(sizeof(struct balance_backend) == 64, "balance_backend is a cache line");
 _Static_assert(BALANCE_REASONS <= BALANCE_COUNTS, "each reason has a counter");
+_Static_assert(sizeof(struct balance_told) == 40, "balance_told crosses to user space");
 _Static_assert(sizeof(struct balance_bucket) == 64, "balance_bucket is a cache line");
 _Static_assert(sizeof(struct balance_state) == 64 + (1 << BALANCE_FILTER_BITS) / 8,
 	       "balance_state crosses to user space");
