@@ -3,6 +3,8 @@
 
 #include <xxhash.h>
 
+#include "balance/balance.h"
+
 /* ---- what two of them must not have in common ------------------------------------------------ */
 
 struct claim {
@@ -117,6 +119,24 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Backends that have no mode have the service's. */
+static int modes_set(struct config_service *s, int mode, struct skep_err *err)
+{
+	char text[64];
+	uint32_t i;
+
+	for (i = 0; i < s->n_backends; i++) {
+		struct config_backend *b = &s->backends[i];
+
+		b->mode = b->mode ? b->mode - 1 : mode;
+		if (b->mode != BALANCE_IPIP)
+			return skep_fail(err, -EINVAL, "backend %s: mode %s is not supported",
+					 config_addr_text(&b->addr, text),
+					 config_mode_text(b->mode));
+	}
+	return 0;
+}
+
 static void service_done(struct config_service *s)
 {
 	free(s->vips);
@@ -168,7 +188,6 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	const struct config_spec *in = spec;
 	struct config_set *set = arg;
 	struct config_service s = {
-		.opt = in->opt,
 		.n_vips = in->n_vips,
 		.n_backends = in->n_backends,
 	};
@@ -182,9 +201,12 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 		return skep_fail(err, -EINVAL,
 				 "metadata.name: expected letters, digits and . _ / -");
 	strcpy(s.name, name);
+	memcpy(&s.opt, &in->opt, sizeof(s.opt)); /* padding too */
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
 	rc = s.vips && s.backends ? set_grow(set) : -ENOMEM;
+	if (!rc)
+		rc = modes_set(&s, in->opt.mode, err);
 	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);

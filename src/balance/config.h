@@ -28,6 +28,7 @@ struct config_vip {
 struct config_backend {
 	struct config_addr addr;
 	int64_t weight; /* 0: keeps its flows, gets none */
+	int mode;	/* BALANCE_IPIP ... */
 };
 
 enum config_algorithm { CONFIG_MAGLEV, CONFIG_LEAST_CONNECTIONS, CONFIG_LEAST_LOAD };
@@ -53,6 +54,7 @@ struct config_health {
  * that are alike are alike in every byte; a key needs a member here and a row there, no more.
  */
 struct config_options {
+	int mode;	 /* BALANCE_IPIP ... */
 	int hash;	 /* 0: flow, 1: source */
 	int algorithm;	 /* enum config_algorithm */
 	int64_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
@@ -89,6 +91,9 @@ void config_done(struct config_set *set);
 /* As they stand in YAML; @out of at least 64 bytes. */
 const char *config_addr_text(const struct config_addr *a, char *out);
 const char *config_vip_text(const struct config_vip *v, char *out);
+
+/** config_mode_text() - of BALANCE_IPIP ..., as in YAML. */
+const char *config_mode_text(int mode);
 
 /** config_addr_read() - an address in text. Return: false where it is none. */
 bool config_addr_read(const char *s, size_t n, struct config_addr *out);

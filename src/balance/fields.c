@@ -5,6 +5,10 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
+#include "balance/balance.h"
+
+#define MODES "ipip|gue|l2|option|nat" /* as BALANCE_IPIP ... */
+
 /* ---- scalars --------------------------------------------------------------------------------- */
 
 bool config_addr_read(const char *s, size_t n, struct config_addr *out)
@@ -96,6 +100,13 @@ const char *config_vip_text(const struct config_vip *v, char *out)
 	return out;
 }
 
+const char *config_mode_text(int mode)
+{
+	static const char *const names[] = {"ipip", "gue", "l2", "option", "nat"};
+
+	return mode >= 0 && mode < BALANCE_MODES ? names[mode] : "?";
+}
+
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 #define HEALTH(field) offsetof(struct config_health, field)
@@ -123,6 +134,12 @@ static const struct conf_field backend_fields[] = {
 	 .most = CONFIG_WEIGHT_MAX,
 	 .preset = "1",
 	 .doc = "its share of new flows; 0: keeps its flows and gets none"},
+	{.key = "mode",
+	 .type = CONF_ENUM,
+	 .offset = offsetof(struct config_backend, mode),
+	 .choices = "service|" MODES,
+	 .preset = "service",
+	 .doc = "how packets go there; service: as the service has it"},
 };
 
 static const struct conf_field health_fields[] = {
@@ -223,11 +240,18 @@ const struct conf_field config_fields[] = {
 	 .offset = offsetof(struct config_spec, backends),
 	 .most = CONFIG_BACKENDS_MAX,
 	 .preset = "[]",
-	 .doc = "mappings of address and weight",
+	 .doc = "mappings of address, weight and mode",
 	 .sub = backend_fields,
 	 .n_sub = array_size(backend_fields),
 	 .size = sizeof(struct config_backend),
 	 .count = offsetof(struct config_spec, n_backends)},
+	{.key = "mode",
+	 .type = CONF_ENUM,
+	 .offset = OPT(mode),
+	 .choices = MODES,
+	 .preset = "ipip",
+	 .doc = "how packets go to backends: behind another IP header; behind IP, UDP and GUE; as they "
+		"came, by link address; with the service's address in an IP option; translated"},
 	{.key = "hash",
 	 .type = CONF_ENUM,
 	 .offset = OPT(hash),
