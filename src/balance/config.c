@@ -6,10 +6,14 @@
 
 #include <xxhash.h>
 
+#include "balance/balance.h"
 #include "cap/conf.h"
+
+#define MODES "ipip|gue|l2|option|nat" /* as BALANCE_IPIP ... */
 
 struct spec {
 	int hash; /* index into flow, source */
+	int mode; /* BALANCE_IPIP ... */
 	int64_t drain_s;
 	uint32_t n_vips, n_backends;
 	struct config_vip vips[CONFIG_VIPS_MAX];
@@ -107,6 +111,13 @@ const char *config_vip_text(const struct config_vip *v, char *out)
 	return out;
 }
 
+const char *config_mode_text(int mode)
+{
+	static const char *const names[] = {"ipip", "gue", "l2", "option", "nat"};
+
+	return mode >= 0 && mode < BALANCE_MODES ? names[mode] : "?";
+}
+
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 static const struct conf_field vip_fields[] = {
@@ -130,6 +141,12 @@ static const struct conf_field backend_fields[] = {
 	 .most = CONFIG_WEIGHT_MAX,
 	 .preset = "1",
 	 .doc = "its share of new flows; 0: keeps its flows and gets none"},
+	{.key = "mode",
+	 .type = CONF_ENUM,
+	 .offset = offsetof(struct config_backend, mode),
+	 .choices = "service|" MODES,
+	 .preset = "service",
+	 .doc = "how packets go there; service: as the service has it"},
 };
 
 static const struct conf_field fields[] = {
@@ -148,11 +165,18 @@ static const struct conf_field fields[] = {
 	 .offset = offsetof(struct spec, backends),
 	 .most = CONFIG_BACKENDS_MAX,
 	 .preset = "[]",
-	 .doc = "mappings of address and weight",
+	 .doc = "mappings of address, weight and mode",
 	 .sub = backend_fields,
 	 .n_sub = array_size(backend_fields),
 	 .size = sizeof(struct config_backend),
 	 .count = offsetof(struct spec, n_backends)},
+	{.key = "mode",
+	 .type = CONF_ENUM,
+	 .offset = offsetof(struct spec, mode),
+	 .choices = MODES,
+	 .preset = "ipip",
+	 .doc = "how packets go to backends: behind another IP header; behind IP, UDP and GUE; as they "
+		"came, by link address; with the service's address in an IP option; translated"},
 	{.key = "hash",
 	 .type = CONF_ENUM,
 	 .offset = offsetof(struct spec, hash),
@@ -276,6 +300,24 @@ static int check_backends(const struct config_service *s, struct skep_err *err)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* Backends that have no mode have the service's. */
+static int modes_set(struct config_service *s, int mode, struct skep_err *err)
+{
+	char text[64];
+	uint32_t i;
+
+	for (i = 0; i < s->n_backends; i++) {
+		struct config_backend *b = &s->backends[i];
+
+		b->mode = b->mode ? b->mode - 1 : mode;
+		if (b->mode != BALANCE_IPIP)
+			return skep_fail(err, -EINVAL, "backend %s: mode %s is not supported",
+					 config_addr_text(&b->addr, text),
+					 config_mode_text(b->mode));
+	}
+	return 0;
+}
+
 static void service_done(struct config_service *s)
 {
 	free(s->vips);
@@ -345,6 +387,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
 	rc = s.vips && s.backends ? set_grow(set) : -ENOMEM;
+	if (!rc)
+		rc = modes_set(&s, in->mode, err);
 	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);

@@ -28,6 +28,7 @@ struct config_vip {
 struct config_backend {
 	struct config_addr addr;
 	int64_t weight; /* 0: keeps its flows, gets none */
+	int mode;	/* BALANCE_IPIP ... */
 };
 
 struct config_service {
@@ -60,6 +61,9 @@ void config_done(struct config_set *set);
 /* As they stand in YAML; @out of at least 64 bytes. */
 const char *config_addr_text(const struct config_addr *a, char *out);
 const char *config_vip_text(const struct config_vip *v, char *out);
+
+/** config_mode_text() - of BALANCE_IPIP ..., as in YAML. */
+const char *config_mode_text(int mode);
 
 /** config_addr_read() - an address in text. Return: false where it is none. */
 bool config_addr_read(const char *s, size_t n, struct config_addr *out);

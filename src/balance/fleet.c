@@ -132,6 +132,7 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 		.family = b->addr.family,
 		.state = b->state,
 		.hop_flags = t->way.hop_flags,
+		.mode = b->mode,
 		.hop_mtu = t->way.mtu,
 		.stat = stat,
 	};
@@ -148,7 +149,7 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 /* Backends that were adopted leave as this agent's configuration has it. */
 static void ways_renew(struct fleet *t)
 {
-	const uint16_t ways = BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT;
+	const uint8_t ways = BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT;
 	struct fleet_service *s;
 	uint32_t i;
 
@@ -230,7 +231,8 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 	for (i = 0; i < want->n_backends; i++) {
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
-		if (!b || !b->listed || b->weight != want->backends[i].weight)
+		if (!b || !b->listed || b->weight != want->backends[i].weight ||
+		    b->mode != want->backends[i].mode)
 			return false;
 	}
 	return true;
@@ -270,6 +272,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 			.addr = w->addr,
 			.id = was ? was->id : ids_get(&t->backends),
 			.weight = (uint32_t)w->weight,
+			.mode = (uint8_t)w->mode,
 			.state = w->weight ? BALANCE_LIVE : BALANCE_DRAINING,
 			.listed = true,
 		};
@@ -533,6 +536,7 @@ static void change_finish(struct fleet *t, struct change *c)
 	for (i = 0; c->next && i < c->next->n; i++) {
 		b = &c->next->backends[i];
 		t->maps->backends[b->id].state = b->state;
+		t->maps->backends[b->id].mode = b->mode;
 		if (b->state == BALANCE_GONE)
 			backend_gone(t, b->id);
 	}
@@ -675,7 +679,7 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* What is swept out leaves BALANCE_SWEPT (F1 of flows.h); when nobody looks, nothing. */
+/* What is swept out leaves BALANCE_SWEPT (F1 of flows.bpf.h); when nobody looks, nothing. */
 static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 {
 	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);

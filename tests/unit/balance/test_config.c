@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "balance/balance.h"
 #include "balance/config.h"
 
 #define HEAD(name) "apiVersion: skep/v1\nkind: Service\nmetadata: {name: " name "}\nspec:\n"
@@ -77,6 +78,22 @@ static void one_document_leaves_nothing_to_the_next(void **state maybe_unused)
 	config_done(&set);
 }
 
+static void a_backend_without_a_mode_has_the_service_s(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(
+		read_text(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n"
+				    "  backends: [{address: 10.1.0.1}, {address: 10.1.0.2, "
+				    "mode: ipip}]\n",
+			  &set, &err),
+		0);
+	assert_int_equal(set.services[0].backends[0].mode, BALANCE_IPIP);
+	assert_int_equal(set.services[0].backends[1].mode, BALANCE_IPIP);
+	config_done(&set);
+}
+
 static void mistakes_have_their_place(void **state maybe_unused)
 {
 	refused(HEAD("a") "  vips: ['10.0.0.300:1/tcp']\n", "f.yaml:5:10: spec.vips[0]");
@@ -97,6 +114,8 @@ static void mistakes_have_their_place(void **state maybe_unused)
 		"did you mean 'weight'");
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{address: 1.2.3.4, weight: 1001}]\n",
 		"expected 0..1000");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  mode: nat\n  backends: [{address: 1.2.3.4}]\n",
+		"backend 1.2.3.4: mode nat is not supported");
 	refused(HEAD("'a b'") "  vips: ['10.0.0.3:1/tcp']\n", "metadata.name");
 }
 
@@ -143,6 +162,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_service_is_read_with_all_it_has),
 		cmocka_unit_test(one_document_leaves_nothing_to_the_next),
+		cmocka_unit_test(a_backend_without_a_mode_has_the_service_s),
 		cmocka_unit_test(mistakes_have_their_place),
 		cmocka_unit_test(what_two_services_cannot_share_is_refused),
 		cmocka_unit_test(one_port_may_stand_in_a_range_of_another),
