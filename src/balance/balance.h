@@ -152,9 +152,10 @@ struct balance_told {
 	__u32 backend;
 	__u32 reason;
 	__u32 entry; /* whether a flow's entry decided */
-	__u32 instance, slot; /* indices of "services" and "rings"; instance 0: no slot was looked at */
-	__u64 hash;	      /* of the flow, as its entry has it */
-	__u32 record;	      /* BALANCE_RECORDED: a new entry; BALANCE_FULL: there was no room */
+	__u32 instance,
+		slot; /* indices of "services" and "rings"; instance 0: no slot was looked at */
+	__u64 hash;   /* of the flow, as its entry has it */
+	__u32 record; /* BALANCE_RECORDED: a new entry; BALANCE_FULL: there was no room */
 	__u32 pad;
 };
 
