@@ -179,6 +179,7 @@ struct balance {
 	unsigned n_links;
 	bool pinned;
 	char unpinned[160]; /* why not */
+	char anew[160];	    /* why what was pinned was not taken over */
 	int probe4, probe6; /* sockets that make the kernel ask for neighbours */
 	struct fleet_way way;
 };
@@ -282,7 +283,7 @@ static struct maps_size size_of(const struct balance_spec *s)
 
 static void way_set(struct balance *b, const struct balance_spec *s)
 {
-	static const uint16_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
+	static const uint8_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
 
 	memset(&b->way, 0, sizeof(b->way));
 	b->way.hop_flags = hops[s->next_hop];
@@ -300,6 +301,7 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 	int rc = maps_open(&b->maps, &size, pins, false, err);
 
 	if (rc && pins && access(pins, F_OK) == 0 && rc == -EEXIST) {
+		snprintf(b->anew, sizeof(b->anew), "%.159s", err ? err->text : "");
 		attach_clear(pins);
 		rc = maps_open(&b->maps, &size, pins, false, err);
 	}
@@ -420,11 +422,11 @@ static void backend_add(struct balance *b, const struct fleet_backend *x, struct
 	char addr[64];
 
 	buf_fmt(out,
-		"{\"address\":\"%s\",\"weight\":%u,\"state\":\"%s\",\"packets\":%" PRIu64
+		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
 		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u}",
-		config_addr_text(&x->addr, addr), x->weight, state_name(x->state),
-		(uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
-		fleet_flows(b->fleet, x->id));
+		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
+		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
+		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
 }
 
 static void service_add(struct balance *b, const struct fleet_service *s, struct buf *out)
@@ -439,7 +441,7 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	for (i = 0; i < s->want.n_vips; i++)
 		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
 	buf_fmt(out, "],\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
-		s->want.by_source ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
+		s->want.opt.hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
 	for (i = 0; i < s->n; i++) {
 		buf_str(out, i ? "," : "");
 		backend_add(b, &s->backends[i], out);
@@ -571,7 +573,8 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	if (!b->n_links)
 		return;
 	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
-	snprintf(r.how, sizeof(r.how), "%.159s", b->pinned ? b->spec.pins : b->unpinned);
+	snprintf(r.how, sizeof(r.how), "%.85s%s%.55s", b->pinned ? b->spec.pins : b->unpinned,
+		 b->anew[0] ? "; made anew: " : "", b->anew);
 	r.fix = b->pinned ? NULL : "mount -t bpf bpf /sys/fs/bpf, or set balance.pinDir";
 	fn(arg, &r);
 }
@@ -607,7 +610,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 
 			if (!(r->hop_flags & BALANCE_HOP_UNKNOWN))
 				continue;
-			r->hop_flags &= (uint16_t)~BALANCE_HOP_UNKNOWN;
+			r->hop_flags &= (uint8_t)~BALANCE_HOP_UNKNOWN;
 			neighbour_ask(b, &s->backends[i].addr);
 		}
 	}

@@ -15,7 +15,7 @@
 /* What all backends have in common: where outer packets come from and how they leave. */
 struct fleet_way {
 	struct config_addr source4, source6;
-	uint16_t hop_flags; /* BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT, 0: the routing table */
+	uint8_t hop_flags; /* BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT, 0: the routing table */
 	uint8_t gateway[6];
 	uint16_t mtu;
 	uint32_t flow_s; /* a flow silent for so long is forgotten */
@@ -25,6 +25,7 @@ struct fleet_backend {
 	struct config_addr addr;
 	uint32_t id, weight;
 	uint8_t state;	   /* BALANCE_LIVE ... */
+	uint8_t mode;	   /* BALANCE_IPIP ... */
 	bool listed;	   /* stands in the wanted state */
 	uint64_t leave_at; /* boot ns at which an unlisted one is gone */
 };

@@ -129,6 +129,7 @@ static void backend_row(struct table *t, const json_t *b)
 
 	cell(t, text(b, "address"));
 	cell(t, text(b, "state"));
+	cell(t, text(b, "mode"));
 	cell_number(t, number(b, "weight"));
 	cell_number(t, number(b, "connections"));
 	cell_number(t, number(b, "packets"));
@@ -141,6 +142,7 @@ static int describe_one(const json_t *s, const struct term *term, struct buf *ou
 	static const struct table_column layout[] = {
 		{"BACKEND"},
 		{"STATE"},
+		{"MODE"},
 		{"WEIGHT", .right = true},
 		{"CONNECTIONS", .right = true},
 		{"PACKETS", .right = true},
