@@ -247,8 +247,7 @@ static void service_tell(struct buf *b, const struct fleet_service *s)
 	     s->want.n_vips > 1 ? " and others" : "", live, s->n);
 }
 
-static void slot_tell(struct buf *b, const struct maps *m, const struct balance_told *t,
-		      const struct fleet_service *s)
+static void slot_tell(struct buf *b, const struct maps *m, const struct balance_told *t)
 {
 	const struct balance_service *v = &m->services[t->instance];
 	struct balance_slot slot = m->rings[t->slot];
@@ -256,7 +255,8 @@ static void slot_tell(struct buf *b, const struct maps *m, const struct balance_
 	char one[64], two[64];
 
 	step(b, "slot", "%u of %u, chosen by %s", t->slot - v->ring, 1U << v->ring_log,
-	     s && s->want.by_source ? "the client's address" : "addresses, ports and protocol");
+	     v->flags & BALANCE_BY_SOURCE ? "the client's address"
+					  : "addresses, ports and protocol");
 	if (!(slot.was & BALANCE_LOOK))
 		step(b, "ring", "%s, and never another since the slot is settled: no state is kept",
 		     backend_text(m, slot.now, one));
@@ -384,7 +384,7 @@ static void steps_tell(struct buf *b, struct why *w, struct fleet *t, const stru
 	if (s)
 		service_tell(b, s);
 	if (r->told.instance && r->told.slot < m->size.slots) {
-		slot_tell(b, m, &r->told, s);
+		slot_tell(b, m, &r->told);
 		entry_tell(b, m, &r->told);
 	}
 	if (r->told.backend && r->told.backend < m->size.backends) {
