@@ -483,7 +483,18 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
 }
 
-static int balance_ask(void *cap, const char *question, const char *text, size_t len maybe_unused,
+static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
+		    struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	int rc = config_read("the plan", text, len, &set, err);
+
+	if (!rc)
+		rc = check_sources(b, &set, err);
+	return rc ? rc : fleet_plan(b->fleet, &set, host_boot_now(), out, err);
+}
+
+static int balance_ask(void *cap, const char *question, const char *text, size_t len,
 		       struct buf *out, struct skep_err *err)
 {
 	struct why_packet p;
@@ -492,6 +503,8 @@ static int balance_ask(void *cap, const char *question, const char *text, size_t
 
 	if (!b->fleet)
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (!strcmp(question, "plan"))
+		return plan_ask(b, text, len, out, err);
 	if (strcmp(question, "why") != 0)
 		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
 	rc = why_read(text, &p, err);

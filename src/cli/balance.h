@@ -6,5 +6,6 @@
 #include "cli/cli.h"
 
 int balance_why(const struct args *a, struct skep_err *err);
+int balance_plan(const struct args *a, struct skep_err *err);
 
 #endif
