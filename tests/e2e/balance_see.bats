@@ -102,3 +102,37 @@ teardown() {
 	run "$SKEP" balance plan -f "$DIR/less.yaml"
 	[[ "$output" == *"changed web: connections that begin go elsewhere in"*"10.77.0.12  gone"* ]]
 }
+
+@test "doctor pings each backend in an outer header, short and as long as the way allows" {
+	services 11 12
+	run "$SKEP" balance doctor
+	[ "$status" = 0 ]
+	[ "$(grep -c '^ok    unpacks .*was answered' <<<"$output")" = 2 ]
+	[ "$(grep -c '^ok    path .*1500 bytes arrive' <<<"$output")" = 2 ]
+	grep -q '^ok    xdp         eth0 .*native' <<<"$output"
+	grep -q '^warn  mtu ' <<<"$output"
+}
+
+@test "doctor finds a backend that does not unpack, a narrow path and forwarding switched off" {
+	services 11 12
+	kill "$(cat "$DIR/b1/unpack.pid")"
+	ip -n $NS-b2 link set eth0 mtu 1400
+	in_ns balancer sysctl -qw net.ipv4.ip_forward=0
+	run "$SKEP" balance doctor --json
+	in_ns balancer sysctl -qw net.ipv4.ip_forward=1
+	ip -n $NS-b2 link set eth0 mtu 1500
+	unpack_up b1
+	[ "$status" = 1 ]
+	[ "$(jq -r 'select(.result == "fail") | .what + " " + .who' <<<"$output" | sort | tr '\n' ,)" = \
+		"forwarding IPv4,path 10.77.0.12,unpacks 10.77.0.11," ]
+	jq -es 'map(select(.result == "fail" and (.fix | length) < 10)) | length == 0' <<<"$output"
+}
+
+@test "doctor at a backend wants a program or a tunnel, and addresses of services on lo" {
+	run in_ns b2 "$SKEP" balance doctor --backend --interface eth0
+	[ "$status" = 0 ]
+	grep -q '^ok    addresses   lo .*2 addresses' <<<"$output"
+	run in_ns client "$SKEP" balance doctor --backend --interface eth0
+	[ "$status" = 1 ]
+	grep -q '^FAIL  addresses ' <<<"$output" && grep -q '^FAIL  xdp ' <<<"$output"
+}
