@@ -141,7 +141,7 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 						       : done(p, BALANCE_FOREIGN, XDP_PASS);
 	p->service = v->stat;
 	hashes(p, v);
-	id = choose(p, v);
+	id = choose(p, v, id);
 	if (p->fragment && id) /* its later fragments have no ports */
 		insert(s, fragment_hash(p), id, 1, now());
 	return send_to(ctx, p, id);

@@ -55,13 +55,25 @@ __noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was)
 	return backend;
 }
 
-static __always_inline __u32 choose(struct packet *p, const struct balance_service *v)
+static __always_inline void tell_slot(const struct packet *p, __u32 instance, __u32 slot)
+{
+	struct balance_told *t = telling ? told_get() : 0;
+
+	if (!t)
+		return;
+	t->instance = instance;
+	t->slot = slot;
+	t->hash = p->hash;
+}
+
+static __always_inline __u32 choose(struct packet *p, const struct balance_service *v, __u32 id)
 {
 	__u32 hash = v->flags & BALANCE_BY_SOURCE ? p->source : p->hash >> 32;
 	__u32 at = v->ring + (hash >> (32 - (v->ring_log & 31)));
 	struct balance_slot *slot = bpf_map_lookup_elem(&rings, &at);
 	__u32 first, was;
 
+	tell_slot(p, id, at);
 	if (!slot)
 		return 0;
 	was = slot->was;

@@ -10,6 +10,11 @@
 #include "balance/balance.h"
 
 const volatile __u32 telling; /* fill `told` */
+/*
+ * Only ask: nothing that another packet would meet is written, but for the cache of next hops. Set in
+ * the copy that `skep balance why` runs on the live tables, with counters of its own (why.c).
+ */
+const volatile __u32 asking;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -137,15 +142,27 @@ static __always_inline struct balance_state *state_get(void)
 	return bpf_map_lookup_elem(&state, &zero);
 }
 
+static __always_inline struct balance_told *told_get(void)
+{
+	__u32 zero = 0;
+
+	return bpf_map_lookup_elem(&told, &zero);
+}
+
 static __always_inline int done(struct packet *p, __u32 reason, int verdict)
 {
 	__u32 service = p->service, zero = 0;
 	struct balance_counts *c;
 
 	if (telling) {
-		struct balance_told t = {service, p->backend, reason, p->entry};
+		struct balance_told *t = told_get();
 
-		bpf_map_update_elem(&told, &zero, &t, BPF_ANY);
+		if (t) {
+			t->service = service;
+			t->backend = p->backend;
+			t->reason = reason;
+			t->entry = p->entry;
+		}
 	}
 	if (service) {
 		c = bpf_map_lookup_elem(&counts, &service);

@@ -227,13 +227,11 @@ static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn 
 {
 	unsigned d = arm64_reg[m->dst], s = arm64_reg[m->src];
 
-	if (m->op == ISA_MOV32_X && !(b->zext & 1 << m->src)) {
+	if (m->op == ISA_MOV32_X && !jit_upper_clear(b, b->pc, m->src)) {
 		a64_mov(b, false, T0, s);
 		s = T0;
 	}
 	a64_csel(b, true, d, d, s, cc);
-	if (m->op == ISA_MOV64_X || !(b->zext & 1 << m->dst))
-		b->unsure = 1 << m->dst;
 }
 
 static void lower_jump(struct jit_build *b, const struct isa_insn *i)

@@ -72,7 +72,7 @@ static void move(struct jit_build *b, const struct isa_insn *i, bool wide, unsig
 		a64_field(b, true, true, d, s, 0, 31);
 		break;
 	default:
-		if (d != s || (!wide && !(b->zext & 1 << i->dst)))
+		if (d != s || (!wide && !jit_upper_clear(b, b->pc, i->dst)))
 			a64_mov(b, wide, d, s);
 	}
 }

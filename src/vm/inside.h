@@ -100,6 +100,7 @@ struct skep_engine {
 	const struct vm_hooks *hooks; /* never NULL */
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
+	struct btf *kernel_btf;	      /* NULL: not asked for yet */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
@@ -257,6 +258,14 @@ unsigned vm_btf_kind_of(const struct btf *b, uint32_t id); /* typedefs and quali
 bool vm_btf_is_u32(const struct btf *b, uint32_t id);
 void vm_btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out);
 const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
+
+/*
+ * The kernel's own, which libbpf finds functions and types in: read when first asked for. NULL: this kernel
+ * shows none.
+ */
+const struct btf *vm_kernel_btf(struct skep_engine *e);
+const char *vm_kernel_func(struct skep_engine *e, uint32_t id); /* NULL: no function */
+void vm_kernel_btf_done(struct skep_engine *e);
 
 /* ---- programs (prog.c, prog_info.c) ------------------------------------------------------------- */
 
