@@ -18,6 +18,7 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/wanted.h"
 #include "host/host.h"
 
 struct balance_spec {
@@ -173,6 +174,7 @@ struct balance {
 	bool loaded;
 	struct maps maps;
 	struct fleet *fleet;
+	struct config_set wanted;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	bool pinned;
@@ -217,6 +219,7 @@ static void balance_close(void *cap)
 	if (!b)
 		return;
 	unload(b);
+	config_done(&b->wanted);
 	free(b);
 }
 
@@ -376,24 +379,29 @@ static int check_sources(const struct balance *b, const struct config_set *set,
 	return 0;
 }
 
-static int balance_resources(void *cap, const char *file, const char *text, size_t len, bool dry,
-			     struct buf *said, struct skep_err *err)
+static int balance_resources(void *cap, enum cap_change change, const char *file, const char *text,
+			     size_t len, bool dry, struct buf *said, struct skep_err *err)
 {
-	cleanup(config_done) struct config_set set = {0};
 	struct fleet_diff diff = {0};
+	struct wanted_change c;
 	struct balance *b = cap;
-	int rc = config_read(file, text, len, &set, err);
+	int rc = wanted_change(&b->wanted, &c, change, file, text, len, said, err);
 
 	if (rc)
 		return rc;
 	if (!b->fleet)
-		return set.n ? skep_fail(err, -EINVAL,
-					 "balance has no interfaces: set balance.interfaces in the "
-					 "agent's configuration")
-			     : 0;
-	rc = check_sources(b, &set, err);
-	if (!rc)
-		rc = fleet_apply(b->fleet, &set, host_boot_now(), dry, &diff, said, err);
+		rc = b->wanted.n ? skep_fail(err, -EINVAL,
+					     "balance has no interfaces: set balance.interfaces in "
+					     "the agent's configuration")
+				 : 0;
+	else
+		rc = check_sources(b, &b->wanted, err);
+	if (!rc && b->fleet)
+		rc = fleet_apply(b->fleet, &b->wanted, host_boot_now(), dry, &diff, said, err);
+	if (rc || dry)
+		wanted_undo(&b->wanted, &c);
+	else
+		wanted_keep(&b->wanted, &c);
 	return rc;
 }
 
@@ -405,9 +413,13 @@ static const char *const reason_names[] = {
 #undef REASON
 };
 
-static const char *state_name(uint8_t state)
+static const char *state_name(const struct fleet_backend *b)
 {
-	return state == BALANCE_LIVE ? "live" : state == BALANCE_DRAINING ? "draining" : "gone";
+	if (b->listed && b->down)
+		return "down";
+	return b->state == BALANCE_LIVE	      ? "live"
+	       : b->state == BALANCE_DRAINING ? "draining"
+					      : "gone";
 }
 
 static void backend_add(struct balance *b, const struct fleet_backend *x, struct buf *out)
@@ -417,10 +429,12 @@ static void backend_add(struct balance *b, const struct fleet_backend *x, struct
 
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
-		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u}",
-		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
-		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
-		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
+		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u",
+		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
+		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
+		fleet_flows(b->fleet, x->id));
+	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s}", fleet_busy(b->fleet, x->id),
+		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
 }
 
 static void service_add(struct balance *b, const struct fleet_service *s, struct buf *out)
@@ -465,8 +479,10 @@ static void balance_show(void *cap, struct buf *out)
 	buf_str(out, "]}\n");
 }
 
-static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
+static int balance_drain(void *cap, const char *service, const char *backend, bool on,
+			 int64_t seconds, struct skep_err *err)
 {
+	uint64_t now = host_boot_now();
 	struct balance *b = cap;
 	struct config_addr a;
 
@@ -474,7 +490,21 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
 	if (!config_addr_read(backend, strlen(backend), &a))
 		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
-	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+	return fleet_drain(b->fleet, service, &a, on,
+			   seconds < 0 ? 0 : now + (uint64_t)seconds * 1000000000U, now, err);
+}
+
+static bool balance_drained(void *cap, const char *service, const char *backend)
+{
+	const struct fleet_backend *found;
+	const struct fleet_service *s;
+	struct balance *b = cap;
+	struct config_addr a;
+
+	s = b->fleet ? fleet_find(b->fleet, service) : NULL;
+	found = s && config_addr_read(backend, strlen(backend), &a) ? fleet_backend_find(s, &a)
+								    : NULL;
+	return found && found->drained;
 }
 
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
@@ -622,6 +652,7 @@ const struct cap_ops balance_ops = {
 	.resources = balance_resources,
 	.show = balance_show,
 	.drain = balance_drain,
+	.drained = balance_drained,
 	.poll = balance_poll,
 	.fd = balance_fd,
 	.tick = balance_tick,
