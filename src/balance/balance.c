@@ -19,6 +19,7 @@
 #include "balance/attach.h"
 #include "balance/fleet.h"
 #include "balance/wanted.h"
+#include "balance/why.h"
 #include "host/host.h"
 
 struct balance_spec {
@@ -175,6 +176,7 @@ struct balance {
 	struct maps maps;
 	struct fleet *fleet;
 	struct config_set wanted;
+	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	bool pinned;
@@ -205,6 +207,8 @@ static void unload(struct balance *b)
 	for (i = 0; i < b->n_links; i++)
 		attach_done(&b->links[i]);
 	b->n_links = 0;
+	why_free(b->why);
+	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	maps_done(&b->maps);
@@ -345,6 +349,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	way_set(b, want);
 	rc = load(b, want, err);
 	if (!rc)
+		rc = why_open(&b->why, &b->maps, err);
+	if (!rc)
 		rc = attach_all(b, want, err);
 	if (rc) {
 		unload(b);
@@ -464,6 +470,28 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	buf_str(out, "}}");
 }
 
+static void way_add(const struct balance *b, struct buf *out)
+{
+	static const char *const hops[] = {"route", "gateway", "reflect"};
+	char four[64] = "", six[64] = "";
+	unsigned i;
+
+	if (b->way.source4.family)
+		config_addr_text(&b->way.source4, four);
+	if (b->way.source6.family)
+		config_addr_text(&b->way.source6, six);
+	buf_str(out, "\"way\":{\"interfaces\":[");
+	for (i = 0; i < b->n_links; i++)
+		buf_fmt(out, "%s{\"name\":\"%s\",\"native\":%s}", i ? "," : "", b->links[i].name,
+			b->links[i].generic ? "false" : "true");
+	buf_fmt(out,
+		"],\"nextHop\":\"%s\",\"source4\":\"%s\",\"source6\":\"%s\",\"mtu\":%u,"
+		"\"pinned\":%s,\"pins\":",
+		hops[b->spec.next_hop], four, six, b->way.mtu, b->pinned ? "true" : "false");
+	buf_json(out, b->spec.pins, strlen(b->spec.pins));
+	buf_str(out, "}");
+}
+
 static void balance_show(void *cap, struct buf *out)
 {
 	struct balance *b = cap;
@@ -476,7 +504,9 @@ static void balance_show(void *cap, struct buf *out)
 		service_add(b, s, out);
 		comma = ",\n";
 	}
-	buf_str(out, "]}\n");
+	buf_str(out, "],\n");
+	way_add(b, out);
+	buf_str(out, "}\n");
 }
 
 static int balance_drain(void *cap, const char *service, const char *backend, bool on,
@@ -505,6 +535,34 @@ static bool balance_drained(void *cap, const char *service, const char *backend)
 	found = s && config_addr_read(backend, strlen(backend), &a) ? fleet_backend_find(s, &a)
 								    : NULL;
 	return found && found->drained;
+}
+
+static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
+		    struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	int rc = config_read("the plan", text, len, &set, NULL, err);
+
+	if (!rc)
+		rc = check_sources(b, &set, err);
+	return rc ? rc : fleet_plan(b->fleet, &set, host_boot_now(), out, err);
+}
+
+static int balance_ask(void *cap, const char *question, const char *text, size_t len,
+		       struct buf *out, struct skep_err *err)
+{
+	struct why_packet p;
+	struct balance *b = cap;
+	int rc;
+
+	if (!b->fleet)
+		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (!strcmp(question, "plan"))
+		return plan_ask(b, text, len, out, err);
+	if (strcmp(question, "why") != 0)
+		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
+	rc = why_read(text, &p, err);
+	return rc ? rc : why_tell(b->why, b->fleet, &p, b->links[0].ifindex, out, err);
 }
 
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
@@ -653,6 +711,7 @@ const struct cap_ops balance_ops = {
 	.show = balance_show,
 	.drain = balance_drain,
 	.drained = balance_drained,
+	.ask = balance_ask,
 	.poll = balance_poll,
 	.fd = balance_fd,
 	.tick = balance_tick,

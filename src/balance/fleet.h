@@ -97,6 +97,13 @@ void fleet_health(struct fleet *t, const char *service, const struct config_addr
 struct fleet_backend *fleet_backend_find(const struct fleet_service *s,
 					 const struct config_addr *a);
 
+/**
+ * fleet_plan() - fleet_apply() in imagination: slots and live flows that it would touch, as a JSON
+ * object in @out.
+ */
+int fleet_plan(struct fleet *t, const struct config_set *set, uint64_t boot_now, struct buf *out,
+	       struct skep_err *err);
+
 /** fleet_tick() - about once a second: drained backends go, flows' entries are looked through. */
 void fleet_tick(struct fleet *t, uint64_t boot_now);
 

@@ -84,6 +84,12 @@ struct cap_ops {
 		     struct skep_err *err);
 	/** drained() - whether a backend is there and drains. NULL where drain() is. */
 	bool (*drained)(void *cap, const char *service, const char *backend);
+	/**
+	 * ask() - a question about what holds, answered as a JSON object. NULL but for balance.
+	 * @question: "why" (@text: a packet in words), "plan" (@text: resources)
+	 */
+	int (*ask)(void *cap, const char *question, const char *text, size_t len, struct buf *out,
+		   struct skep_err *err);
 	/** poll() - take what the rings hold. Return: events taken. */
 	unsigned (*poll)(void *cap);
 	/** fd() - readable when a ring is filling faster than the poll; -1: none. */
