@@ -77,8 +77,8 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->ends = map_memory(b->maps.ends);
 	m->flows = map_memory(b->maps.flows);
 	m->counts = map_memory(b->maps.counts);
-	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends || !m->flows ||
-	    !m->counts)
+	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends ||
+	    !m->flows || !m->counts)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
 	return 0;
 }
