@@ -151,6 +151,11 @@ static void serve_why(struct api_call *call)
 	ask(call, "why", call->values[0].text, strlen(call->values[0].text));
 }
 
+static void serve_plan(struct api_call *call)
+{
+	ask(call, "plan", call->request->body ? call->request->body : "", call->request->length);
+}
+
 static void serve_apply(struct api_call *call)
 {
 	const struct http_request *r = call->request;
@@ -320,6 +325,13 @@ const struct api_route api_routes[] = {
 	 false,
 	 serve_why,
 	 {TEXT("packet", "tcp ADDR:PORT > ADDR:PORT, udp, icmp echo, icmp about")}},
+	{HTTP_POST,
+	 "/v1/balance/plan",
+	 "resources as YAML: what applying them would do to slots and live connections",
+	 JSON,
+	 false,
+	 serve_plan,
+	 {{0}}},
 	{HTTP_POST,
 	 "/v1/balance/drain",
 	 "a backend keeps its flows and gets no new ones, until the next apply",

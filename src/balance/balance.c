@@ -512,6 +512,28 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	buf_str(out, "}}");
 }
 
+static void way_add(const struct balance *b, struct buf *out)
+{
+	static const char *const hops[] = {"route", "gateway", "reflect"};
+	char four[64] = "", six[64] = "";
+	unsigned i;
+
+	if (b->way.source4.family)
+		config_addr_text(&b->way.source4, four);
+	if (b->way.source6.family)
+		config_addr_text(&b->way.source6, six);
+	buf_str(out, "\"way\":{\"interfaces\":[");
+	for (i = 0; i < b->n_links; i++)
+		buf_fmt(out, "%s{\"name\":\"%s\",\"native\":%s}", i ? "," : "", b->links[i].name,
+			b->links[i].generic ? "false" : "true");
+	buf_fmt(out,
+		"],\"nextHop\":\"%s\",\"source4\":\"%s\",\"source6\":\"%s\",\"mtu\":%u,"
+		"\"pinned\":%s,\"pins\":",
+		hops[b->spec.next_hop], four, six, b->way.mtu, b->pinned ? "true" : "false");
+	buf_json(out, b->spec.pins, strlen(b->spec.pins));
+	buf_str(out, "}");
+}
+
 static void balance_show(void *cap, struct buf *out)
 {
 	struct balance *b = cap;
@@ -524,7 +546,9 @@ static void balance_show(void *cap, struct buf *out)
 		service_add(b, s, out);
 		comma = ",\n";
 	}
-	buf_str(out, "]}\n");
+	buf_str(out, "],\n");
+	way_add(b, out);
+	buf_str(out, "}\n");
 }
 
 static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
@@ -539,7 +563,18 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
 }
 
-static int balance_ask(void *cap, const char *question, const char *text, size_t len maybe_unused,
+static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
+		    struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	int rc = config_read("the plan", text, len, &set, err);
+
+	if (!rc)
+		rc = check_sources(b, &set, err);
+	return rc ? rc : fleet_plan(b->fleet, &set, host_boot_now(), out, err);
+}
+
+static int balance_ask(void *cap, const char *question, const char *text, size_t len,
 		       struct buf *out, struct skep_err *err)
 {
 	struct why_packet p;
@@ -548,6 +583,8 @@ static int balance_ask(void *cap, const char *question, const char *text, size_t
 
 	if (!b->fleet)
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (!strcmp(question, "plan"))
+		return plan_ask(b, text, len, out, err);
 	if (strcmp(question, "why") != 0)
 		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
 	rc = why_read(text, &p, err);

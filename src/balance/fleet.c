@@ -633,6 +633,8 @@ int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now
 	rc = order ? plan(t, set, boot_now, &c, order, err) : -ENOMEM;
 	if (!rc)
 		tell(&c, set, diff ? diff : &own, said);
+	if (!rc && t->imagine)
+		plan_tell(t, c.list, c.n, t->imagine);
 	if (!rc && !dry && c.n)
 		rc = commit(t, &c, err);
 	if (rc || dry) {

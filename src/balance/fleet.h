@@ -64,6 +64,13 @@ struct fleet_diff {
 int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now, bool dry,
 		struct fleet_diff *diff, struct buf *said, struct skep_err *err);
 
+/**
+ * fleet_plan() - fleet_apply() in imagination: slots and live flows that it would touch, as a JSON
+ * object in @out.
+ */
+int fleet_plan(struct fleet *t, const struct config_set *set, uint64_t boot_now, struct buf *out,
+	       struct skep_err *err);
+
 /** fleet_drain() - the backend keeps its flows and gets none, until the next fleet_apply(). */
 int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,
 		uint64_t boot_now, struct skep_err *err);

@@ -261,8 +261,11 @@ static int balance(const struct args *a, struct skep_err *err)
 	static const struct {
 		const char *name;
 		int (*run)(const struct args *a, struct skep_err *err);
-	} what[] = {{"get", get},	  {"describe", describe}, {"drain", drain},
-		    {"why", balance_why}, {"simulate", simulate}, {"backend", backend}};
+	} what[] = {
+		{"get", get},		{"describe", describe}, {"drain", drain},
+		{"why", balance_why},	{"plan", balance_plan}, {"doctor", balance_doctor},
+		{"simulate", simulate}, {"backend", backend},
+	};
 	size_t i;
 
 	for (i = 0; i < array_size(what); i++)
@@ -279,6 +282,11 @@ const struct verb verb_balance = {
 		"why PACKET tells what would become of a packet: the balancer's program runs on it "
 		"once, on the tables that hold, and each decision is told; nothing is sent, counted or "
 		"changed. Exit code 0: it reaches a backend or is answered; 1: it does not.\n\n"
+		"plan -f FILE applies a file in imagination and tells how many slots and live "
+		"connections that would touch.\n\n"
+		"doctor looks at what stands in the way of balancing here: interfaces, XDP, offloads, "
+		"forwarding, pins, and of each backend the route, its MTU and a ping in an outer header; "
+		"with --backend --interface NAME at what a backend needs. Exit code 1: something failed.\n\n"
 		"simulate sends the packets of a capture through the balancer's program and tables "
 		"of their own, attached nowhere, and prints for each: number, verdict, reason, "
 		"service, backend. It runs in the engine, or with --host kernel (root) in the kernel, and needs no agent.\n\n"
@@ -288,12 +296,12 @@ const struct verb verb_balance = {
 		"as on lo.",
 	.operand =
 		{.name = "WHAT",
-		 .doc = "get, describe [SERVICE], drain SERVICE BACKEND, why PACKET, simulate or backend",
-		 .choices = "get|describe|drain|why|simulate|backend",
+		 .doc = "get, describe [SERVICE], drain SERVICE BACKEND, why PACKET, plan, doctor, simulate or backend",
+		 .choices = "get|describe|drain|why|plan|doctor|simulate|backend",
 		 .required = true,
 		 .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
-		    OPTION_JSON, OPTION_SOCKET},
+		    OPTION_BACKEND, OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance get", "services, addresses, live backends"},
