@@ -70,7 +70,7 @@ static const uint16_t who[ISA_HELPERS_MAX + 1] = {
 
 bool vm_help_allowed(const struct prog *p, unsigned id)
 {
-	return who[id] & families[p->type];
+	return who[id] & families[p->run_type];
 }
 
 bool vm_help_gpl_only(unsigned id)

@@ -257,6 +257,9 @@ unsigned vm_btf_kind_of(const struct btf *b, uint32_t id); /* typedefs and quali
 bool vm_btf_is_u32(const struct btf *b, uint32_t id);
 void vm_btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out);
 const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
+bool vm_btf_func_is_global(const struct btf *b, uint32_t id);
+/* Do both functions take and return the same? */
+bool vm_btf_func_same(const struct btf *a, uint32_t ida, const struct btf *b, uint32_t idb);
 
 /* ---- programs (prog.c, prog_info.c) ------------------------------------------------------------- */
 
@@ -281,6 +284,12 @@ struct prog {
 	unsigned n_lines;
 	uint32_t attach_btf_id;
 	struct prog *attach_prog;
+	bool attached;	   /* as an extension, once: from then on it has to be said where to */
+	uint32_t run_type; /* type, or what it extends is of */
+	struct extension *extensions; /* extend.c */
+	struct prog *joined;	      /* what runs in its stead, NULL: nothing (J3) */
+	struct prog *joins;	      /* all that were made; of a join: the next */
+	struct prog *of;	      /* this is a join of that program's */
 	_Atomic uint64_t run_ns, run_cnt;
 };
 
@@ -289,14 +298,42 @@ static inline struct prog *vm_prog_of(struct object *o)
 	return container_of(o, struct prog, obj);
 }
 
+/* What runs of it: itself, or joined with its extensions. */
+static inline struct prog *vm_prog_now(struct prog *p)
+{
+	struct prog *j = __atomic_load_n(&p->joined, __ATOMIC_ACQUIRE);
+
+	return j ? j : p;
+}
+
+/* What to hold while code of it may run. */
+static inline struct object *vm_prog_object(struct prog *p)
+{
+	return p->of ? &p->of->obj : &p->obj;
+}
+
 long vm_prog_do_load(struct call *c);
 long vm_prog_do_bind_map(struct call *c);
 long vm_prog_info(struct call *c, struct prog *p);
 void vm_prog_free(struct skep_engine *e, struct prog *p);
 void vm_prog_tag(struct prog *p, const struct bpf_insn *insns, unsigned n);
 int vm_prog_get(struct call *c, int fd, struct prog **out);
+/* Where that is allowed; what does not compile is interpreted. */
+void vm_prog_compile(struct skep_engine *e, struct prog *p);
 /* -EINVAL or 0: may a program of that type be loaded for that hook? */
 int vm_prog_check_attach(uint32_t type, uint32_t attach);
+
+/* ---- extensions (extend.c) ------------------------------------------------------------------------ */
+
+/* May @p stand for the function @btf_id of @target? 0, or -EINVAL with the reason. */
+int vm_extend_check(const struct prog *p, const struct prog *target, uint32_t btf_id,
+		    struct buf *log);
+/* Which of its functions that is. -EINVAL. */
+int vm_extend_find(const struct prog *target, uint32_t btf_id, unsigned *func);
+/* The caller holds both while it stands. -EBUSY: another does. */
+int vm_extend_add(struct skep_engine *e, struct prog *target, unsigned func, struct prog *by);
+void vm_extend_remove(struct skep_engine *e, struct prog *target, unsigned func);
+void vm_extend_free(struct skep_engine *e, struct prog *p);
 
 /* ---- links and attachments (link.c, attach.c) ----------------------------------------------------- */
 
