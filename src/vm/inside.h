@@ -80,6 +80,7 @@ struct pin {
 };
 
 struct attachment;
+struct device;
 struct vm_port;
 struct timers;
 
@@ -92,6 +93,7 @@ struct skep_engine {
 	unsigned n_pins;
 	pthread_mutex_t attach_lock;
 	struct attachment *attachments;
+	struct device *devices; /* device.c; under lock */
 	struct vm_port *ports;
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
@@ -347,8 +349,17 @@ long vm_link_info(struct call *c, struct link *l);
 void vm_link_free(struct skep_engine *e, struct link *l);
 struct link *vm_link_of(struct object *o);
 long vm_link_do_task_fd(struct call *c);
-/* The program that a link holds on that interface, with a reference, or NULL. */
+/* The program on that interface, by a link or by netlink, with a reference, or NULL. */
 struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
+/* The lock is held: does a link hold one there, which? */
+bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
+void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
+
+/* ---- interfaces (device.c) ------------------------------------------------------------------------- */
+
+/* The lock is held. Borrowed; NULL: none. */
+struct prog *vm_device_xdp(struct skep_engine *e, uint32_t ifindex);
+void vm_devices_done(struct skep_engine *e);
 
 long vm_attach_do_attach(struct call *c);
 long vm_attach_do_detach(struct call *c);

@@ -55,6 +55,7 @@ static bool taken(struct skep_engine *e, const struct link *new)
 		found |= !l->detached && l->type == new->type && l->ifindex == new->ifindex &&
 			 l->attach_type == new->attach_type && l->target == new->target;
 	}
+	found |= new->type == BPF_LINK_TYPE_XDP &&vm_device_xdp(e, new->ifindex);
 	pthread_mutex_unlock(&e->lock);
 	return found;
 }
@@ -421,19 +422,44 @@ long vm_link_do_detach(struct call *c)
 	return rc;
 }
 
-struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
+/* The lock is held. */
+static const struct link *xdp_on(struct skep_engine *e, uint32_t ifindex)
 {
 	const struct object_table *t = &e->tables[OBJECT_LINK];
-	struct prog *p = NULL;
 	unsigned i;
 
-	pthread_mutex_lock(&e->lock);
-	for (i = 0; !p && i < t->n; i++) {
-		struct link *l = vm_link_of(t->v[i]);
+	for (i = 0; i < t->n; i++) {
+		const struct link *l = vm_link_of(t->v[i]);
 
 		if (l->type == BPF_LINK_TYPE_XDP && l->ifindex == ifindex && !l->detached)
-			p = l->prog;
+			return l;
 	}
+	return NULL;
+}
+
+bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex)
+{
+	return xdp_on(e, ifindex) != NULL;
+}
+
+void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out)
+{
+	const struct link *l = xdp_on(e, ifindex);
+
+	if (!l)
+		return;
+	out->prog_id = l->prog->obj.id;
+	out->mode = l->flags & XDP_FLAGS_SKB_MODE ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV;
+}
+
+struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
+{
+	const struct link *l;
+	struct prog *p;
+
+	pthread_mutex_lock(&e->lock);
+	l = xdp_on(e, ifindex);
+	p = l ? l->prog : vm_device_xdp(e, ifindex);
 	if (p)
 		p->obj.refs++;
 	pthread_mutex_unlock(&e->lock);
