@@ -131,7 +131,7 @@ static int backend_add(struct fleet *t, struct fleet_service *s, uint32_t id)
 		return -ENOMEM;
 	s->backends = more;
 	b = &s->backends[s->n++];
-	*b = (struct fleet_backend){.id = id, .state = r->state, .listed = true};
+	*b = (struct fleet_backend){.id = id, .state = r->state, .mode = r->mode, .listed = true};
 	b->addr.family = r->family;
 	memcpy(b->addr.bytes, r->dst, r->family == 4 ? 4 : 16);
 	return 0;

@@ -18,6 +18,7 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/why.h"
 #include "host/host.h"
 
 struct balance_spec {
@@ -173,10 +174,12 @@ struct balance {
 	bool loaded;
 	struct maps maps;
 	struct fleet *fleet;
+	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	bool pinned;
 	char unpinned[160]; /* why not */
+	char anew[160];	    /* why what was pinned was not taken over */
 	int probe4, probe6; /* sockets that make the kernel ask for neighbours */
 	struct fleet_way way;
 };
@@ -202,6 +205,8 @@ static void unload(struct balance *b)
 	for (i = 0; i < b->n_links; i++)
 		attach_done(&b->links[i]);
 	b->n_links = 0;
+	why_free(b->why);
+	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	maps_done(&b->maps);
@@ -278,7 +283,7 @@ static struct maps_size size_of(const struct balance_spec *s)
 
 static void way_set(struct balance *b, const struct balance_spec *s)
 {
-	static const uint16_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
+	static const uint8_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
 
 	memset(&b->way, 0, sizeof(b->way));
 	b->way.hop_flags = hops[s->next_hop];
@@ -296,6 +301,7 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 	int rc = maps_open(&b->maps, &size, pins, false, err);
 
 	if (rc && pins && access(pins, F_OK) == 0 && rc == -EEXIST) {
+		snprintf(b->anew, sizeof(b->anew), "%.159s", err ? err->text : "");
 		attach_clear(pins);
 		rc = maps_open(&b->maps, &size, pins, false, err);
 	}
@@ -339,6 +345,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	snprintf(b->unpinned, sizeof(b->unpinned), "%.159s", why.text);
 	way_set(b, want);
 	rc = load(b, want, err);
+	if (!rc)
+		rc = why_open(&b->why, &b->maps, err);
 	if (!rc)
 		rc = attach_all(b, want, err);
 	if (rc) {
@@ -414,11 +422,11 @@ static void backend_add(struct balance *b, const struct fleet_backend *x, struct
 	char addr[64];
 
 	buf_fmt(out,
-		"{\"address\":\"%s\",\"weight\":%u,\"state\":\"%s\",\"packets\":%" PRIu64
+		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
 		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u}",
-		config_addr_text(&x->addr, addr), x->weight, state_name(x->state),
-		(uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
-		fleet_flows(b->fleet, x->id));
+		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
+		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
+		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
 }
 
 static void service_add(struct balance *b, const struct fleet_service *s, struct buf *out)
@@ -433,7 +441,7 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	for (i = 0; i < s->want.n_vips; i++)
 		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
 	buf_fmt(out, "],\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
-		s->want.by_source ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
+		s->want.opt.hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
 	for (i = 0; i < s->n; i++) {
 		buf_str(out, i ? "," : "");
 		backend_add(b, &s->backends[i], out);
@@ -448,6 +456,28 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	buf_str(out, "}}");
 }
 
+static void way_add(const struct balance *b, struct buf *out)
+{
+	static const char *const hops[] = {"route", "gateway", "reflect"};
+	char four[64] = "", six[64] = "";
+	unsigned i;
+
+	if (b->way.source4.family)
+		config_addr_text(&b->way.source4, four);
+	if (b->way.source6.family)
+		config_addr_text(&b->way.source6, six);
+	buf_str(out, "\"way\":{\"interfaces\":[");
+	for (i = 0; i < b->n_links; i++)
+		buf_fmt(out, "%s{\"name\":\"%s\",\"native\":%s}", i ? "," : "", b->links[i].name,
+			b->links[i].generic ? "false" : "true");
+	buf_fmt(out,
+		"],\"nextHop\":\"%s\",\"source4\":\"%s\",\"source6\":\"%s\",\"mtu\":%u,"
+		"\"pinned\":%s,\"pins\":",
+		hops[b->spec.next_hop], four, six, b->way.mtu, b->pinned ? "true" : "false");
+	buf_json(out, b->spec.pins, strlen(b->spec.pins));
+	buf_str(out, "}");
+}
+
 static void balance_show(void *cap, struct buf *out)
 {
 	struct balance *b = cap;
@@ -460,7 +490,9 @@ static void balance_show(void *cap, struct buf *out)
 		service_add(b, s, out);
 		comma = ",\n";
 	}
-	buf_str(out, "]}\n");
+	buf_str(out, "],\n");
+	way_add(b, out);
+	buf_str(out, "}\n");
 }
 
 static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
@@ -473,6 +505,34 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 	if (!config_addr_read(backend, strlen(backend), &a))
 		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
 	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+}
+
+static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
+		    struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	int rc = config_read("the plan", text, len, &set, err);
+
+	if (!rc)
+		rc = check_sources(b, &set, err);
+	return rc ? rc : fleet_plan(b->fleet, &set, host_boot_now(), out, err);
+}
+
+static int balance_ask(void *cap, const char *question, const char *text, size_t len,
+		       struct buf *out, struct skep_err *err)
+{
+	struct why_packet p;
+	struct balance *b = cap;
+	int rc;
+
+	if (!b->fleet)
+		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (!strcmp(question, "plan"))
+		return plan_ask(b, text, len, out, err);
+	if (strcmp(question, "why") != 0)
+		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
+	rc = why_read(text, &p, err);
+	return rc ? rc : why_tell(b->why, b->fleet, &p, b->links[0].ifindex, out, err);
 }
 
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
@@ -550,7 +610,8 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	if (!b->n_links)
 		return;
 	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
-	snprintf(r.how, sizeof(r.how), "%.159s", b->pinned ? b->spec.pins : b->unpinned);
+	snprintf(r.how, sizeof(r.how), "%.85s%s%.55s", b->pinned ? b->spec.pins : b->unpinned,
+		 b->anew[0] ? "; made anew: " : "", b->anew);
 	r.fix = b->pinned ? NULL : "mount -t bpf bpf /sys/fs/bpf, or set balance.pinDir";
 	fn(arg, &r);
 }
@@ -586,7 +647,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 
 			if (!(r->hop_flags & BALANCE_HOP_UNKNOWN))
 				continue;
-			r->hop_flags &= (uint16_t)~BALANCE_HOP_UNKNOWN;
+			r->hop_flags &= (uint8_t)~BALANCE_HOP_UNKNOWN;
 			neighbour_ask(b, &s->backends[i].addr);
 		}
 	}
@@ -619,6 +680,7 @@ const struct cap_ops balance_ops = {
 	.resources = balance_resources,
 	.show = balance_show,
 	.drain = balance_drain,
+	.ask = balance_ask,
 	.poll = balance_poll,
 	.fd = balance_fd,
 	.tick = balance_tick,

@@ -17,13 +17,17 @@ enum balance_reason {
 
 #define BALANCE_FILTER_BITS 20
 
+/* One more whenever what stands in a pinned table changes its meaning or place. */
+#define BALANCE_LAYOUT 1
+
 /* Map "state", one entry. */
 struct balance_state {
 	__u32 active;	  /* side of struct balance_vip that holds: 0 or 1 */
 	__u32 flow_units; /* a flow silent for so long is forgotten, in BALANCE_UNIT */
 	__u64 inserted;	  /* flows recorded */
 	__u64 full;	  /* flows that found no room and went to the older backend */
-	__u64 pad[5];
+	__u32 layout;	  /* BALANCE_LAYOUT of who made the tables */
+	__u32 pad[9];
 	__u64 filter[(1 << BALANCE_FILTER_BITS) / 64]; /* a bit for each address of ours */
 };
 
@@ -81,6 +85,14 @@ struct balance_slot {
 #define BALANCE_DRAINING 2 /* keeps its flows, gets none */
 #define BALANCE_GONE	 3 /* its flows go elsewhere */
 
+/* Modes: how a packet goes to a backend. 0 must stay what it is: tables of old have it. */
+#define BALANCE_IPIP   0 /* behind another IP header */
+#define BALANCE_GUE    1 /* behind IP, UDP and a GUE header */
+#define BALANCE_L2     2 /* as it came, to the backend's link address */
+#define BALANCE_OPTION 3 /* to the backend's address; an IP option holds the address it was for */
+#define BALANCE_NAT    4 /* to the backend's address, and back through us */
+#define BALANCE_MODES  5
+
 #define BALANCE_HOP_FIXED   1U /* hop is given, not asked of the routing table */
 #define BALANCE_HOP_REFLECT 2U /* back to the link address that the packet came from */
 #define BALANCE_HOP_UNKNOWN 4U /* BPF: the neighbour is not known, somebody should ask */
@@ -95,7 +107,8 @@ struct balance_backend {
 	__u16 sum;	   /* of the constant words of an outer IPv4 header */
 	__u8 family;	   /* 4 or 6 */
 	__u8 state;
-	__u16 hop_flags;
+	__u8 hop_flags;
+	__u8 mode;  /* BALANCE_IPIP ... */
 	__u32 stat; /* of its service */
 };
 
@@ -134,7 +147,7 @@ static inline __u32 balance_entry_age(__u64 e, __u32 time)
 #define BALANCE_UNCONFIRMED_UNITS 2
 
 /* Map "counts", by service; 0: packets of no service. */
-#define BALANCE_COUNTS 16 /* room for every reason, a power of two */
+#define BALANCE_COUNTS 32 /* room for every reason, a power of two */
 
 struct balance_counts {
 	__u64 packets[BALANCE_COUNTS];
@@ -152,7 +165,15 @@ struct balance_told {
 	__u32 backend;
 	__u32 reason;
 	__u32 entry; /* whether a flow's entry decided */
+	__u32 instance,
+		slot; /* indices of "services" and "rings"; instance 0: no slot was looked at */
+	__u64 hash;   /* of the flow, as its entry has it */
+	__u32 record; /* BALANCE_RECORDED: a new entry; BALANCE_FULL: there was no room */
+	__u32 pad;
 };
+
+#define BALANCE_RECORDED 1
+#define BALANCE_FULL	 2
 
 /* ---- hashes ---------------------------------------------------------------------------------- */
 
@@ -222,6 +243,7 @@ _Static_assert(sizeof(struct balance_service) == 16, "balance_service crosses to
 _Static_assert(sizeof(struct balance_slot) == 8, "balance_slot is written in one store");
 _Static_assert(sizeof(struct balance_backend) == 64, "balance_backend is a cache line");
 _Static_assert(BALANCE_REASONS <= BALANCE_COUNTS, "each reason has a counter");
+_Static_assert(sizeof(struct balance_told) == 40, "balance_told crosses to user space");
 _Static_assert(sizeof(struct balance_bucket) == 64, "balance_bucket is a cache line");
 _Static_assert(sizeof(struct balance_state) == 64 + (1 << BALANCE_FILTER_BITS) / 8,
 	       "balance_state crosses to user space");

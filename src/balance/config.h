@@ -28,12 +28,43 @@ struct config_vip {
 struct config_backend {
 	struct config_addr addr;
 	int64_t weight; /* 0: keeps its flows, gets none */
+	int mode;	/* BALANCE_IPIP ... */
+};
+
+enum config_algorithm { CONFIG_MAGLEV, CONFIG_LEAST_CONNECTIONS, CONFIG_LEAST_LOAD };
+
+enum config_health_type {
+	CONFIG_HEALTH_NONE,
+	CONFIG_HEALTH_TCP,
+	CONFIG_HEALTH_HTTP,
+	CONFIG_HEALTH_HTTPS,
+	CONFIG_HEALTH_DNS,
+	CONFIG_HEALTH_GRPC,
+	CONFIG_HEALTH_SCRIPT,
+};
+
+struct config_health {
+	int type; /* enum config_health_type */
+	int64_t port, status, interval_s, timeout_s, rise, fall, panic;
+	char path[128], host[64], name[64], command[128];
+};
+
+/*
+ * What a service has besides addresses and backends: what the table in fields.c fills in place. Two
+ * that are alike are alike in every byte; a key needs a member here and a row there, no more.
+ */
+struct config_options {
+	int mode;	 /* BALANCE_IPIP ... */
+	int hash;	 /* 0: flow, 1: source */
+	int algorithm;	 /* enum config_algorithm */
+	int64_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	int64_t slow_start_s;
+	struct config_health health;
 };
 
 struct config_service {
 	char name[CONFIG_NAME_MAX];
-	bool by_source;
-	uint32_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	struct config_options opt;
 	uint32_t n_vips, n_backends;
 	struct config_vip *vips;
 	struct config_backend *backends;
@@ -60,6 +91,9 @@ void config_done(struct config_set *set);
 /* As they stand in YAML; @out of at least 64 bytes. */
 const char *config_addr_text(const struct config_addr *a, char *out);
 const char *config_vip_text(const struct config_vip *v, char *out);
+
+/** config_mode_text() - of BALANCE_IPIP ..., as in YAML. */
+const char *config_mode_text(int mode);
 
 /** config_addr_read() - an address in text. Return: false where it is none. */
 bool config_addr_read(const char *s, size_t n, struct config_addr *out);

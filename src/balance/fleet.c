@@ -132,6 +132,7 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 		.family = b->addr.family,
 		.state = b->state,
 		.hop_flags = t->way.hop_flags,
+		.mode = b->mode,
 		.hop_mtu = t->way.mtu,
 		.stat = stat,
 	};
@@ -148,7 +149,7 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 /* Backends that were adopted leave as this agent's configuration has it. */
 static void ways_renew(struct fleet *t)
 {
-	const uint16_t ways = BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT;
+	const uint8_t ways = BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT;
 	struct fleet_service *s;
 	uint32_t i;
 
@@ -230,7 +231,8 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 	for (i = 0; i < want->n_backends; i++) {
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
-		if (!b || !b->listed || b->weight != want->backends[i].weight)
+		if (!b || !b->listed || b->weight != want->backends[i].weight ||
+		    b->mode != want->backends[i].mode)
 			return false;
 	}
 	return true;
@@ -238,15 +240,15 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 
 static bool same(const struct fleet_service *s, const struct config_service *want)
 {
-	return s->want.n_vips == want->n_vips && s->want.by_source == want->by_source &&
-	       s->want.drain_s == want->drain_s &&
+	return s->want.n_vips == want->n_vips &&
+	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
 	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
 	       same_backends(s, want);
 }
 
 static int want_copy(struct config_service *to, const struct config_service *from)
 {
-	*to = *from;
+	memcpy(to, from, sizeof(*to));
 	to->vips = calloc(from->n_vips + 1, sizeof(*from->vips));
 	to->backends = calloc(from->n_backends + 1, sizeof(*from->backends));
 	if (!to->vips || !to->backends)
@@ -270,6 +272,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 			.addr = w->addr,
 			.id = was ? was->id : ids_get(&t->backends),
 			.weight = (uint32_t)w->weight,
+			.mode = (uint8_t)w->mode,
 			.state = w->weight ? BALANCE_LIVE : BALANCE_DRAINING,
 			.listed = true,
 		};
@@ -294,7 +297,7 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 		if (backend_find(next, &b.addr, i))
 			continue;
 		if (b.listed)
-			b.leave_at = now + next->want.drain_s * SECOND;
+			b.leave_at = now + (uint64_t)next->want.opt.drain_s * SECOND;
 		b.listed = false;
 		b.weight = 0;
 		b.state = b.leave_at <= now ? BALANCE_GONE : BALANCE_DRAINING;
@@ -327,7 +330,7 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = s->want.by_source ? BALANCE_BY_SOURCE : 0,
+		.flags = s->want.opt.hash ? BALANCE_BY_SOURCE : 0,
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
@@ -533,6 +536,7 @@ static void change_finish(struct fleet *t, struct change *c)
 	for (i = 0; c->next && i < c->next->n; i++) {
 		b = &c->next->backends[i];
 		t->maps->backends[b->id].state = b->state;
+		t->maps->backends[b->id].mode = b->mode;
 		if (b->state == BALANCE_GONE)
 			backend_gone(t, b->id);
 	}
@@ -617,6 +621,8 @@ int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now
 	rc = order ? plan(t, set, boot_now, &c, order, err) : -ENOMEM;
 	if (!rc)
 		tell(&c, set, diff ? diff : &own, said);
+	if (!rc && t->imagine)
+		plan_tell(t, c.list, c.n, t->imagine);
 	if (!rc && !dry && c.n)
 		rc = commit(t, &c, err);
 	if (rc || dry) {
@@ -675,7 +681,7 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 
 /* ---- time ------------------------------------------------------------------------------------ */
 
-/* What is swept out leaves BALANCE_SWEPT (F1 of flows.h); when nobody looks, nothing. */
+/* What is swept out leaves BALANCE_SWEPT (F1 of flows.bpf.h); when nobody looks, nothing. */
 static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 {
 	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);

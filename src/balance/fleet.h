@@ -15,7 +15,7 @@
 /* What all backends have in common: where outer packets come from and how they leave. */
 struct fleet_way {
 	struct config_addr source4, source6;
-	uint16_t hop_flags; /* BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT, 0: the routing table */
+	uint8_t hop_flags; /* BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT, 0: the routing table */
 	uint8_t gateway[6];
 	uint16_t mtu;
 	uint32_t flow_s; /* a flow silent for so long is forgotten */
@@ -25,6 +25,7 @@ struct fleet_backend {
 	struct config_addr addr;
 	uint32_t id, weight;
 	uint8_t state;	   /* BALANCE_LIVE ... */
+	uint8_t mode;	   /* BALANCE_IPIP ... */
 	bool listed;	   /* stands in the wanted state */
 	uint64_t leave_at; /* boot ns at which an unlisted one is gone */
 };
@@ -62,6 +63,13 @@ struct fleet_diff {
  */
 int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now, bool dry,
 		struct fleet_diff *diff, struct buf *said, struct skep_err *err);
+
+/**
+ * fleet_plan() - fleet_apply() in imagination: slots and live flows that it would touch, as a JSON
+ * object in @out.
+ */
+int fleet_plan(struct fleet *t, const struct config_set *set, uint64_t boot_now, struct buf *out,
+	       struct skep_err *err);
 
 /** fleet_drain() - the backend keeps its flows and gets none, until the next fleet_apply(). */
 int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,

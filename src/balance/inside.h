@@ -58,6 +58,7 @@ struct fleet {
 	uint32_t *flows; /* entries by backend, of the last sweep */
 	uint64_t swept_at;
 	uint64_t full_seen;
+	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
 
 /* One service's step from what holds to what is wanted. Either may be NULL, not both. */
@@ -97,6 +98,10 @@ void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups
 
 /** vips_adopt() - addresses of @s stand in the maps already. */
 int vips_adopt(struct fleet *t, const struct fleet_service *s);
+
+/* plan.c */
+/** plan_tell() - what these changes would do to slots and to flows with entries, as a JSON object. */
+void plan_tell(const struct fleet *t, const struct change *list, size_t n, struct buf *out);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */

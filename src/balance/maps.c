@@ -81,6 +81,16 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	return 0;
 }
 
+/* Tables that were made by another version are not read. */
+static int layout_check(struct maps *m, struct skep_err *err)
+{
+	if (m->adopted && m->state->layout != BALANCE_LAYOUT)
+		return skep_fail(err, -EEXIST, "the pinned tables have layout %u, not %u",
+				 m->state->layout, BALANCE_LAYOUT);
+	m->state->layout = BALANCE_LAYOUT;
+	return 0;
+}
+
 static bool pinned(const char *pins)
 {
 	char path[512];
@@ -96,7 +106,8 @@ static int load(struct maps *m, struct skep_err *err)
 	if (rc)
 		return skep_fail(err, m->adopted && rc == -EINVAL ? -EEXIST : rc,
 				 "load balance.bpf.o: %s: %s", strerror(-rc), host_bpf_log());
-	return memory_open(m, err);
+	rc = memory_open(m, err);
+	return rc ? rc : layout_check(m, err);
 }
 
 int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bool telling,

@@ -8,7 +8,7 @@
 #include "cli/term.h"
 #include "cli/verb.h"
 
-static int file_read(const char *path, struct buf *b, struct skep_err *err)
+int cli_file_read(const char *path, struct buf *b, struct skep_err *err)
 {
 	bool in = !strcmp(path, "-");
 	cleanup(fd_close) int fd = in ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
@@ -53,7 +53,7 @@ static int apply(const struct args *a, struct skep_err *err)
 		skep_fail(err, 0, "a file is missing: skep apply -f services.yaml");
 		return CLI_USAGE;
 	}
-	rc = file_read(path, &text, err);
+	rc = cli_file_read(path, &text, err);
 	if (rc)
 		return rc;
 	buf_fmt(&target, "/v1/apply?dry=%d&file=", a->set[OPTION_DRY_RUN]);

@@ -6,6 +6,9 @@
  * T1  After a load every type lies inside the data, every name inside the strings, every reference
  *     below the number of types. Chains of references are followed at most DEPTH long.
  */
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include "vm/inside.h"
 
 #define SIZE_MAX_BTF (16U << 20)
@@ -329,6 +332,65 @@ long vm_btf_info(struct call *c, struct btf *b)
 	if (vm_call_write(c, to, &info, len))
 		return -EFAULT;
 	return vm_call_put(c, info.info_len, len);
+}
+
+/* ---- the kernel's ------------------------------------------------------------------------------- */
+
+#define KERNEL_BTF "/sys/kernel/btf/vmlinux"
+
+static int read_whole(struct btf *b, const char *path)
+{
+	cleanup(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+	ssize_t n = 0;
+
+	if (fd < 0 || fstat(fd, &st) || st.st_size <= 0 || st.st_size > INT32_MAX)
+		return -ENOENT;
+	b->data = malloc((size_t)st.st_size);
+	if (!b->data)
+		return -ENOMEM;
+	while (b->size < (uint64_t)st.st_size) {
+		n = read(fd, b->data + b->size, (size_t)st.st_size - b->size);
+		if (n <= 0)
+			return -EIO;
+		b->size += (uint32_t)n;
+	}
+	return 0;
+}
+
+static struct btf *kernel_load(void)
+{
+	struct btf *b = calloc(1, sizeof(*b));
+	struct vm_log log = {0};
+
+	if (b && (read_whole(b, KERNEL_BTF) || parse(&log, b))) {
+		btf_done(b);
+		b = NULL;
+	}
+	buf_done(&log.text);
+	return b;
+}
+
+const struct btf *vm_kernel_btf(struct skep_engine *e)
+{
+	pthread_mutex_lock(&e->attach_lock);
+	if (!e->kernel_btf)
+		e->kernel_btf = kernel_load();
+	pthread_mutex_unlock(&e->attach_lock);
+	return e->kernel_btf;
+}
+
+const char *vm_kernel_func(struct skep_engine *e, uint32_t id)
+{
+	const struct btf *b = vm_kernel_btf(e);
+
+	return b ? vm_btf_func_name(b, id) : NULL;
+}
+
+void vm_kernel_btf_done(struct skep_engine *e)
+{
+	if (e->kernel_btf)
+		btf_done(e->kernel_btf);
 }
 
 /* ---- questions -------------------------------------------------------------------------------- */

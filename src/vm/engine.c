@@ -49,6 +49,7 @@ void skep_engine_free(struct skep_engine *e)
 	vm_devices_done(e);
 	vm_objects_done(e);
 	vm_timers_free(e);
+	vm_kernel_btf_done(e);
 	pthread_mutex_destroy(&e->attach_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e);

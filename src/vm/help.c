@@ -11,24 +11,6 @@
 
 #include "isa/helper.h"
 
-enum family {
-	SK_FILTER = 1,
-	CGROUP_SKB = 1 << 1,
-	TC = 1 << 2,
-	XDP = 1 << 3,
-	LWT = 1 << 4,
-	SK_SKB = 1 << 5,
-	FLOW = 1 << 6,
-	LOOKUP = 1 << 7,
-	CGROUP_OTHER = 1 << 8,
-	TRACE = 1 << 9,
-	SYSCALL = 1 << 10,
-	OTHER = 1 << 11,
-	SKB = SK_FILTER | CGROUP_SKB | TC | LWT | SK_SKB | FLOW,
-	CGROUP = CGROUP_SKB | CGROUP_OTHER,
-	ALL = 0xffff,
-};
-
 static const uint16_t families[VM_PROG_TYPES] = {
 	[BPF_PROG_TYPE_SOCKET_FILTER] = SK_FILTER,
 	[BPF_PROG_TYPE_KPROBE] = TRACE,
@@ -68,6 +50,11 @@ static const uint16_t who[ISA_HELPERS_MAX + 1] = {
 #undef HELP
 };
 
+uint32_t vm_help_family(uint32_t type)
+{
+	return families[type];
+}
+
 bool vm_help_allowed(const struct prog *p, unsigned id)
 {
 	return who[id] & families[p->run_type];
@@ -93,7 +80,7 @@ void vm_help_fault(struct run *r, int rc, const char *why)
 
 /* ---- the gate ------------------------------------------------------------------------------------- */
 
-static bool is_map(struct run *r, uint64_t v)
+bool vm_help_is_map(struct run *r, uint64_t v)
 {
 	const struct prog *p = vm_run_prog(r);
 	unsigned i;
@@ -167,7 +154,7 @@ static bool arg_ok(struct run *r, const struct isa_helper *h, const uint64_t *v,
 	case ISA_ARG_CTX:
 		return v[i] == r->vm.regions[REGION_CTX].lo;
 	case ISA_ARG_MAP:
-		return is_map(r, v[i]);
+		return vm_help_is_map(r, v[i]);
 	case ISA_ARG_KEY:
 	case ISA_ARG_VALUE:
 	case ISA_ARG_VALUE0:

@@ -10,6 +10,28 @@
 
 #include "vm/run.h"
 
+/* Sets of program types that are given the same helpers. */
+enum help_family {
+	SK_FILTER = 1,
+	CGROUP_SKB = 1 << 1,
+	TC = 1 << 2,
+	XDP = 1 << 3,
+	LWT = 1 << 4,
+	SK_SKB = 1 << 5,
+	FLOW = 1 << 6,
+	LOOKUP = 1 << 7,
+	CGROUP_OTHER = 1 << 8,
+	TRACE = 1 << 9,
+	SYSCALL = 1 << 10,
+	OTHER = 1 << 11,
+	SKB = SK_FILTER | CGROUP_SKB | TC | LWT | SK_SKB | FLOW,
+	CGROUP = CGROUP_SKB | CGROUP_OTHER,
+	ALL = 0xffff,
+};
+
+/* The family of a program type. */
+uint32_t vm_help_family(uint32_t prog_type);
+
 /* The same numbers, for interpreted code. */
 extern vm_helper *const vm_helpers_checked[];
 
@@ -45,6 +67,9 @@ struct vm_who vm_help_who(void);
  * that nobody can read through.
  */
 uint64_t vm_help_task(void);
+
+/* Is it one of the program's maps, or one that it found in them? */
+bool vm_help_is_map(struct run *r, uint64_t v);
 
 /* Is it the timer of a value that the program can reach? */
 bool vm_help_is_timer(struct run *r, uint64_t at);

@@ -1,22 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Ring buffers, dynptrs and perf events.
- *
- * A dynptr is 16 bytes of the program's that only helpers understand: where, how long, of what kind.
- * Interpreted code could write it itself, so what it points to is checked like any other address.
+ * Ring buffers and perf events.
  */
-#include "vm/help.h"
-
-enum { DYN_LOCAL = 1, DYN_RING = 2 };
-
-#define DYN_SIZE_MAX 0x00ffffffU
-
-struct dynptr {
-	uint64_t at;
-	uint32_t size, kind;
-};
-
-static_assert(sizeof(struct dynptr) == sizeof(struct bpf_dynptr), "as the UAPI has it");
+#include "vm/dynptr.h"
 
 static void wake(struct map *m, bool yes)
 {
@@ -103,20 +89,7 @@ HELPER_FN(ringbuf_query)
 	return map_ring_query(PTR(a), b);
 }
 
-/* ---- dynptrs -------------------------------------------------------------------------------------- */
-
-/* What interpreted code says is behind a dynptr is looked at again. */
-static bool usable(const struct dynptr *p, uint64_t off, uint64_t n, bool write)
-{
-	struct run *r = vm_run_now();
-
-	return r->vm.code->jit || !n || vm_access(&r->vm, p->at + off, n, write);
-}
-
-static int range(const struct dynptr *p, uint64_t off, uint64_t n)
-{
-	return off > p->size || n > p->size - off ? -E2BIG : 0;
-}
+/* ---- records behind dynptrs -------------------------------------------------------------------------------------- */
 
 HELPER_FN(ringbuf_reserve_dynptr)
 {
@@ -125,14 +98,14 @@ HELPER_FN(ringbuf_reserve_dynptr)
 	void *at;
 
 	memset(p, 0, sizeof(*p));
-	if (size > DYN_SIZE_MAX)
+	if (size > DYN_SIZE)
 		return (uint64_t)-E2BIG;
 	if (c)
 		return (uint64_t)-EINVAL;
 	at = reserve(PTR(a), size, 0);
 	if (!at)
 		return (uint64_t)-EINVAL;
-	*p = (struct dynptr){(uintptr_t)at, size, DYN_RING};
+	*p = (struct dynptr){(uintptr_t)at, size | DYN_RING << DYN_KIND, 0};
 	return 0;
 }
 
@@ -154,59 +127,6 @@ HELPER_FN(ringbuf_discard_dynptr)
 	return commit_dynptr(PTR(a), b, true);
 }
 
-HELPER_FN(dynptr_from_mem)
-{
-	struct dynptr *p = PTR(d);
-
-	memset(p, 0, sizeof(*p));
-	if ((uint32_t)b > DYN_SIZE_MAX)
-		return (uint64_t)-E2BIG;
-	if (c)
-		return (uint64_t)-EINVAL;
-	*p = (struct dynptr){a, (uint32_t)b, DYN_LOCAL};
-	return 0;
-}
-
-HELPER_FN(dynptr_read)
-{
-	const struct dynptr *p = PTR(c);
-	uint32_t n = (uint32_t)b, off = (uint32_t)d;
-
-	if (!p->at || f)
-		return (uint64_t)-EINVAL;
-	if (range(p, off, n))
-		return (uint64_t)-E2BIG;
-	if (!usable(p, off, n, false))
-		return (uint64_t)-EINVAL;
-	memmove(PTR(a), PTR(p->at + off), n);
-	return 0;
-}
-
-HELPER_FN(dynptr_write)
-{
-	const struct dynptr *p = PTR(a);
-	uint32_t n = (uint32_t)d, off = (uint32_t)b;
-
-	if (!p->at || f)
-		return (uint64_t)-EINVAL;
-	if (range(p, off, n))
-		return (uint64_t)-E2BIG;
-	if (!usable(p, off, n, true))
-		return (uint64_t)-EINVAL;
-	memmove(PTR(p->at + off), PTR(c), n);
-	return 0;
-}
-
-HELPER_FN(dynptr_data)
-{
-	const struct dynptr *p = PTR(a);
-	uint32_t off = (uint32_t)b, n = (uint32_t)c;
-
-	if (!p->at || range(p, off, n) || !usable(p, off, n, false))
-		return 0;
-	return p->at + off;
-}
-
 /* ---- user ring buffers ------------------------------------------------------------------------------ */
 
 struct drain {
@@ -218,7 +138,7 @@ static long drain_one(void *arg, const void *sample, uint32_t size)
 {
 	struct drain *dr = arg;
 	struct run *r = dr->run;
-	struct dynptr p = {(uintptr_t)sample, size, DYN_LOCAL};
+	struct dynptr p = {(uintptr_t)sample, size | DYN_LOCAL << DYN_KIND, 0};
 	uint64_t rc;
 
 	if (vm_run_lend(r, &p, sizeof(p), false) || vm_run_lend(r, sample, size, false)) {

@@ -102,6 +102,7 @@ struct skep_engine {
 	const struct vm_hooks *hooks; /* never NULL */
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
+	struct btf *kernel_btf;	      /* NULL: not asked for yet */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
@@ -262,6 +263,14 @@ const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no func
 bool vm_btf_func_is_global(const struct btf *b, uint32_t id);
 /* Do both functions take and return the same? */
 bool vm_btf_func_same(const struct btf *a, uint32_t ida, const struct btf *b, uint32_t idb);
+
+/*
+ * The kernel's own, which libbpf finds functions and types in: read when first asked for. NULL: this kernel
+ * shows none.
+ */
+const struct btf *vm_kernel_btf(struct skep_engine *e);
+const char *vm_kernel_func(struct skep_engine *e, uint32_t id); /* NULL: no function */
+void vm_kernel_btf_done(struct skep_engine *e);
 
 /* ---- programs (prog.c, prog_info.c) ------------------------------------------------------------- */
 

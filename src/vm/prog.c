@@ -18,6 +18,7 @@
 #include "isa/helper.h"
 #include "vm/help.h"
 #include "vm/inside.h"
+#include "vm/kfunc.h"
 
 #define INSNS_MAX  1000000
 #define MAPS_MAX   64
@@ -455,6 +456,42 @@ static int resolve_helper(struct load *l, unsigned pc)
 	return 0;
 }
 
+/*
+ * Of the kernel's BTF, by its id; of modules nothing is here. Id 0 is what a loader leaves where it found none:
+ * an error only for who gets there (L4).
+ */
+static int resolve_kfunc(struct load *l, unsigned pc)
+{
+	struct isa_insn *i = &l->p->code.insns[pc];
+	const char *name = NULL;
+	int row;
+
+	if (!i->imm && !i->off) {
+		i->imm = -1;
+		return 0;
+	}
+	if (!i->off)
+		name = vm_kernel_func(l->c->e, (uint32_t)i->imm);
+	if (!name) {
+		say(l, "kernel btf_id %d is not a function that is here\n", i->imm);
+		return -EINVAL;
+	}
+	row = vm_kfunc_find(name);
+	if (row < 0 || !vm_kfunc_allowed(l->p, row)) {
+		say(l,
+		    row < 0 ? "kernel function %s is not here\n"
+			    : "calling kernel function %s is not allowed\n",
+		    name);
+		return row < 0 ? -EINVAL : -EACCES;
+	}
+	if (!l->p->gpl) {
+		say(l, "cannot call kernel function from non-GPL compatible program\n");
+		return -EINVAL;
+	}
+	i->imm = row;
+	return 0;
+}
+
 static int resolve_one(struct load *l, unsigned pc)
 {
 	const struct isa_insn *i = &l->p->code.insns[pc];
@@ -471,8 +508,7 @@ static int resolve_one(struct load *l, unsigned pc)
 	case ISA_CALL:
 		return resolve_helper(l, pc);
 	case ISA_CALL_KFUNC:
-		say(l, "%u: kernel function btf_id %d is not here\n", pc, i->imm);
-		return -EINVAL;
+		return resolve_kfunc(l, pc);
 	default:
 		return 0;
 	}
@@ -490,15 +526,19 @@ static int resolve(struct load *l)
 
 /* ---- compiling ------------------------------------------------------------------------------------------ */
 
-/* The kernel guards reads through such pointers; compiled code here does not (L4). */
+/* The kernel guards reads through such pointers, and unwinds; compiled code here does neither (L4). */
 static bool reads_the_kernel(const struct prog *p)
 {
+	const struct isa_insn *i;
 	unsigned pc;
 
-	for (pc = 0; pc < p->n_insns; pc++)
-		if (p->code.insns[pc].op == ISA_CALL &&
-		    p->code.insns[pc].imm == BPF_FUNC_get_current_task_btf)
+	for (pc = 0; pc < p->n_insns; pc++) {
+		i = &p->code.insns[pc];
+		if (i->op == ISA_CALL && i->imm == BPF_FUNC_get_current_task_btf)
 			return true;
+		if (i->op == ISA_CALL_KFUNC && i->imm >= 0 && vm_kfunc_interpreted(i->imm))
+			return true;
+	}
 	return false;
 }
 
@@ -531,6 +571,8 @@ static void compile(struct prog *p)
 			       .proof = p->code.proof,
 			       .helpers = vm_helpers,
 			       .n_helpers = vm_n_helpers,
+			       .kfuncs = vm_kfuncs,
+			       .n_kfuncs = vm_n_kfuncs,
 			       .maps = maps};
 	struct skep_err err;
 	unsigned i;
@@ -637,6 +679,8 @@ static int translate(struct load *l)
 		rc = check_type(l);
 	p->code.helpers = vm_helpers_checked;
 	p->code.n_helpers = vm_n_helpers;
+	p->code.kfuncs = vm_kfuncs_checked;
+	p->code.n_kfuncs = vm_n_kfuncs;
 	if (!rc)
 		vm_prog_compile(l->c->e, p);
 	if (!rc)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
  * R1  An interpreted run leaves nothing behind, however it ends: no spin lock held, no record of a ring
- *     reserved (records behind dynptrs are such). With a lock held it may not call helpers, so that
+ *     reserved (records behind dynptrs are such), no memory kept. With a lock held it may not call helpers, so that
  *     none waits for the same lock.
  */
 #include "vm/help.h"
@@ -113,6 +113,52 @@ static bool leave_records(struct run *r)
 	return any;
 }
 
+/* ---- memory of a run ---------------------------------------------------------------------------- */
+
+struct kept {
+	struct kept *next;
+	size_t size;
+	uint8_t bytes[];
+};
+
+void *vm_run_keep(struct run *r, size_t size)
+{
+	struct kept *k = calloc(1, sizeof(*k) + size);
+
+	if (!k)
+		return NULL;
+	k->size = size;
+	k->next = r->kept;
+	r->kept = k;
+	return k->bytes;
+}
+
+static struct kept **find_kept(struct run *r, uint64_t at)
+{
+	struct kept **k = &r->kept;
+
+	while (*k && (uintptr_t)(*k)->bytes != at)
+		k = &(*k)->next;
+	return k;
+}
+
+size_t vm_run_kept(const struct run *r, uint64_t at)
+{
+	const struct kept *k = *find_kept((struct run *)r, at);
+
+	return k ? k->size : 0;
+}
+
+void vm_run_drop(struct run *r, const void *at)
+{
+	struct kept **place = find_kept(r, (uintptr_t)at), *k = *place;
+
+	if (!k)
+		return;
+	*place = k->next;
+	free(k);
+}
+
 /* R1: nothing is left behind. Who ends well has left nothing. */
 static void leave(struct run *r)
 {
@@ -123,7 +169,19 @@ static void leave(struct run *r)
 	}
 	if (leave_records(r))
 		vm_help_fault(r, -EBUSY, "it ended with a record reserved");
+	while (r->kept)
+		vm_run_drop(r, r->kept->bytes);
 	r->vm.n_regions = REGION_FREE;
+}
+
+/* bpf_throw() ended it, and was no mistake. */
+static void catch (struct run *r, uint32_t *retval)
+{
+	r->thrown = false;
+	if (r->vm.fault != -ECANCELED)
+		return;
+	r->vm.fault = 0;
+	*retval = (uint32_t)r->cookie;
 }
 
 /* Whoever listens to what programs say is told why one was ended. */
@@ -145,6 +203,8 @@ int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 	r->vm.fault = 0;
 	r->n_inner = 0;
 	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
+	if (r->thrown)
+		catch (r, retval);
 	leave(r);
 	if (r->vm.fault)
 		tell_fault(r);

@@ -23,6 +23,8 @@ enum { REGION_CTX, REGION_PACKET, REGION_SOCK, REGION_KEYS, REGION_FREE };
 
 #define RUN_INNER 8
 
+struct kept;
+
 struct run {
 	struct vm_run vm;
 	struct prog *prog;
@@ -53,6 +55,9 @@ struct run {
 	uint64_t lock;			 /* the spin lock that interpreted code holds; 0: none */
 	struct map *storages[RUN_INNER]; /* that hold something of this run's socket */
 	unsigned n_storages;
+	struct kept *kept; /* memory that kfuncs took for it */
+	bool thrown;	   /* by bpf_throw(), */
+	uint64_t cookie;   /* with that */
 };
 
 static inline struct run *vm_run_of(struct vm_run *vm)
@@ -81,6 +86,11 @@ int vm_run_lend_record(struct run *r, struct map *ring, const void *at, size_t s
 /* The ring that it was reserved in, NULL for what is no such record. Interpreted code only. */
 struct map *vm_run_record(const struct run *r, uint64_t at);
 void vm_run_unlend(struct run *r, const void *at);
+/* Memory, zeroed, until it is dropped or the run ends (R1). NULL without. */
+void *vm_run_keep(struct run *r, size_t size);
+void vm_run_drop(struct run *r, const void *at); /* what it does not keep is ignored */
+/* How much lies at @at; 0: nothing that it keeps. */
+size_t vm_run_kept(const struct run *r, uint64_t at);
 /* Runs it once. A fault of interpreted code is -EFAULT and the like, with the reason in r->vm.err. */
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval);
 

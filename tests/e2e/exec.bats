@@ -16,12 +16,12 @@ teardown_file() {
 	rm -rf "$DIR"
 }
 
-# nobody COMMAND...: as an ordinary user, for at most 20 seconds
+# nobody COMMAND...: as an ordinary user, for at most 60 seconds
 nobody() {
 	if [ "$(id -u)" = 0 ]; then
-		timeout -k 1 20 setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
+		timeout -k 1 60 setpriv --reuid=65534 --regid=65534 --clear-groups -- "$@"
 	else
-		timeout -k 1 20 "$@"
+		timeout -k 1 60 "$@"
 	fi
 }
 exec_() { nobody "$DIR/skep" exec "$@"; }

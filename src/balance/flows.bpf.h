@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * flows.h: the flow table of balance.bpf.c: buckets of one cache line in an array, two for a flow,
+ * flows.bpf.h: the flow table of balance.bpf.c: buckets of one cache line in an array, two for a flow,
  * entries of 8 bytes that are changed by compare and swap. B4 and B5 of balance.bpf.c are upheld here.
  *
  * F1  A place that ever had an entry is not empty again while any ring asks for entries: what is swept
  *     out leaves BALANCE_SWEPT. So a bucket with an empty place never sent a flow on to the next one,
  *     and most flows cost one cache line, also those that have no entry.
  */
-#ifndef SKEP_BPF_FLOWS_H
-#define SKEP_BPF_FLOWS_H
+#ifndef SKEP_BALANCE_FLOWS_BPF_H
+#define SKEP_BALANCE_FLOWS_BPF_H
 
-#include "balance/balance.h"
+#include "balance/table.bpf.h"
 
 const volatile __u32 bucket_log = 18;
 
@@ -50,7 +50,7 @@ __noinline __u32 find_in(__u32 at, __u32 tag, __u32 kind, __u32 time, __u32 rene
 		if (BALANCE_ENTRY_TAG(e) != tag || !BALANCE_ENTRY_BACKEND(e) || (e & 1) != kind)
 			continue;
 		fresh = balance_entry(tag, BALANCE_ENTRY_BACKEND(e), time, 1, kind);
-		if (renew && fresh != e)
+		if (renew && !asking && fresh != e)
 			__sync_val_compare_and_swap(&b->entry[i], e, fresh);
 		return BALANCE_ENTRY_BACKEND(e);
 	}
@@ -91,6 +91,8 @@ __noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
 	}
 	if (free < 0 || young >= BALANCE_WAYS / 2)
 		return empty ? -1 : 0;
+	if (asking)
+		return 1;
 	return __sync_val_compare_and_swap(&b->entry[free & (BALANCE_WAYS - 1)], old, entry) == old
 		       ? 1
 		       : -1;
@@ -105,6 +107,14 @@ static __always_inline int insert(struct balance_state *s, __u64 hash, __u32 bac
 
 	if (!done)
 		done = insert_in(balance_bucket2(hash, bucket_log), entry, time, s->flow_units);
+	if (telling) {
+		struct balance_told *t = told_get();
+
+		if (t)
+			t->record = done > 0 ? BALANCE_RECORDED : BALANCE_FULL;
+	}
+	if (asking)
+		return done > 0;
 	if (done > 0) {
 		__sync_fetch_and_add(&s->inserted, 1);
 		return 1;

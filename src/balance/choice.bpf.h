@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * choice.bpf.h: whose packet it is, and which backend it goes to. B1 to B4 and B8 of balance.bpf.c.
+ */
+#ifndef SKEP_BALANCE_CHOICE_BPF_H
+#define SKEP_BALANCE_CHOICE_BPF_H
+
+#include "balance/flows.bpf.h"
+#include "balance/table.bpf.h"
+
+#define UDP_UNITS 8
+
+static __always_inline struct balance_backend *backend_get(__u32 id)
+{
+	return bpf_map_lookup_elem(&backends, &id);
+}
+
+static __always_inline int usable(__u32 id)
+{
+	struct balance_backend *b = id ? backend_get(id) : 0;
+
+	return b && b->state != BALANCE_GONE;
+}
+
+/* Whether a flow without an entry begins with this packet, as far as can be told. */
+static __always_inline int begins(const struct packet *p, __u32 time)
+{
+	if (p->kind == KIND_FLOW) /* B8 */
+		return ((time - p->changed) & BALANCE_TIME_MASK) > UDP_UNITS;
+	return p->kind == KIND_FIRST;
+}
+
+/* B2 to B5, at a slot with BALANCE_LOOK. */
+__noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was)
+{
+	struct balance_state *s = state_get();
+	__u32 time = now(), backend;
+
+	if (!p || !s)
+		return 0;
+	backend = find(p->hash, 0, time, p->kind != KIND_ABOUT && first != was);
+	if (backend && usable(backend)) {
+		p->entry = 1;
+		if (first == was && backend != was)
+			find(p->hash, 0, time, 1);
+		return backend;
+	}
+	if (!usable(was))
+		was = first;
+	if (p->kind == KIND_ABOUT || first == was)
+		return was;
+	backend = begins(p, time) ? first : was;
+	if (backend && !insert(s, p->hash, backend, 0, time)) /* B4 */
+		backend = was;				      /* B3 */
+	return backend;
+}
+
+static __always_inline void tell_slot(const struct packet *p, __u32 instance, __u32 slot)
+{
+	struct balance_told *t = telling ? told_get() : 0;
+
+	if (!t)
+		return;
+	t->instance = instance;
+	t->slot = slot;
+	t->hash = p->hash;
+}
+
+static __always_inline __u32 choose(struct packet *p, const struct balance_service *v, __u32 id)
+{
+	__u32 hash = v->flags & BALANCE_BY_SOURCE ? p->source : p->hash >> 32;
+	__u32 at = v->ring + (hash >> (32 - (v->ring_log & 31)));
+	struct balance_slot *slot = bpf_map_lookup_elem(&rings, &at);
+	__u32 first, was;
+
+	tell_slot(p, id, at);
+	if (!slot)
+		return 0;
+	was = slot->was;
+	first = slot->now;
+	if (!(was & BALANCE_LOOK))
+		return first; /* B1 */
+	p->changed = v->changed;
+	return choose_stateful(p, first, was & ~BALANCE_LOOK);
+}
+
+/* ---- services -------------------------------------------------------------------------------- */
+
+static __always_inline struct balance_vip *vip_get(const __u64 addr[2], __u8 family, __be16 port,
+						   __u8 proto)
+{
+	struct balance_key4 k4 = {.addr = addr[0], .port = port, .proto = proto};
+	struct balance_key6 k6 = {.addr = {addr[0], addr[1]}, .port = port, .proto = proto};
+
+	return family == 4 ? bpf_map_lookup_elem(&vip4, &k4) : bpf_map_lookup_elem(&vip6, &k6);
+}
+
+__noinline __u32 range_find(__u32 at, __u32 port)
+{
+	struct balance_ranges *r = bpf_map_lookup_elem(&ranges, &at);
+	__u16 p = bpf_ntohs((__be16)port);
+	int i;
+
+	if (!r)
+		return 0;
+	for (i = 0; i < BALANCE_RANGES; i++)
+		if ((__u32)i < r->n && p >= r->range[i].first && p <= r->range[i].last)
+			return r->range[i].service;
+	return 0;
+}
+
+/* Index of "services", 0: none. */
+static __always_inline __u32 service_find(struct balance_state *s, const __u64 addr[2], __u8 family,
+					  __be16 port, __u8 proto)
+{
+	__u32 side = s->active & 1, id = 0;
+	struct balance_vip *v = vip_get(addr, family, port, proto);
+
+	if (v)
+		id = v->service[side];
+	if (id)
+		return id;
+	v = vip_get(addr, family, 0, proto);
+	return v && v->service[side] ? range_find(v->service[side], port) : 0;
+}
+
+static __always_inline int ours(struct balance_state *s, const __u64 addr[2], __u8 family)
+{
+	struct balance_vip *v = vip_get(addr, family, 0, 0);
+
+	return v && v->service[s->active & 1];
+}
+
+#endif

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sides.h: the same program in the kernel, interpreted and compiled; what it returns and what becomes of the
+ * packet must be the same.
+ */
+#ifndef TESTS_VM_SIDES_H
+#define TESTS_VM_SIDES_H
+
+#include "vm/engine.h"
+
+#include <sys/syscall.h>
+
+enum { KERNEL, INTERPRETED, COMPILED, SIDES };
+
+static struct skep_engine *engines[SIDES];
+static const char *const sides[] = {"kernel", "interpreted", "compiled"};
+static unsigned runs, differ;
+
+static long call(unsigned side, unsigned cmd, union bpf_attr *a)
+{
+	long rc;
+
+	if (engines[side])
+		return skep_bpf(engines[side], cmd, a, sizeof(*a));
+	rc = syscall(__NR_bpf, cmd, a, sizeof(*a));
+	return rc < 0 ? -errno : rc;
+}
+
+/* A program under construction. */
+struct code {
+	struct bpf_insn insns[64];
+	unsigned n;
+};
+
+#define add(c, ...)                                              \
+	do {                                                     \
+		const struct bpf_insn add_[] = {__VA_ARGS__};    \
+		memcpy(&(c)->insns[(c)->n], add_, sizeof(add_)); \
+		(c)->n += sizeof(add_) / sizeof(add_[0]);        \
+	} while (0)
+
+struct outcome {
+	long rc;
+	uint32_t retval, size, ctx_size;
+	uint8_t data[8192], ctx[256];
+};
+
+static uint8_t packet[2048];
+
+static int load(unsigned side, uint32_t type, const struct code *c)
+{
+	static char log[65536];
+	union bpf_attr a;
+	int fd;
+
+	zeroed(a);
+	a.prog_type = type;
+	a.insns = (uintptr_t)c->insns;
+	a.insn_cnt = c->n;
+	a.license = (uintptr_t) "GPL";
+	a.log_buf = (uintptr_t)log;
+	a.log_size = sizeof(log);
+	a.log_level = 1;
+	fd = (int)call(side, BPF_PROG_LOAD, &a);
+	if (fd < 0)
+		print_error("%s: %d\n%s\n", sides[side], fd, log);
+	return fd;
+}
+
+static void run(unsigned side, uint32_t type, const struct code *c, uint32_t size,
+		struct outcome *o)
+{
+	static uint8_t ctx[192];
+	int fd = load(side, type, c);
+	union bpf_attr a;
+
+	memset(o, 0, sizeof(*o));
+	o->rc = fd;
+	if (fd < 0)
+		return;
+	zeroed(a);
+	a.test.prog_fd = (uint32_t)fd;
+	if (size) {
+		a.test.data_in = (uintptr_t)packet;
+		a.test.data_size_in = size;
+		a.test.data_out = (uintptr_t)o->data;
+		a.test.data_size_out = sizeof(o->data);
+	}
+	if (type == BPF_PROG_TYPE_SCHED_CLS) {
+		a.test.ctx_in = (uintptr_t)ctx;
+		a.test.ctx_size_in = 192;
+		a.test.ctx_out = (uintptr_t)o->ctx;
+		a.test.ctx_size_out = sizeof(o->ctx);
+	}
+	o->rc = call(side, BPF_PROG_TEST_RUN, &a);
+	o->retval = a.test.retval;
+	o->size = a.test.data_size_out;
+	close(fd);
+}
+
+static void compare(const char *name, uint32_t type, const struct code *c, uint32_t size)
+{
+	static struct outcome o[SIDES];
+	unsigned s, i;
+
+	runs++;
+	for (s = 0; s < SIDES; s++)
+		run(s, type, c, size, &o[s]);
+	for (s = 1; s < SIDES; s++) {
+		if (!memcmp(&o[0], &o[s], sizeof(o[0])))
+			continue;
+		differ++;
+		for (i = 0; i < sizeof(o[0].data) && o[0].data[i] == o[s].data[i]; i++)
+			;
+		print_error(
+			"%s: kernel %ld r0 0x%x %u bytes, %s %ld r0 0x%x %u bytes, first at %u\n",
+			name, o[0].rc, o[0].retval, o[0].size, sides[s], o[s].rc, o[s].retval,
+			o[s].size, i);
+	}
+}
+
+static int open_engines(void **state maybe_unused)
+{
+	const struct skep_engine_options interpret = {.interpret = true},
+					 compile = {.unsafe = true};
+	static const uint8_t head[] = {2,    0,	   0,	 0, 0, 1,  2,  0, 0, 0, 0,  2,
+				       8,    0,	   0x45, 0, 0, 86, 0,  1, 0, 0, 64, 6,
+				       0x12, 0x34, 10,	 0, 0, 1,  10, 0, 0, 2};
+	unsigned i;
+
+	for (i = 0; i < sizeof(packet); i++)
+		packet[i] = (uint8_t)(i * 7 + 3);
+	memcpy(packet, head, sizeof(head));
+	return skep_engine_open(&engines[INTERPRETED], &interpret) ||
+	       skep_engine_open(&engines[COMPILED], &compile);
+}
+
+static int close_engines(void **state maybe_unused)
+{
+	print_message("%u programs on %d sides\n", runs, SIDES);
+	skep_engine_free(engines[INTERPRETED]);
+	skep_engine_free(engines[COMPILED]);
+	return 0;
+}
+
+static int begin(void **state maybe_unused)
+{
+	differ = 0;
+	return 0;
+}
+
+#endif
