@@ -18,6 +18,7 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/socket.h"
 #include "balance/why.h"
 #include "host/host.h"
 
@@ -28,7 +29,7 @@ struct balance_spec {
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
 	int64_t mtu, services, backends, slots, vips, flows, flow_s;
-	char pins[256];
+	char pins[256], cgroup[256];
 };
 
 /* ---- configuration --------------------------------------------------------------------------- */
@@ -166,6 +167,13 @@ static const struct conf_field fields[] = {
 	 .most = sizeof(((struct balance_spec *)0)->pins),
 	 .preset = "/sys/fs/bpf/skep",
 	 .doc = "where tables outlive the agent, on a BPF file system; \"\": they end with it"},
+	{.key = "cgroup",
+	 .type = CONF_STR,
+	 .offset = AT(cgroup),
+	 .most = sizeof(((struct balance_spec *)0)->cgroup),
+	 .preset = "\"\"",
+	 .doc = "below the cgroup2 mount: services with socket: true are served at the sockets of its "
+		"processes; /: of all; \"\": of none"},
 };
 
 struct balance {
@@ -177,6 +185,7 @@ struct balance {
 	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
+	struct sockets *sockets; /* NULL: no cgroup is served */
 	bool pinned;
 	char unpinned[160]; /* why not */
 	char anew[160];	    /* why what was pinned was not taken over */
@@ -209,6 +218,8 @@ static void unload(struct balance *b)
 	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
+	sockets_free(b->sockets);
+	b->sockets = NULL;
 	maps_done(&b->maps);
 	fd_close(&b->probe4);
 	fd_close(&b->probe6);
@@ -276,7 +287,7 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.bucket_log = 9,
 	};
 
-	while ((int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
+	while (s->n_interfaces && (int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
 		size.bucket_log++;
 	return size;
 }
@@ -305,7 +316,24 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 		attach_clear(pins);
 		rc = maps_open(&b->maps, &size, pins, false, err);
 	}
+	if (!rc && s->cgroup[0])
+		rc = sockets_open(&b->sockets, &b->maps, pins, err);
 	return rc ? rc : fleet_open(&b->fleet, &b->maps, &b->way, err);
+}
+
+static int attach_sockets(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+{
+	const char *mount = host_cgroup2(b->env.host);
+	char path[4096];
+
+	if (b->pinned && !s->cgroup[0])
+		sockets_forget(s->pins);
+	if (!s->cgroup[0])
+		return 0;
+	if (!*mount)
+		return skep_fail(err, -ENOENT, "balance.cgroup: cgroup2 is not mounted");
+	snprintf(path, sizeof(path), "%.3800s/%s", mount, s->cgroup);
+	return sockets_attach(b->sockets, path, err);
 }
 
 static int attach_all(struct balance *b, const struct balance_spec *s, struct skep_err *err)
@@ -320,7 +348,7 @@ static int attach_all(struct balance *b, const struct balance_spec *s, struct sk
 	}
 	if (!rc && pins)
 		attach_forget(pins, b->links, b->n_links);
-	return rc;
+	return rc ? rc : attach_sockets(b, s, err);
 }
 
 static int balance_apply(void *cap, const void *spec, struct skep_err *err)
@@ -336,7 +364,7 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 					   "balance: its settings take hold at the next "
 					   "start")
 			       : 0;
-	if (!want->n_interfaces) { /* N1 */
+	if (!want->n_interfaces && !want->cgroup[0]) { /* N1 */
 		b->spec = *want;
 		b->loaded = true;
 		return 0;
@@ -368,7 +396,7 @@ static int check_sources(const struct balance *b, const struct config_set *set,
 	size_t i;
 	uint32_t k;
 
-	for (i = 0; i < set->n; i++)
+	for (i = 0; i < set->n && b->spec.n_interfaces; i++)
 		for (k = 0; k < set->services[i].n_backends; k++) {
 			bool four = set->services[i].backends[k].addr.family == 4;
 
@@ -382,6 +410,28 @@ static int check_sources(const struct balance *b, const struct config_set *set,
 	return 0;
 }
 
+/* Services at sockets need a cgroup; others need interfaces. */
+static int check_place(const struct balance *b, const struct config_set *set, struct skep_err *err)
+{
+	size_t i;
+
+	for (i = 0; i < set->n; i++) {
+		const struct config_service *s = &set->services[i];
+
+		if (s->opt.socket && !b->sockets)
+			return skep_fail(err, -EINVAL,
+					 "service '%s' is for sockets: set balance.cgroup in the "
+					 "agent's configuration, \"/\" is every process",
+					 s->name);
+		if (!s->opt.socket && !b->spec.n_interfaces)
+			return skep_fail(err, -EINVAL,
+					 "service '%s': balance has no interfaces: set "
+					 "balance.interfaces in the agent's configuration",
+					 s->name);
+	}
+	return 0;
+}
+
 static int balance_resources(void *cap, const char *file, const char *text, size_t len, bool dry,
 			     struct buf *said, struct skep_err *err)
 {
@@ -392,13 +442,10 @@ static int balance_resources(void *cap, const char *file, const char *text, size
 
 	if (rc)
 		return rc;
-	if (!b->fleet)
-		return set.n ? skep_fail(err, -EINVAL,
-					 "balance has no interfaces: set balance.interfaces in the "
-					 "agent's configuration")
-			     : 0;
-	rc = check_sources(b, &set, err);
+	rc = check_place(b, &set, err);
 	if (!rc)
+		rc = check_sources(b, &set, err);
+	if (!rc && b->fleet)
 		rc = fleet_apply(b->fleet, &set, host_boot_now(), dry, &diff, said, err);
 	return rc;
 }
@@ -416,17 +463,21 @@ static const char *state_name(uint8_t state)
 	return state == BALANCE_LIVE ? "live" : state == BALANCE_DRAINING ? "draining" : "gone";
 }
 
-static void backend_add(struct balance *b, const struct fleet_backend *x, struct buf *out)
+static void backend_add(struct balance *b, const struct fleet_service *s,
+			const struct fleet_backend *x, struct buf *out)
 {
 	struct balance_sent sent = maps_sent(&b->maps, x->id);
 	char addr[64];
 
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
-		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u}",
+		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u",
 		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
 		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
 		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
+	if (s->want.opt.socket && b->sockets)
+		sockets_show(b->sockets, x->id, out);
+	buf_str(out, "}");
 }
 
 static void service_add(struct balance *b, const struct fleet_service *s, struct buf *out)
@@ -440,11 +491,16 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	buf_str(out, ",\"vips\":[");
 	for (i = 0; i < s->want.n_vips; i++)
 		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
-	buf_fmt(out, "],\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
+	if (s->want.opt.socket && b->sockets)
+		buf_fmt(out, "],\"socket\":true,\"refused\":%" PRIu64,
+			sockets_refused(b->sockets, s->stat));
+	else
+		buf_str(out, "],\"socket\":false");
+	buf_fmt(out, ",\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
 		s->want.opt.hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
 	for (i = 0; i < s->n; i++) {
 		buf_str(out, i ? "," : "");
-		backend_add(b, &s->backends[i], out);
+		backend_add(b, s, &s->backends[i], out);
 	}
 	buf_str(out, "],\"dropped\":{");
 	for (i = 1, text[0] = '\0'; i < BALANCE_REASONS; i++) {
@@ -553,6 +609,8 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		fn(arg, "skep_balance_connections_total", CAP_COUNTER, "TCP SYNs sent to a backend",
 		   labels, (double)sent.flows);
 	}
+	if (s->want.opt.socket && b->sockets)
+		sockets_count(b->sockets, s, fn, arg);
 	for (i = 1; i < BALANCE_REASONS; i++) {
 		if (!b->maps.counts[s->stat].packets[i])
 			continue;
@@ -595,7 +653,7 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	size_t at = 0;
 	unsigned i;
 
-	if (!b->n_links && b->spec.pins[0] && !access(b->spec.pins, F_OK))
+	if (!b->n_links && !b->sockets && b->spec.pins[0] && !access(b->spec.pins, F_OK))
 		snprintf(r.how, sizeof(r.how),
 			 "no interfaces configured; what an earlier agent pinned works on, rm -r "
 			 "%.60s ends it",
@@ -607,7 +665,12 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 				       i ? ", " : "", b->links[i].generic ? " (generic)" : "",
 				       b->links[i].name);
 	fn(arg, &r);
-	if (!b->n_links)
+	if (b->sockets) {
+		r = (struct cap_report){.what = "services at sockets", .ready = true};
+		snprintf(r.how, sizeof(r.how), "cgroup %.140s", b->spec.cgroup);
+		fn(arg, &r);
+	}
+	if (!b->n_links && !b->sockets)
 		return;
 	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
 	snprintf(r.how, sizeof(r.how), "%.85s%s%.55s", b->pinned ? b->spec.pins : b->unpinned,

@@ -102,6 +102,25 @@ static int check_backends(const struct config_service *s, struct skep_err *err)
 	return 0;
 }
 
+/* A socket of one family cannot be connected to an address of the other. */
+static int check_socket(const struct config_service *s, struct skep_err *err)
+{
+	uint8_t family = s->n_vips ? s->vips[0].addr.family : 0;
+	uint32_t i;
+	bool one = true;
+
+	for (i = 0; i < s->n_vips; i++)
+		one &= s->vips[i].addr.family == family;
+	for (i = 0; i < s->n_backends; i++)
+		one &= s->backends[i].addr.family == family;
+	if (s->opt.socket && !one)
+		return skep_fail(err, -EINVAL,
+				 "socket: true: addresses and backends must be of one family");
+	if (!s->opt.socket && s->opt.internal)
+		return skep_fail(err, -EINVAL, "internalTrafficPolicy is for socket: true");
+	return 0;
+}
+
 /* What one key needs of another. */
 static int check_options(const struct config_options *o, struct skep_err *err)
 {
@@ -212,6 +231,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 		rc = check_backends(&s, err);
 	if (!rc)
 		rc = check_options(&s.opt, err);
+	if (!rc)
+		rc = check_socket(&s, err);
 	if (rc)
 		service_done(&s);
 	else

@@ -29,9 +29,13 @@ struct config_backend {
 	struct config_addr addr;
 	int64_t weight; /* 0: keeps its flows, gets none */
 	int mode;	/* BALANCE_IPIP ... */
+	int64_t port;	/* modes that translate; 0: the one that the client spoke to */
+	bool local;	/* stands on this node */
 };
 
 enum config_algorithm { CONFIG_MAGLEV, CONFIG_LEAST_CONNECTIONS, CONFIG_LEAST_LOAD };
+
+enum config_policy { CONFIG_CLUSTER, CONFIG_LOCAL };
 
 enum config_health_type {
 	CONFIG_HEALTH_NONE,
@@ -60,6 +64,9 @@ struct config_options {
 	int64_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
 	int64_t slow_start_s;
 	struct config_health health;
+	bool socket;	    /* served at this host's sockets too */
+	int internal;	    /* enum config_policy, at sockets */
+	int64_t affinity_s; /* a client stays with its backend for so long; 0: no */
 };
 
 struct config_service {

@@ -21,6 +21,7 @@
 #include <time.h>
 
 #include "balance/ring.h"
+#include "balance/socket.h"
 
 #define SECOND	1000000000ULL
 #define SWEEP_S 30
@@ -94,6 +95,11 @@ const struct fleet_service *fleet_by_stat(const struct fleet *t, uint32_t stat)
 		if (s->stat == stat)
 			return s;
 	return NULL;
+}
+
+uint64_t fleet_gone(const struct fleet *t)
+{
+	return t->gone;
 }
 
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend)
@@ -220,7 +226,8 @@ static struct fleet_backend *backend_find(const struct fleet_service *s,
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static bool same_backends(const struct fleet_service *s, const struct config_service *want)
+static bool same_backends(const struct fleet *t, const struct fleet_service *s,
+			  const struct config_service *want)
 {
 	uint32_t i, listed = 0;
 
@@ -232,18 +239,19 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
 		if (!b || !b->listed || b->weight != want->backends[i].weight ||
-		    b->mode != want->backends[i].mode)
+		    b->mode != want->backends[i].mode || !sockets_same(t, s, want, i, b->id))
 			return false;
 	}
 	return true;
 }
 
-static bool same(const struct fleet_service *s, const struct config_service *want)
+static bool same(const struct fleet *t, const struct fleet_service *s,
+		 const struct config_service *want)
 {
 	return s->want.n_vips == want->n_vips &&
 	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
 	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
-	       same_backends(s, want);
+	       same_backends(t, s, want);
 }
 
 static int want_copy(struct config_service *to, const struct config_service *from)
@@ -279,8 +287,10 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 		if (!b->id)
 			return -ENOSPC;
 		next->n++;
-		if (!was)
+		if (!was) {
 			backend_write(t, b, next->stat);
+			sockets_end_new(t, b->id, (uint16_t)w->port);
+		}
 	}
 	return 0;
 }
@@ -334,6 +344,7 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
+	sockets_door(t, s);
 }
 
 /* What @next has and @old has not. */
@@ -420,7 +431,7 @@ static int plan_one(struct fleet *t, const struct config_service *want, uint64_t
 	if (old)
 		old->seen = t->applies;
 	*out = old;
-	if (old && same(old, want))
+	if (old && same(t, old, want))
 		return 0;
 	next = calloc(1, sizeof(*next));
 	if (!next)
@@ -526,6 +537,7 @@ static void backend_gone(struct fleet *t, uint32_t id)
 {
 	t->maps->backends[id].state = BALANCE_GONE;
 	t->swept_at = 0;
+	t->gone++;
 }
 
 static void change_finish(struct fleet *t, struct change *c)

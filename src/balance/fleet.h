@@ -83,6 +83,8 @@ void fleet_sweep(struct fleet *t, uint64_t boot_now);
 
 struct fleet_service *fleet_first(const struct fleet *t); /* uthash list, by hh.next */
 struct fleet_service *fleet_find(const struct fleet *t, const char *name);
+/** fleet_gone() - how many backends went so far. */
+uint64_t fleet_gone(const struct fleet *t);
 /** fleet_flows() - entries of a backend as of the last sweep. */
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend);
 /** fleet_name() - of the service that counts at @stat, NULL: none. */

@@ -58,6 +58,7 @@ struct fleet {
 	uint32_t *flows; /* entries by backend, of the last sweep */
 	uint64_t swept_at;
 	uint64_t full_seen;
+	uint64_t gone;	     /* backends that went so far */
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
 
