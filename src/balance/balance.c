@@ -20,6 +20,7 @@
 #include "balance/fleet.h"
 #include "balance/reap.h"
 #include "balance/socket.h"
+#include "balance/wanted.h"
 #include "balance/why.h"
 #include "host/host.h"
 
@@ -183,6 +184,7 @@ struct balance {
 	bool loaded;
 	struct maps maps;
 	struct fleet *fleet;
+	struct config_set wanted;
 	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
@@ -237,6 +239,7 @@ static void balance_close(void *cap)
 	if (!b)
 		return;
 	unload(b);
+	config_done(&b->wanted);
 	free(b);
 }
 
@@ -440,21 +443,25 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 	return 0;
 }
 
-static int balance_resources(void *cap, const char *file, const char *text, size_t len, bool dry,
-			     struct buf *said, struct skep_err *err)
+static int balance_resources(void *cap, enum cap_change change, const char *file, const char *text,
+			     size_t len, bool dry, struct buf *said, struct skep_err *err)
 {
-	cleanup(config_done) struct config_set set = {0};
 	struct fleet_diff diff = {0};
+	struct wanted_change c;
 	struct balance *b = cap;
-	int rc = config_read(file, text, len, &set, err);
+	int rc = wanted_change(&b->wanted, &c, change, file, text, len, said, err);
 
 	if (rc)
 		return rc;
-	rc = check_place(b, &set, err);
+	rc = check_place(b, &b->wanted, err);
 	if (!rc)
-		rc = check_sources(b, &set, err);
+		rc = check_sources(b, &b->wanted, err);
 	if (!rc && b->fleet)
-		rc = fleet_apply(b->fleet, &set, host_boot_now(), dry, &diff, said, err);
+		rc = fleet_apply(b->fleet, &b->wanted, host_boot_now(), dry, &diff, said, err);
+	if (rc || dry)
+		wanted_undo(&b->wanted, &c);
+	else
+		wanted_keep(&b->wanted, &c);
 	return rc;
 }
 
@@ -466,9 +473,13 @@ static const char *const reason_names[] = {
 #undef REASON
 };
 
-static const char *state_name(uint8_t state)
+static const char *state_name(const struct fleet_backend *b)
 {
-	return state == BALANCE_LIVE ? "live" : state == BALANCE_DRAINING ? "draining" : "gone";
+	if (b->listed && b->down)
+		return "down";
+	return b->state == BALANCE_LIVE	      ? "live"
+	       : b->state == BALANCE_DRAINING ? "draining"
+					      : "gone";
 }
 
 static void backend_add(struct balance *b, const struct fleet_service *s,
@@ -480,9 +491,11 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
 		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u",
-		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
-		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
-		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
+		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
+		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
+		fleet_flows(b->fleet, x->id));
+	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
+		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
 	if (s->want.opt.socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");
@@ -559,8 +572,10 @@ static void balance_show(void *cap, struct buf *out)
 	buf_str(out, "}\n");
 }
 
-static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
+static int balance_drain(void *cap, const char *service, const char *backend, bool on,
+			 int64_t seconds, struct skep_err *err)
 {
+	uint64_t now = host_boot_now();
 	struct balance *b = cap;
 	struct config_addr a;
 
@@ -568,14 +583,28 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
 	if (!config_addr_read(backend, strlen(backend), &a))
 		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
-	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+	return fleet_drain(b->fleet, service, &a, on,
+			   seconds < 0 ? 0 : now + (uint64_t)seconds * 1000000000U, now, err);
+}
+
+static bool balance_drained(void *cap, const char *service, const char *backend)
+{
+	const struct fleet_backend *found;
+	const struct fleet_service *s;
+	struct balance *b = cap;
+	struct config_addr a;
+
+	s = b->fleet ? fleet_find(b->fleet, service) : NULL;
+	found = s && config_addr_read(backend, strlen(backend), &a) ? fleet_backend_find(s, &a)
+								    : NULL;
+	return found && found->drained;
 }
 
 static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
 		    struct skep_err *err)
 {
 	cleanup(config_done) struct config_set set = {0};
-	int rc = config_read("the plan", text, len, &set, err);
+	int rc = config_read("the plan", text, len, &set, NULL, err);
 
 	if (!rc)
 		rc = check_sources(b, &set, err);
@@ -760,6 +789,7 @@ const struct cap_ops balance_ops = {
 	.resources = balance_resources,
 	.show = balance_show,
 	.drain = balance_drain,
+	.drained = balance_drained,
 	.ask = balance_ask,
 	.poll = balance_poll,
 	.fd = balance_fd,

@@ -62,6 +62,8 @@ struct balance_ranges {
 
 #define BALANCE_BY_SOURCE 1U /* the client's address alone chooses the slot */
 
+#define BALANCE_COUNTED 2U /* every flow has an entry, so that they can be counted */
+
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
 	__u32 ring;    /* first slot in "rings" */
