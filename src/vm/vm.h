@@ -175,8 +175,13 @@ struct vm_run {
 	struct vm_run *outer; /* of the run this one interrupts */
 };
 
+extern __thread struct vm_run *vm_run_current;
+
 /** vm_running() - of this thread; NULL outside. */
-struct vm_run *vm_running(void);
+static inline struct vm_run *vm_running(void)
+{
+	return vm_run_current;
+}
 
 /**
  * vm_interp() - run decoded code from instruction @pc on, with r1 to r5.
