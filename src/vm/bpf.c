@@ -164,12 +164,14 @@ static int fd_get(struct call *c, int fd)
 	return c->caller->fd_get(c->caller->arg, fd);
 }
 
-/* @fd is of this process. */
+/* @fd is of this process. A system call is most of what a call costs, so its mode is asked for where it matters. */
 static int own_any(struct call *c, int fd, struct object **out, int *mode)
 {
-	int flags = fcntl(fd, F_GETFL);
-	struct object *o = flags < 0 ? NULL : vm_object_of_fd(c->e, fd);
+	struct object *o = vm_object_of_fd(c->e, fd);
+	int flags = O_RDWR;
 
+	if (!o || (mode && o->narrow))
+		flags = fcntl(fd, F_GETFL);
 	if (!o)
 		return flags < 0 ? -EBADF : -EINVAL;
 	if (mode)
