@@ -31,7 +31,7 @@ struct balance_spec {
 	int next_hop; /* index into route, gateway, reflect */
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
-	int64_t mtu, services, backends, slots, vips, flows, flow_s;
+	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s;
 	char pins[256], cgroup[256];
 };
 
@@ -122,6 +122,13 @@ static const struct conf_field fields[] = {
 	 .most = 65535,
 	 .preset = "0",
 	 .doc = "of the way to backends, bytes; 0: any; not for nextHop route, routes have theirs"},
+	{.key = "guePort",
+	 .type = CONF_INT,
+	 .offset = AT(gue_port),
+	 .least = 1,
+	 .most = 65535,
+	 .preset = "6080",
+	 .doc = "UDP port of backends that GUE packets go to"},
 	{.key = "services",
 	 .type = CONF_INT,
 	 .offset = AT(services),
@@ -293,6 +300,7 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.slots = (uint32_t)s->slots,
 		.vips = (uint32_t)s->vips,
 		.bucket_log = 9,
+		.gue_port = (uint16_t)s->gue_port,
 	};
 
 	while (s->n_interfaces && (int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
@@ -408,24 +416,37 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 
 /* ---- resources ------------------------------------------------------------------------------- */
 
+static int backend_check(const struct balance *b, const struct config_service *s,
+			 const struct config_backend *x, struct skep_err *err)
+{
+	bool four = x->addr.family == 4;
+
+	if (x->mode == BALANCE_L2 && b->way.hop_flags)
+		return skep_fail(err, -EINVAL,
+				 "service '%s' has backends of mode l2, whose link addresses only "
+				 "balance.nextHop route finds",
+				 s->name);
+	if (x->mode == BALANCE_L2 || x->mode == BALANCE_OPTION ||
+	    (four ? b->way.source4.family : b->way.source6.family))
+		return 0;
+	return skep_fail(err, -EINVAL,
+			 "service '%s' has backends of IPv%d, but the interfaces have no such "
+			 "address: set balance.source%d",
+			 s->name, four ? 4 : 6, four ? 4 : 6);
+}
+
 static int check_sources(const struct balance *b, const struct config_set *set,
 			 struct skep_err *err)
 {
 	size_t i;
 	uint32_t k;
+	int rc = 0;
 
-	for (i = 0; i < set->n && b->spec.n_interfaces; i++)
-		for (k = 0; k < set->services[i].n_backends; k++) {
-			bool four = set->services[i].backends[k].addr.family == 4;
-
-			if (!(four ? b->way.source4.family : b->way.source6.family))
-				return skep_fail(
-					err, -EINVAL,
-					"service '%s' has backends of IPv%d, but the "
-					"interfaces have no such address: set balance.source%d",
-					set->services[i].name, four ? 4 : 6, four ? 4 : 6);
-		}
-	return 0;
+	for (i = 0; i < set->n && b->spec.n_interfaces && !rc; i++)
+		for (k = 0; k < set->services[i].n_backends && !rc; k++)
+			rc = backend_check(b, &set->services[i], &set->services[i].backends[k],
+					   err);
+	return rc;
 }
 
 /* Services at sockets need a cgroup; others need interfaces. */
