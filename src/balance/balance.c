@@ -20,6 +20,7 @@
 #include "balance/fleet.h"
 #include "balance/happened.h"
 #include "balance/health.h"
+#include "balance/reap.h"
 #include "balance/socket.h"
 #include "balance/wanted.h"
 #include "balance/why.h"
@@ -199,6 +200,8 @@ struct balance {
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	struct sockets *sockets; /* NULL: no cgroup is served */
+	struct reap *reap;	 /* NULL: sockets to gone backends are left alone */
+	char unreaped[160];	 /* why */
 	bool pinned;
 	char unpinned[160]; /* why not */
 	char anew[160];	    /* why what was pinned was not taken over */
@@ -232,6 +235,8 @@ static void unload(struct balance *b)
 	health_free(take(b->health));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
+	reap_free(b->reap);
+	b->reap = NULL;
 	sockets_free(b->sockets);
 	b->sockets = NULL;
 	maps_done(&b->maps);
@@ -340,6 +345,7 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 static int attach_sockets(struct balance *b, const struct balance_spec *s, struct skep_err *err)
 {
 	const char *mount = host_cgroup2(b->env.host);
+	struct skep_err why = {""};
 	char path[4096];
 
 	if (b->pinned && !s->cgroup[0])
@@ -348,6 +354,8 @@ static int attach_sockets(struct balance *b, const struct balance_spec *s, struc
 		return 0;
 	if (!*mount)
 		return skep_fail(err, -ENOENT, "balance.cgroup: cgroup2 is not mounted");
+	if (reap_open(&b->reap, b->env.host, &b->maps, b->sockets, &why))
+		snprintf(b->unreaped, sizeof(b->unreaped), "%.159s", why.text);
 	snprintf(path, sizeof(path), "%.3800s/%s", mount, s->cgroup);
 	return sockets_attach(b->sockets, path, err);
 }
@@ -720,6 +728,8 @@ static void balance_count(void *cap, cap_count_fn fn, void *arg)
 		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
 		   (double)totals.packets[i]);
 	}
+	if (b->reap)
+		reap_count(b->reap, fn, arg);
 	fn(arg, "skep_balance_entries_total", CAP_COUNTER, "Flows recorded in the flow table", "",
 	   (double)b->maps.state->inserted);
 	fn(arg, "skep_balance_full_total", CAP_COUNTER,
@@ -749,6 +759,11 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	if (b->sockets) {
 		r = (struct cap_report){.what = "services at sockets", .ready = true};
 		snprintf(r.how, sizeof(r.how), "cgroup %.140s", b->spec.cgroup);
+		fn(arg, &r);
+		r = (struct cap_report){.what = "ending sockets whose backend is gone",
+					.ready = b->reap};
+		snprintf(r.how, sizeof(r.how), "%.159s", b->reap ? reap_how(b->reap) : b->unreaped);
+		r.fix = b->reap ? NULL : "kernel 6.5 or later, or CONFIG_INET_DIAG_DESTROY=y";
 		fn(arg, &r);
 	}
 	if (!b->n_links && !b->sockets)
@@ -785,6 +800,8 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	if (!b->fleet)
 		return;
 	fleet_tick(b->fleet, boot_now);
+	if (b->reap)
+		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {
 		for (i = 0; i < s->n; i++) {
 			struct balance_backend *r = &b->maps.backends[s->backends[i].id];

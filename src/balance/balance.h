@@ -267,15 +267,14 @@ struct balance_joined {
 	__u64 connects; /* TCP and UDP; a socket that is not connected: once each address asked for */
 };
 
-/* What iterating over "peers" tells: a socket that is connected to a backend that is gone. */
+/* What the iterators of reap.bpf.c tell: a socket that is connected to a backend that is gone. */
 struct balance_stale {
 	__u64 cookie;
 	__u32 local[4], remote[4]; /* as in the socket */
 	__be16 local_port, remote_port;
 	__u8 family, proto; /* of the socket: 4 or 6 */
-	__u16 pad;
-	__u32 netns; /* inode */
-	__u32 stat;
+	__u8 ended, pad;    /* ended: by the program itself */
+	__u32 stat, pad2;
 };
 
 /* ---- hashes ---------------------------------------------------------------------------------- */
