@@ -29,6 +29,7 @@ struct config_backend {
 	struct config_addr addr;
 	int64_t weight; /* 0: keeps its flows, gets none */
 	int mode;	/* BALANCE_IPIP ... */
+	int64_t port;	/* modes that translate; 0: the one that the client spoke to */
 };
 
 enum config_algorithm { CONFIG_MAGLEV, CONFIG_LEAST_CONNECTIONS, CONFIG_LEAST_LOAD };

@@ -140,6 +140,13 @@ static const struct conf_field backend_fields[] = {
 	 .choices = "service|" MODES,
 	 .preset = "service",
 	 .doc = "how packets go there; service: as the service has it"},
+	{.key = "port",
+	 .type = CONF_INT,
+	 .offset = offsetof(struct config_backend, port),
+	 .least = 0,
+	 .most = 65535,
+	 .preset = "0",
+	 .doc = "mode nat, and at sockets: its port; 0: the one that the client spoke to"},
 };
 
 static const struct conf_field health_fields[] = {
@@ -240,7 +247,7 @@ const struct conf_field config_fields[] = {
 	 .offset = offsetof(struct config_spec, backends),
 	 .most = CONFIG_BACKENDS_MAX,
 	 .preset = "[]",
-	 .doc = "mappings of address, weight and mode",
+	 .doc = "mappings of address, weight, mode and port",
 	 .sub = backend_fields,
 	 .n_sub = array_size(backend_fields),
 	 .size = sizeof(struct config_backend),

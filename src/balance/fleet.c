@@ -141,7 +141,9 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 	memcpy(r.dst, b->addr.bytes, 16);
 	memcpy(r.src, src->bytes, 16);
 	memcpy(r.hop_dst, t->way.gateway, 6);
-	if (r.family == 4)
+	if (b->mode == BALANCE_NAT)
+		r.port = htons(b->port);
+	else if (r.family == 4)
 		r.sum = sum_constant(&r, head);
 	t->maps->backends[b->id] = r;
 }
@@ -196,6 +198,8 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 	if (!rc && maps->adopted)
 		rc = adopt(t, err);
 	if (!rc)
+		nat_open(t);
+	if (!rc)
 		ways_renew(t);
 	if (rc)
 		fleet_free(t);
@@ -232,7 +236,7 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
 		if (!b || !b->listed || b->weight != want->backends[i].weight ||
-		    b->mode != want->backends[i].mode)
+		    b->mode != want->backends[i].mode || b->port != want->backends[i].port)
 			return false;
 	}
 	return true;
@@ -273,6 +277,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 			.id = was ? was->id : ids_get(&t->backends),
 			.weight = (uint32_t)w->weight,
 			.mode = (uint8_t)w->mode,
+			.port = (uint16_t)w->port,
 			.state = w->weight ? BALANCE_LIVE : BALANCE_DRAINING,
 			.listed = true,
 		};
@@ -330,7 +335,8 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = s->want.opt.hash ? BALANCE_BY_SOURCE : 0,
+		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
+				   (nat_some(s) ? BALANCE_SOME_NAT : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
@@ -536,7 +542,9 @@ static void change_finish(struct fleet *t, struct change *c)
 	for (i = 0; c->next && i < c->next->n; i++) {
 		b = &c->next->backends[i];
 		t->maps->backends[b->id].state = b->state;
-		t->maps->backends[b->id].mode = b->mode;
+		if (t->maps->backends[b->id].mode != b->mode ||
+		    (b->mode == BALANCE_NAT && t->maps->backends[b->id].port != htons(b->port)))
+			backend_write(t, b, c->next->stat);
 		if (b->state == BALANCE_GONE)
 			backend_gone(t, b->id);
 	}
@@ -573,10 +581,12 @@ static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
 			if (c->list[i].next->backends[b].state == BALANCE_LIVE)
 				t->maps->backends[c->list[i].next->backends[b].id].state =
 					BALANCE_LIVE;
+	nat_before(t, c);
 	__atomic_store_n(&t->maps->state->active, !t->maps->state->active, __ATOMIC_SEQ_CST);
 	vips_settle(t, c, &groups);
 	for (i = 0; i < c->n; i++)
 		change_finish(t, &c->list[i]);
+	nat_after(t);
 	return 0;
 }
 
@@ -717,6 +727,7 @@ void fleet_sweep(struct fleet *t, uint64_t boot_now)
 	for (i = 0; i < buckets; i++)
 		for (w = 0; w < BALANCE_WAYS; w++)
 			entry_sweep(t, &t->maps->flows[i].entry[w], units, looked);
+	nat_sweep(t, units);
 	t->swept_at = boot_now;
 }
 

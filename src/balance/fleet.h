@@ -26,6 +26,7 @@ struct fleet_backend {
 	uint32_t id, weight;
 	uint8_t state;	   /* BALANCE_LIVE ... */
 	uint8_t mode;	   /* BALANCE_IPIP ... */
+	uint16_t port;	   /* mode nat; 0: the one that the client spoke to */
 	bool listed;	   /* stands in the wanted state */
 	uint64_t leave_at; /* boot ns at which an unlisted one is gone */
 };
@@ -78,6 +79,8 @@ struct fleet_service *fleet_first(const struct fleet *t); /* uthash list, by hh.
 struct fleet_service *fleet_find(const struct fleet *t, const char *name);
 /** fleet_flows() - entries of a backend as of the last sweep. */
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend);
+/** fleet_translated() - connections of mode nat, as of the last sweep. */
+uint32_t fleet_translated(const struct fleet *t);
 /** fleet_name() - of the service that counts at @stat, NULL: none. */
 const struct fleet_service *fleet_by_stat(const struct fleet *t, uint32_t stat);
 

@@ -56,6 +56,7 @@ struct fleet {
 	uint32_t *orphans; /* backends of removed services, until no entry names them */
 	uint32_t n_orphans;
 	uint32_t *flows; /* entries by backend, of the last sweep */
+	uint32_t translated; /* connections of mode nat, of the last sweep */
 	uint64_t swept_at;
 	uint64_t full_seen;
 };
@@ -97,6 +98,21 @@ void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups
 
 /** vips_adopt() - addresses of @s stand in the maps already. */
 int vips_adopt(struct fleet *t, const struct fleet_service *s);
+
+/* nat.c */
+/** nat_open() - the pinned connections are ours, unless our addresses have changed. */
+void nat_open(struct fleet *t);
+/** nat_some() - whether some backend is of mode nat. */
+bool nat_some(const struct fleet_service *s);
+/** nat_before() - what @c brings will find answers looked for; nat_after(): only if somebody needs it. */
+void nat_before(struct fleet *t, const struct changes *c);
+void nat_after(struct fleet *t);
+/** nat_filter() - the bits of our addresses towards backends. */
+void nat_filter(const struct fleet *t, uint64_t *bits);
+/** nat_sweep() - forget what is silent, or of a backend that is gone; count the rest in t->flows. */
+void nat_sweep(struct fleet *t, uint32_t units);
+/** nat_each() - the backend of each connection. Return: what @fn returned, 0 to go on. */
+int nat_each(const struct fleet *t, int (*fn)(struct fleet *, uint32_t backend), struct fleet *arg);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */

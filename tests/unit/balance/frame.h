@@ -191,11 +191,11 @@ static inline size_t ip_put(uint8_t *p, const struct ip_words *ip, int proto, si
 	return 40 + head;
 }
 
-static inline uint32_t pseudo6(const struct ip_words *ip, size_t payload)
+static inline uint32_t pseudo(const struct ip_words *ip, size_t payload, int proto)
 {
-	uint32_t sum = sum16(ip->src, 16, 0);
+	size_t len = ip->family == 4 ? 4 : 16;
 
-	return sum16(ip->dst, 16, sum) + (uint32_t)payload + 58;
+	return sum16(ip->dst, len, sum16(ip->src, len, 0)) + (uint32_t)payload + (uint32_t)proto;
 }
 
 static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct ip_words *ip);
@@ -224,7 +224,7 @@ static inline size_t icmp_put(uint8_t *p, struct words *w, const struct ip_words
 		memcpy(p + n, l4, quote);
 		n += quote;
 	}
-	put16(p + 2, (uint16_t)~sum16(p, n, ip->family == 6 ? pseudo6(ip, n) : 0));
+	put16(p + 2, (uint16_t)~sum16(p, n, ip->family == 6 ? pseudo(ip, n, 58) : 0));
 	return n;
 }
 
@@ -232,6 +232,7 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 {
 	size_t len = 4, head = proto == 6 ? 20 : proto == 17 ? 8 : 0;
 	const char *v;
+	uint16_t sum;
 
 	memset(p, 0, 28);
 	if (head) {
@@ -251,7 +252,13 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 		p[head + i] = (uint8_t)(i * 7 + 1);
 	if (proto == 17)
 		put16(p + 4, (unsigned)(8 + len));
-	(void)ip;
+	if (flag(w, "nosum"))
+		return head + len;
+	sum = (uint16_t)~sum16(p, head + len, pseudo(ip, head + len, proto));
+	if (proto == 17)
+		put16(p + 6, sum ? sum : 0xffff);
+	else if (proto == 6)
+		put16(p + 16, sum);
 	return head + len;
 }
 
