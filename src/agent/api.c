@@ -132,6 +132,25 @@ static void serve_drain(struct api_call *call)
 		http_reply(call->conn, 200, JSON, "{}\n", 3);
 }
 
+static void ask(struct api_call *call, const char *question, const char *text, size_t len)
+{
+	struct agent_cap *c = cap_find(call->agent, "balance");
+	cleanup(buf_done) struct buf b = {0};
+	struct skep_err err = {""};
+
+	if (!c)
+		http_error(call->conn, 404, "balance did not load");
+	else if (c->ops->ask(c->cap, question, text, len, &b, &err))
+		http_error(call->conn, 400, "%s", err.text);
+	else
+		reply_json(call->conn, &b);
+}
+
+static void serve_why(struct api_call *call)
+{
+	ask(call, "why", call->values[0].text, strlen(call->values[0].text));
+}
+
 static void serve_apply(struct api_call *call)
 {
 	const struct http_request *r = call->request;
@@ -294,6 +313,13 @@ const struct api_route api_routes[] = {
 	 false,
 	 serve_services,
 	 {{0}}},
+	{GETS,
+	 "/v1/balance/why",
+	 "what would become of a packet, each decision in words; nothing is sent or changed",
+	 JSON,
+	 false,
+	 serve_why,
+	 {TEXT("packet", "tcp ADDR:PORT > ADDR:PORT, udp, icmp echo, icmp about")}},
 	{HTTP_POST,
 	 "/v1/balance/drain",
 	 "a backend keeps its flows and gets no new ones, until the next apply",

@@ -18,6 +18,7 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/why.h"
 #include "host/host.h"
 
 struct balance_spec {
@@ -207,6 +208,7 @@ struct balance {
 	bool loaded;
 	struct maps maps;
 	struct fleet *fleet;
+	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	bool pinned;
@@ -237,6 +239,8 @@ static void unload(struct balance *b)
 	for (i = 0; i < b->n_links; i++)
 		attach_done(&b->links[i]);
 	b->n_links = 0;
+	why_free(b->why);
+	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	maps_done(&b->maps);
@@ -381,6 +385,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	way_set(b, want);
 	rc = load(b, want, err);
 	if (!rc)
+		rc = why_open(&b->why, &b->maps, err);
+	if (!rc)
 		rc = attach_all(b, want, err);
 	if (rc) {
 		unload(b);
@@ -514,6 +520,21 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 	if (!config_addr_read(backend, strlen(backend), &a))
 		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
 	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+}
+
+static int balance_ask(void *cap, const char *question, const char *text, size_t len maybe_unused,
+		       struct buf *out, struct skep_err *err)
+{
+	struct why_packet p;
+	struct balance *b = cap;
+	int rc;
+
+	if (!b->fleet)
+		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (strcmp(question, "why") != 0)
+		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
+	rc = why_read(text, &p, err);
+	return rc ? rc : why_tell(b->why, b->fleet, &p, b->links[0].ifindex, out, err);
 }
 
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
@@ -689,6 +710,7 @@ const struct cap_ops balance_ops = {
 	.resources = balance_resources,
 	.show = balance_show,
 	.drain = balance_drain,
+	.ask = balance_ask,
 	.poll = balance_poll,
 	.fd = balance_fd,
 	.tick = balance_tick,

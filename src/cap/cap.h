@@ -71,6 +71,12 @@ struct cap_ops {
 	void (*show)(void *cap, struct buf *b);
 	/** drain() - a backend gets no new flows until the next resources(). NULL but for balance. */
 	int (*drain)(void *cap, const char *service, const char *backend, struct skep_err *err);
+	/**
+	 * ask() - a question about what holds, answered as a JSON object. NULL but for balance.
+	 * @question: "why" (@text: a packet in words), "plan" (@text: resources)
+	 */
+	int (*ask)(void *cap, const char *question, const char *text, size_t len, struct buf *out,
+		   struct skep_err *err);
 	/** poll() - take what the rings hold. Return: events taken. */
 	unsigned (*poll)(void *cap);
 	/** fd() - readable when a ring is filling faster than the poll; -1: none. */

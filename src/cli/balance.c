@@ -10,6 +10,7 @@
 
 #include "balance/backend.h"
 #include "balance/simulate.h"
+#include "cli/balance.h"
 #include "cli/human.h"
 #include "cli/table.h"
 #include "cli/term.h"
@@ -260,11 +261,8 @@ static int balance(const struct args *a, struct skep_err *err)
 	static const struct {
 		const char *name;
 		int (*run)(const struct args *a, struct skep_err *err);
-	} what[] = {{"get", get},
-		    {"describe", describe},
-		    {"drain", drain},
-		    {"simulate", simulate},
-		    {"backend", backend}};
+	} what[] = {{"get", get},	  {"describe", describe}, {"drain", drain},
+		    {"why", balance_why}, {"simulate", simulate}, {"backend", backend}};
 	size_t i;
 
 	for (i = 0; i < array_size(what); i++)
@@ -278,6 +276,9 @@ const struct verb verb_balance = {
 	.doc = "services and their backends: look, drain, try, be a backend",
 	.text = "get lists services, describe SERVICE shows one with its backends, drain SERVICE "
 		"BACKEND gives a backend no new connections until the next apply.\n\n"
+		"why PACKET tells what would become of a packet: the balancer's program runs on it "
+		"once, on the tables that hold, and each decision is told; nothing is sent, counted or "
+		"changed. Exit code 0: it reaches a backend or is answered; 1: it does not.\n\n"
 		"simulate sends the packets of a capture through the balancer's program and tables "
 		"of their own, attached nowhere, and prints for each: number, verdict, reason, "
 		"service, backend. It runs in the engine, or with --host kernel (root) in the kernel, and needs no agent.\n\n"
@@ -285,17 +286,20 @@ const struct verb verb_balance = {
 		"sent to an address of this host are unpacked where they hold a packet for another "
 		"address of this host. The addresses of services must stand on an interface here, "
 		"as on lo.",
-	.operand = {.name = "WHAT",
-		    .doc = "get, describe [SERVICE], drain SERVICE BACKEND, simulate or backend",
-		    .choices = "get|describe|drain|simulate|backend",
-		    .required = true,
-		    .most = 3},
+	.operand =
+		{.name = "WHAT",
+		 .doc = "get, describe [SERVICE], drain SERVICE BACKEND, why PACKET, simulate or backend",
+		 .choices = "get|describe|drain|why|simulate|backend",
+		 .required = true,
+		 .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
 		    OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance get", "services, addresses, live backends"},
 			{"skep balance drain web 10.0.0.3", "before maintenance"},
+			{"skep balance why 'tcp 198.51.100.7:40000 > 203.0.113.10:443'",
+			 "where this packet would go, and why"},
 			{"skep balance simulate -f services.yaml --in a.pcap --out b.pcap",
 			 "what would become of these packets"},
 			{"sudo skep balance backend --interface eth0", "on a backend"},

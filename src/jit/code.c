@@ -174,24 +174,24 @@ static struct chunk *chunk_with(struct space *s, size_t n)
 	return chunk_new(s, n);
 }
 
+/* The @n bytes are to be written at once; what is behind them gets its traps here (J4). */
 static uint8_t *take_locked(size_t n)
 {
+	size_t room = (n + ALIGN - 1) & ~(ALIGN - 1), fresh;
 	struct space *s = space_get();
-	struct chunk *c = s ? chunk_with(s, n) : NULL;
-	uint8_t *base, *at;
-	size_t fresh;
+	struct chunk *c = s ? chunk_with(s, room) : NULL;
+	uint8_t *at;
 
 	if (!c)
 		return NULL;
-	base = chunk_base(s, (unsigned)(c - s->chunk));
-	at = base + c->used;
-	if (c->used + n > c->filled) {
-		fresh = (c->used + n + PAGE - 1) & ~(PAGE - 1);
-		if (!fill(s, base + c->filled, fresh - c->filled))
+	at = chunk_base(s, (unsigned)(c - s->chunk)) + c->used;
+	if (c->used + room > c->filled) {
+		fresh = (c->used + room + PAGE - 1) & ~(PAGE - 1);
+		if (!fill(s, at + n, fresh - c->used - n))
 			return NULL;
 		c->filled = fresh;
 	}
-	c->used += n;
+	c->used += room;
 	c->live++;
 	return at;
 }
@@ -200,7 +200,6 @@ uint8_t *jit_code_take(size_t n)
 {
 	uint8_t *at;
 
-	n = (n + ALIGN - 1) & ~(ALIGN - 1);
 	pthread_mutex_lock(&lock);
 	at = take_locked(n);
 	pthread_mutex_unlock(&lock);

@@ -229,19 +229,20 @@ static const struct isa_insn *skipped_move(const struct jit_build *b, const stru
 	return NULL;
 }
 
-/* The flags are set: move unless @cc. A 32-bit cmov clears the upper half even where it moves nothing. */
+/*
+ * The flags are set: move unless @cc. A 32-bit cmov clears the upper half even where it moves nothing.
+ * What comes next is a target of the jump or never runs, so nobody asks for the upper half (J6).
+ */
 static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn *m)
 {
 	bool narrow = m->op == ISA_MOV32_X;
 	unsigned s = x86_reg[m->src];
 
-	if (narrow && !(b->zext & 1 << m->src)) {
+	if (narrow && !jit_upper_clear(b, b->pc, m->src)) {
 		x86_mov(b, false, T0, s);
 		s = T0;
 	}
 	x86_rr(b, X_CMOV | (cc ^ 1) | X_W, x86_reg[m->dst], s);
-	if (!narrow || !(b->zext & 1 << m->dst))
-		b->unsure = 1 << m->dst;
 }
 
 static void compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
