@@ -32,8 +32,8 @@ struct balance_state {
 	__be32 us4;
 	__u32 pad[3];
 	__u64 filter[(1 << BALANCE_FILTER_BITS) / 64]; /* a bit for each address of ours */
-	__u64 nat_made;	  /* translated connections */
-	__u64 nat_full;	  /* refused: no room, or no port of ours */
+	__u64 nat_made;				       /* translated connections */
+	__u64 nat_full;				       /* refused: no room, or no port of ours */
 	__u64 more[6];
 };
 
@@ -68,7 +68,7 @@ struct balance_ranges {
 	} range[BALANCE_RANGES];
 };
 
-#define BALANCE_BY_SOURCE 1U /* the client's address alone chooses the slot */
+#define BALANCE_BY_SOURCE 1U   /* the client's address alone chooses the slot */
 #define BALANCE_SOME_NAT  128U /* some backend is of mode nat */
 
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
@@ -117,7 +117,7 @@ struct balance_backend {
 		__u16 sum;   /* of the constant words of an outer IPv4 header */
 		__be16 port; /* mode nat; 0: the one that the client spoke to */
 	};
-	__u8 family;	   /* 4 or 6 */
+	__u8 family; /* 4 or 6 */
 	__u8 state;
 	__u8 hop_flags;
 	__u8 mode;  /* BALANCE_IPIP ... */
@@ -167,8 +167,8 @@ struct balance_counts {
 
 /* Map "sent", by backend, per CPU: all packets of the reason "forwarded". */
 struct balance_sent {
-	__u64 packets, bytes; /* bytes: of the packet as it came, from its IP header on */
-	__u64 flows;	      /* of TCP: SYNs */
+	__u64 packets, bytes;		/* bytes: of the packet as it came, from its IP header on */
+	__u64 flows;			/* of TCP: SYNs */
 	__u64 returned, returned_bytes; /* answers, mode nat */
 };
 

@@ -55,7 +55,7 @@ struct fleet {
 	size_t n_olds, room_olds;
 	uint32_t *orphans; /* backends of removed services, until no entry names them */
 	uint32_t n_orphans;
-	uint32_t *flows; /* entries by backend, of the last sweep */
+	uint32_t *flows;     /* entries by backend, of the last sweep */
 	uint32_t translated; /* connections of mode nat, of the last sweep */
 	uint64_t swept_at;
 	uint64_t full_seen;

@@ -27,7 +27,7 @@
 #include "balance/nat.h"
 #include "balance/answer.bpf.h"
 
-const volatile __u32 nat_log = 6;	    /* 2^n buckets */
+const volatile __u32 nat_log = 6;      /* 2^n buckets */
 const volatile __u32 nat_first = 1024; /* our ports */
 const volatile __u32 nat_ports = 31744;
 
@@ -106,7 +106,7 @@ static __always_inline __u16 sum_turn(__u16 delta, int back)
 
 static __always_inline void sum_put(__u16 *sum, __u16 delta)
 {
-	*sum = ~fold16((__u16)~*sum + delta);
+	*sum = ~fold16((__u16) ~*sum + delta);
 }
 
 /* ---- finding --------------------------------------------------------------------------------- */
@@ -165,10 +165,10 @@ __noinline __u32 nat_find_back(struct packet *p)
 			continue;
 		n = nat_at((__u32)e);
 		b = n ? backend_get(n->backend) : 0;
-		if (b && !((*(__u64 *)&b->dst[0] ^ p->flow[0]) |
-			   (*(__u64 *)&b->dst[2] ^ p->flow[1]) | (n->port ^ (p->ports >> 16)) |
-			   (n->to ^ (p->ports & 0xffff)) | (n->proto ^ p->proto) |
-			   (n->family ^ p->family)))
+		if (b &&
+		    !((*(__u64 *)&b->dst[0] ^ p->flow[0]) | (*(__u64 *)&b->dst[2] ^ p->flow[1]) |
+		      (n->port ^ (p->ports >> 16)) | (n->to ^ (p->ports & 0xffff)) |
+		      (n->proto ^ p->proto) | (n->family ^ p->family)))
 			return (__u32)e;
 	}
 	return 0;

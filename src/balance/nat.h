@@ -22,11 +22,11 @@ struct balance_nat {
 	__u32 spare;
 };
 
-#define BALANCE_NAT_REPLIED 1U /* the backend has answered */
-#define BALANCE_NAT_ACK	    2U /* and the client has gone on */
-#define BALANCE_NAT_FIN	    4U /* of the client */
+#define BALANCE_NAT_REPLIED  1U /* the backend has answered */
+#define BALANCE_NAT_ACK	     2U /* and the client has gone on */
+#define BALANCE_NAT_FIN	     4U /* of the client */
 #define BALANCE_NAT_FIN_BACK 8U /* of the backend */
-#define BALANCE_NAT_RST	    16U
+#define BALANCE_NAT_RST	     16U
 
 /* Words of the buckets "nat_forth": tag:32 | age:30 | state:2, 0: empty. */
 #define BALANCE_NAT_READY   1U

@@ -9,8 +9,8 @@
 #include "balance/nat.bpf.h"
 
 /* Instead of a verdict. The sending is nat_send(), called where the stack is still short. */
-#define NAT_NONE 100 /* not to be translated */
-#define NAT_SEND 101 /* p->place: the connection, 0: a later fragment to p->backend; p->back */
+#define NAT_NONE   100	/* not to be translated */
+#define NAT_SEND   101	/* p->place: the connection, 0: a later fragment to p->backend; p->back */
 #define NAT_L4_MAX 2047 /* a mask */
 
 struct turn {
@@ -394,8 +394,8 @@ static __always_inline __u32 nat_known(struct packet *p)
 
 	if (!n || !b)
 		return 0;
-	if (b->state == BALANCE_GONE || (p->kind == KIND_FIRST && balance_nat_over(n->life) &&
-					 b->state != BALANCE_LIVE)) {
+	if (b->state == BALANCE_GONE ||
+	    (p->kind == KIND_FIRST && balance_nat_over(n->life) && b->state != BALANCE_LIVE)) {
 		nat_forget(n, place);
 		return 0;
 	}

@@ -123,7 +123,8 @@ static bool translated(const struct run *r)
 
 	if (!inet_pton(v6 ? AF_INET6 : AF_INET, r->out.backend, addr))
 		return false;
-	return r->out.size == r->in.size && (v6 ? !memcmp(ip + 24, addr, 16) : !memcmp(ip + 16, addr, 4));
+	return r->out.size == r->in.size &&
+	       (v6 ? !memcmp(ip + 24, addr, 16) : !memcmp(ip + 16, addr, 4));
 }
 
 static void check_echo(struct run *r)
