@@ -113,9 +113,8 @@ static __always_inline void hashes(struct packet *p, const struct balance_servic
 __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 {
 	struct balance_state *s = state_get();
-	__u32 id;
-
 	int verdict;
+	__u32 id;
 
 	if (!p || !s)
 		return XDP_ABORTED;

@@ -107,6 +107,16 @@ const char *config_mode_text(int mode)
 	return mode >= 0 && mode < BALANCE_MODES ? names[mode] : "?";
 }
 
+/* What is kept is whether that is this host. */
+static bool node_read(const char *s, size_t n, void *out)
+{
+	char name[256] = "";
+
+	gethostname(name, sizeof(name) - 1);
+	*(bool *)out = n && strlen(name) == n && !memcmp(name, s, n);
+	return n < sizeof(name);
+}
+
 /* ---- tables ---------------------------------------------------------------------------------- */
 
 #define HEALTH(field) offsetof(struct config_health, field)
@@ -147,6 +157,13 @@ static const struct conf_field backend_fields[] = {
 	 .most = 65535,
 	 .preset = "0",
 	 .doc = "mode nat, and at sockets: its port; 0: the one that the client spoke to"},
+	{.key = "node",
+	 .type = CONF_READ,
+	 .offset = offsetof(struct config_backend, local),
+	 .preset = "\"\"",
+	 .read = node_read,
+	 .choices = "a host's name",
+	 .doc = "where it stands, by the name that `uname -n` says there; for internalTrafficPolicy"},
 };
 
 static const struct conf_field health_fields[] = {
@@ -291,6 +308,24 @@ const struct conf_field config_fields[] = {
 	 .most = 86400,
 	 .preset = "3600",
 	 .doc = "a backend that is no longer listed keeps its flows for so long"},
+	{.key = "socket",
+	 .type = CONF_BOOL,
+	 .offset = OPT(socket),
+	 .preset = "false",
+	 .doc = "this host's own connections too, at the socket: nothing is paid for each packet"},
+	{.key = "internalTrafficPolicy",
+	 .type = CONF_ENUM,
+	 .offset = OPT(internal),
+	 .choices = "Cluster|Local",
+	 .preset = "Cluster",
+	 .doc = "at sockets: all backends, or those of this host only"},
+	{.key = "affinitySeconds",
+	 .type = CONF_INT,
+	 .offset = OPT(affinity_s),
+	 .least = 0,
+	 .most = 86400,
+	 .preset = "0",
+	 .doc = "a client that connects again within so long gets the same backend; 0: any"},
 };
 
 const unsigned config_fields_count = array_size(config_fields);

@@ -70,10 +70,10 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
-	__uint(max_entries, BALANCE_ASKED);
+	__uint(max_entries, BALANCE_STRANGERS);
 	__type(key, __u32);
-	__type(value, struct balance_asked);
-} nat_asked SEC(".maps");
+	__type(value, struct balance_stranger);
+} nat_strangers SEC(".maps");
 
 /* ---- sums (A5) ------------------------------------------------------------------------------- */
 

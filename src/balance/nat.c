@@ -146,6 +146,7 @@ void nat_sweep(struct fleet *t, uint32_t units)
 
 		if ((uint32_t)e == BALANCE_NAT_READY && lives(t, x, units)) {
 			t->flows[x->backend]++;
+			t->busy[x->backend] += balance_nat_age(x->life, units) <= BUSY_UNITS;
 			t->translated++;
 		} else if ((uint32_t)e == BALANCE_NAT_READY || abandoned(e, units)) {
 			forget(t, i, word, e, units);

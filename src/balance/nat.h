@@ -51,10 +51,10 @@ static inline __u32 balance_nat_age(__u32 life, __u32 time)
 	return (time - (life >> 8)) & 0xffffff;
 }
 
-#define BALANCE_ASKED 64
+#define BALANCE_STRANGERS 64
 
-/* Map "nat_asked". */
-struct balance_asked {
+/* Map "nat_strangers". */
+struct balance_stranger {
 	__u64 addr[2];
 	__u32 family, pad; /* 0: nothing is asked */
 };

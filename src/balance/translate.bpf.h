@@ -189,8 +189,8 @@ __noinline int turn_about(struct xdp_md *ctx, struct packet *p, struct turn *t)
 /* The agent makes the kernel ask who has the address. */
 static __always_inline int hop_unknown(const __u64 addr[2], __u8 family)
 {
-	__u32 at = balance_hash_source(addr[0], addr[1]) & (BALANCE_ASKED - 1);
-	struct balance_asked *a = bpf_map_lookup_elem(&nat_asked, &at);
+	__u32 at = balance_hash_source(addr[0], addr[1]) & (BALANCE_STRANGERS - 1);
+	struct balance_stranger *a = bpf_map_lookup_elem(&nat_strangers, &at);
 
 	if (a && !asking) {
 		a->addr[0] = addr[0];

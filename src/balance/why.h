@@ -21,7 +21,7 @@ void why_free(struct why *w);
 /* A packet in words: see why_read(). */
 struct why_packet {
 	struct config_addr src, dst; /* as the client sends it */
-	uint16_t sport, dport;
+	uint16_t sport, dport;	     /* of an echo: identifier and sequence number */
 	uint8_t proto;	  /* IPPROTO_TCP, IPPROTO_UDP; with @echo IPPROTO_ICMP for both families */
 	bool syn, ack;	  /* TCP */
 	bool echo, about; /* ICMP: a request, an error about the flow */

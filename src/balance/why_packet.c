@@ -189,6 +189,10 @@ static size_t icmp_put(uint8_t *at, const struct why_packet *p)
 	memset(at, 0, n);
 	at[0] = p->echo ? six ? 128 : 8 : six ? 1 : 3;
 	at[1] = p->about && !six ? 1 : 0;
+	if (p->echo) {
+		put16(at + 4, p->sport);
+		put16(at + 6, p->dport);
+	}
 	if (p->about) {
 		n = 8 + ip_put(at + 8, &p->dst, &p->src, p->proto, 20);
 		n += l4_put(at + n, p, p->dport, p->sport);

@@ -6,5 +6,7 @@
 #include "cli/cli.h"
 
 int balance_why(const struct args *a, struct skep_err *err);
+int balance_doctor(const struct args *a, struct skep_err *err);
+int balance_plan(const struct args *a, struct skep_err *err);
 
 #endif

@@ -308,7 +308,7 @@ static void services(struct run *r, FILE *f)
 		strcat(text, line);
 	}
 	r->line++;
-	if (config_read("services", text, strlen(text), &set, &err))
+	if (config_read("services", text, strlen(text), &set, NULL, &err))
 		check(r, false, "from line %d: %s", begun, err.text);
 	if (r->sim)
 		check(r, !simulate_apply(r->sim, &set, &err), "%s", err.text);

@@ -14,7 +14,7 @@
 static int read_text(const char *text, struct config_set *set, struct skep_err *err)
 {
 	err->text[0] = '\0';
-	return config_read("f.yaml", text, strlen(text), set, err);
+	return config_read("f.yaml", text, strlen(text), set, NULL, err);
 }
 
 static void refused(const char *text, const char *why)
