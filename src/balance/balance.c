@@ -18,6 +18,7 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/reap.h"
 #include "balance/socket.h"
 #include "balance/wanted.h"
 #include "balance/why.h"
@@ -29,7 +30,7 @@ struct balance_spec {
 	int next_hop; /* index into route, gateway, reflect */
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
-	int64_t mtu, services, backends, slots, vips, flows, flow_s, nat_flows;
+	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s, nat_flows;
 	uint16_t nat_ports[2];
 	char pins[256], cgroup[256];
 };
@@ -140,6 +141,13 @@ static const struct conf_field fields[] = {
 	 .most = 65535,
 	 .preset = "0",
 	 .doc = "of the way to backends, bytes; 0: any; not for nextHop route, routes have theirs"},
+	{.key = "guePort",
+	 .type = CONF_INT,
+	 .offset = AT(gue_port),
+	 .least = 1,
+	 .most = 65535,
+	 .preset = "6080",
+	 .doc = "UDP port of backends that GUE packets go to"},
 	{.key = "services",
 	 .type = CONF_INT,
 	 .offset = AT(services),
@@ -222,6 +230,8 @@ struct balance {
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	struct sockets *sockets; /* NULL: no cgroup is served */
+	struct reap *reap;	 /* NULL: sockets to gone backends are left alone */
+	char unreaped[160];	 /* why */
 	bool pinned;
 	char unpinned[160]; /* why not */
 	char anew[160];	    /* why what was pinned was not taken over */
@@ -254,6 +264,8 @@ static void unload(struct balance *b)
 	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
+	reap_free(b->reap);
+	b->reap = NULL;
 	sockets_free(b->sockets);
 	b->sockets = NULL;
 	maps_done(&b->maps);
@@ -322,6 +334,7 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.slots = (uint32_t)s->slots,
 		.vips = (uint32_t)s->vips,
 		.bucket_log = 9,
+		.gue_port = (uint16_t)s->gue_port,
 		.nat_log = 6,
 		.nat_first = s->nat_ports[0],
 		.nat_last = s->nat_ports[1],
@@ -366,6 +379,7 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 static int attach_sockets(struct balance *b, const struct balance_spec *s, struct skep_err *err)
 {
 	const char *mount = host_cgroup2(b->env.host);
+	struct skep_err why = {""};
 	char path[4096];
 
 	if (b->pinned && !s->cgroup[0])
@@ -374,6 +388,8 @@ static int attach_sockets(struct balance *b, const struct balance_spec *s, struc
 		return 0;
 	if (!*mount)
 		return skep_fail(err, -ENOENT, "balance.cgroup: cgroup2 is not mounted");
+	if (reap_open(&b->reap, b->env.host, &b->maps, b->sockets, &why))
+		snprintf(b->unreaped, sizeof(b->unreaped), "%.159s", why.text);
 	snprintf(path, sizeof(path), "%.3800s/%s", mount, s->cgroup);
 	return sockets_attach(b->sockets, path, err);
 }
@@ -432,24 +448,37 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 
 /* ---- resources ------------------------------------------------------------------------------- */
 
+static int backend_check(const struct balance *b, const struct config_service *s,
+			 const struct config_backend *x, struct skep_err *err)
+{
+	bool four = x->addr.family == 4;
+
+	if (x->mode == BALANCE_L2 && b->way.hop_flags)
+		return skep_fail(err, -EINVAL,
+				 "service '%s' has backends of mode l2, whose link addresses only "
+				 "balance.nextHop route finds",
+				 s->name);
+	if (x->mode == BALANCE_L2 || x->mode == BALANCE_OPTION ||
+	    (four ? b->way.source4.family : b->way.source6.family))
+		return 0;
+	return skep_fail(err, -EINVAL,
+			 "service '%s' has backends of IPv%d, but the interfaces have no such "
+			 "address: set balance.source%d",
+			 s->name, four ? 4 : 6, four ? 4 : 6);
+}
+
 static int check_sources(const struct balance *b, const struct config_set *set,
 			 struct skep_err *err)
 {
 	size_t i;
 	uint32_t k;
+	int rc = 0;
 
-	for (i = 0; i < set->n && b->spec.n_interfaces; i++)
-		for (k = 0; k < set->services[i].n_backends; k++) {
-			bool four = set->services[i].backends[k].addr.family == 4;
-
-			if (!(four ? b->way.source4.family : b->way.source6.family))
-				return skep_fail(
-					err, -EINVAL,
-					"service '%s' has backends of IPv%d, but the "
-					"interfaces have no such address: set balance.source%d",
-					set->services[i].name, four ? 4 : 6, four ? 4 : 6);
-		}
-	return 0;
+	for (i = 0; i < set->n && b->spec.n_interfaces && !rc; i++)
+		for (k = 0; k < set->services[i].n_backends && !rc; k++)
+			rc = backend_check(b, &set->services[i], &set->services[i].backends[k],
+					   err);
+	return rc;
 }
 
 /* Services at sockets need a cgroup; others need interfaces. */
@@ -710,6 +739,8 @@ static void balance_count(void *cap, cap_count_fn fn, void *arg)
 		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
 		   (double)totals.packets[i]);
 	}
+	if (b->reap)
+		reap_count(b->reap, fn, arg);
 	fn(arg, "skep_balance_entries_total", CAP_COUNTER, "Flows recorded in the flow table", "",
 	   (double)b->maps.state->inserted);
 	fn(arg, "skep_balance_translated", CAP_GAUGE, "Connections of mode nat", "",
@@ -746,6 +777,11 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	if (b->sockets) {
 		r = (struct cap_report){.what = "services at sockets", .ready = true};
 		snprintf(r.how, sizeof(r.how), "cgroup %.140s", b->spec.cgroup);
+		fn(arg, &r);
+		r = (struct cap_report){.what = "ending sockets whose backend is gone",
+					.ready = b->reap};
+		snprintf(r.how, sizeof(r.how), "%.159s", b->reap ? reap_how(b->reap) : b->unreaped);
+		r.fix = b->reap ? NULL : "kernel 6.5 or later, or CONFIG_INET_DIAG_DESTROY=y";
 		fn(arg, &r);
 	}
 	if (!b->n_links && !b->sockets)
@@ -800,6 +836,8 @@ static void balance_tick(void *cap, uint64_t boot_now)
 		return;
 	fleet_tick(b->fleet, boot_now);
 	clients_ask(b);
+	if (b->reap)
+		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {
 		for (i = 0; i < s->n; i++) {
 			struct balance_backend *r = &b->maps.backends[s->backends[i].id];

@@ -30,6 +30,17 @@ static __always_inline int begins(const struct packet *p, __u32 time)
 	return p->kind == KIND_FIRST;
 }
 
+/*
+ * The slot's other backend, for a packet of a flow that began: another balancer, or this one before it
+ * lost its entries, may have sent it there. The first hands on what it does not know.
+ */
+static __always_inline __u32 other_of(const struct packet *p, __u32 backend, __u32 first, __u32 was)
+{
+	__u32 other = backend == first ? was : first;
+
+	return p->kind == KIND_MORE && other != backend ? other : 0;
+}
+
 /* B2 to B5, at a slot with BALANCE_LOOK. @counted: an entry for every flow. */
 __noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was, __u32 counted)
 {
@@ -41,6 +52,7 @@ __noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was, __u32
 	backend = find(p->hash, 0, time, p->kind != KIND_ABOUT && (first != was || counted));
 	if (backend && usable(backend)) {
 		p->entry = 1;
+		p->second = other_of(p, backend, first, was);
 		if (first == was && !counted && backend != was)
 			find(p->hash, 0, time, 1);
 		return backend;
@@ -52,6 +64,7 @@ __noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was, __u32
 	backend = begins(p, time) ? first : was;
 	if (backend && !insert(s, p->hash, backend, 0, time)) /* B4 */
 		backend = was;				      /* B3 */
+	p->second = other_of(p, backend, first, was);
 	return backend;
 }
 

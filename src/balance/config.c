@@ -189,22 +189,37 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* An option stands in the packet's own header: its family is the backend's. */
+static int option_check(const struct config_service *s, const struct config_backend *b,
+			struct skep_err *err)
+{
+	char vip[64], addr[64];
+	uint32_t i;
+
+	for (i = 0; i < s->n_vips; i++)
+		if (s->vips[i].addr.family != b->addr.family)
+			return skep_fail(err, -EINVAL,
+					 "backend %s: mode option leads no packet for %s there, it "
+					 "is of another family",
+					 config_addr_text(&b->addr, addr),
+					 config_vip_text(&s->vips[i], vip));
+	return 0;
+}
+
 /* Backends that have no mode have the service's. */
 static int modes_set(struct config_service *s, int mode, struct skep_err *err)
 {
-	char text[64];
 	uint32_t i;
+	int rc = 0;
 
-	for (i = 0; i < s->n_backends; i++) {
+	for (i = 0; i < s->n_backends && !rc; i++) {
 		struct config_backend *b = &s->backends[i];
 
 		b->mode = b->mode ? b->mode - 1 : mode;
-		if (b->mode != BALANCE_IPIP && b->mode != BALANCE_NAT)
-			return skep_fail(err, -EINVAL, "backend %s: mode %s is not supported",
-					 config_addr_text(&b->addr, text),
-					 config_mode_text(b->mode));
+		if (b->mode == BALANCE_OPTION)
+			rc = option_check(s, b, err);
 	}
-	return 0;
+	return rc;
 }
 
 /* Translation does not change the family: both ends must have it. */

@@ -46,6 +46,8 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	b->rodata->nat_ports = s->nat_last - s->nat_first + 1U;
 	b->rodata->telling = telling;
 	b->rodata->bucket_log = s->bucket_log;
+	if (s->gue_port)
+		b->rodata->gue_port = s->gue_port;
 }
 
 /* Whole pages, as the kernel gives them. */

@@ -17,8 +17,9 @@ struct sockets;
 struct maps_size {
 	uint32_t services, backends, slots, vips;
 	uint32_t bucket_log;	      /* 2^n buckets of 8 flows */
-	uint32_t nat_log;	      /* 2^n buckets of 8 translated connections; 0: few */
+	uint16_t gue_port;	      /* 0: the usual one */
 	uint16_t nat_first, nat_last; /* our ports towards backends; 0: the usual ones */
+	uint32_t nat_log;	      /* 2^n buckets of 8 translated connections; 0: few */
 };
 
 struct maps {

@@ -124,6 +124,13 @@ struct macs {
 	};
 };
 
+/* Where a packet goes next. */
+struct hop {
+	struct macs macs;
+	__u32 ifindex;
+	__u16 mtu;
+};
+
 struct packet {
 	__u64 hash, source; /* of the flow; of the client's address */
 	__u64 flow[4];	    /* addresses as in the packet, source first; IPv4 in one word each */
@@ -137,8 +144,10 @@ struct packet {
 	__u8 df;
 	__u16 l4; /* where it begins; of an ICMP error its own */
 	__be32 fragment_id;
-	__u32 place; /* NAT_SEND: of the connection */
-	__u8 back;   /* and whether the packet is an answer */
+	__u32 place;  /* NAT_SEND: of the connection */
+	__u8 back;    /* and whether the packet is an answer */
+	__u32 second; /* the backend that may know the flow instead, 0: none */
+	struct hop hop;
 };
 
 /*

@@ -201,12 +201,12 @@ static __always_inline int hop_unknown(const __u64 addr[2], __u8 family)
 }
 
 /* The way to a client. Return: 0 or a reason. */
-__noinline int hop_client(struct xdp_md *ctx, struct packet *p, struct turn *t, struct hop *h)
+__noinline int hop_client(struct xdp_md *ctx, struct packet *p, struct turn *t)
 {
 	struct bpf_fib_lookup f = {.ifindex = ctx->ingress_ifindex, .tot_len = 1};
 	int rc;
 
-	if (!p || !t || !h)
+	if (!p || !t)
 		return BALANCE_NO_ROUTE;
 	if (p->family == 4) {
 		f.family = AF_INET;
@@ -222,19 +222,19 @@ __noinline int hop_client(struct xdp_md *ctx, struct packet *p, struct turn *t, 
 		return hop_unknown(t->dst, p->family);
 	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
 		return BALANCE_NO_ROUTE;
-	__builtin_memcpy(&h->macs, f.dmac, 6);
-	__builtin_memcpy(&h->macs.half[3], f.smac, 6);
-	h->ifindex = f.ifindex;
-	h->mtu = f.mtu_result;
+	__builtin_memcpy(&p->hop.macs, f.dmac, 6);
+	__builtin_memcpy(&p->hop.macs.half[3], f.smac, 6);
+	p->hop.ifindex = f.ifindex;
+	p->hop.mtu = f.mtu_result;
 	return 0;
 }
 
 static __always_inline int turn_hop(struct xdp_md *ctx, struct packet *p, struct turn *t,
-				    struct balance_backend *b, struct hop *h)
+				    struct balance_backend *b)
 {
 	if (!t->back || p->l2 > 14 || b->hop_flags & (BALANCE_HOP_FIXED | BALANCE_HOP_REFLECT))
-		return hop_get(ctx, p, b, p->backend, h);
-	return hop_client(ctx, p, t, h);
+		return hop_get(ctx, p, b, p->backend);
+	return hop_client(ctx, p, t);
 }
 
 static __always_inline void count_returned(const struct packet *p)
@@ -263,26 +263,25 @@ static __always_inline int turn_counted(struct packet *p, const struct turn *t)
 static __always_inline int turn_send(struct xdp_md *ctx, struct packet *p, struct turn *t,
 				     struct balance_backend *b, int *flags)
 {
-	struct hop h = {};
-	int reason = turn_hop(ctx, p, t, b, &h);
+	int reason = turn_hop(ctx, p, t, b);
 	void *data;
 
 	*flags = -1;
 	if (reason)
 		return done(p, reason, XDP_DROP);
-	if (h.mtu && p->size > h.mtu)
-		return too_big(ctx, p, h.mtu);
+	if (p->hop.mtu && p->size > p->hop.mtu)
+		return too_big(ctx, p, p->hop.mtu);
 	*flags = p->kind == KIND_ABOUT ? turn_about(ctx, p, t) : turn_write(ctx, p, t);
 	if (*flags < 0)
 		return done(p, -*flags, XDP_DROP);
 	data = (void *)(long)ctx->data;
 	if (data + 14 > (void *)(long)ctx->data_end)
 		return XDP_ABORTED;
-	macs_put(data, &h.macs);
+	macs_put(data, &p->hop.macs);
 	turn_counted(p, t);
-	if (!h.ifindex || h.ifindex == ctx->ingress_ifindex)
+	if (!p->hop.ifindex || p->hop.ifindex == ctx->ingress_ifindex)
 		return XDP_TX;
-	return bpf_redirect(h.ifindex, 0);
+	return bpf_redirect(p->hop.ifindex, 0);
 }
 
 static __always_inline int nat_way(struct packet *p, __u32 place, int back)

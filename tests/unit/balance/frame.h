@@ -200,6 +200,17 @@ static inline uint32_t pseudo(const struct ip_words *ip, size_t payload, int pro
 
 static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct ip_words *ip);
 
+static inline uint16_t l4_sum(const uint8_t *p, size_t n, int proto, const struct ip_words *ip)
+{
+	size_t len = ip->family == 4 ? 4 : 16;
+	uint32_t sum = sum16(ip->src, len, 0);
+	uint16_t all;
+
+	sum = sum16(ip->dst, len, sum) + (uint32_t)n + (uint32_t)proto;
+	all = (uint16_t)~sum16(p, n, sum);
+	return all ? all : 0xffff;
+}
+
 /* ICMP: echo with 8 bytes, or an error "about" another packet of which quote=N bytes of L4 follow. */
 static inline size_t icmp_put(uint8_t *p, struct words *w, const struct ip_words *ip, int type,
 			      int code)
@@ -232,7 +243,6 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 {
 	size_t len = 4, head = proto == 6 ? 20 : proto == 17 ? 8 : 0;
 	const char *v;
-	uint16_t sum;
 
 	memset(p, 0, 28);
 	if (head) {
@@ -252,13 +262,8 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 		p[head + i] = (uint8_t)(i * 7 + 1);
 	if (proto == 17)
 		put16(p + 4, (unsigned)(8 + len));
-	if (flag(w, "nosum"))
-		return head + len;
-	sum = (uint16_t)~sum16(p, head + len, pseudo(ip, head + len, proto));
-	if (proto == 17)
-		put16(p + 6, sum ? sum : 0xffff);
-	else if (proto == 6)
-		put16(p + 16, sum);
+	if (head && !flag(w, "nosum"))
+		put16(p + (proto == 6 ? 16 : 6), l4_sum(p, head + len, proto, ip));
 	return head + len;
 }
 
