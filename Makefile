@@ -74,6 +74,7 @@ help:
 ## test-tsan: the engine's maps under threads, with ThreadSanitizer
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
+## test-tools: Debian's libbpf-tools on the engine: how many load, how many run
 ## lint: floors, format, sizes, spelling of the house
 ## bench: the figures, each as a ratio against a named peer
 ## fuzz: fuzz each parser for FUZZ_SECONDS (default 60)
