@@ -131,7 +131,12 @@ static int backend_add(struct fleet *t, struct fleet_service *s, uint32_t id)
 		return -ENOMEM;
 	s->backends = more;
 	b = &s->backends[s->n++];
-	*b = (struct fleet_backend){.id = id, .state = r->state, .mode = r->mode, .listed = true};
+	*b = (struct fleet_backend){.id = id,
+				    .state = r->state,
+				    .mode = r->mode,
+				    .listed = true,
+				    .factor = FLEET_FACTOR_ONE,
+				    .share = 1};
 	b->addr.family = r->family;
 	memcpy(b->addr.bytes, r->dst, r->family == 4 ? 4 : 16);
 	return 0;

@@ -18,7 +18,9 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/reap.h"
 #include "balance/socket.h"
+#include "balance/wanted.h"
 #include "balance/why.h"
 #include "host/host.h"
 
@@ -28,7 +30,7 @@ struct balance_spec {
 	int next_hop; /* index into route, gateway, reflect */
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
-	int64_t mtu, services, backends, slots, vips, flows, flow_s;
+	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s;
 	char pins[256], cgroup[256];
 };
 
@@ -119,6 +121,13 @@ static const struct conf_field fields[] = {
 	 .most = 65535,
 	 .preset = "0",
 	 .doc = "of the way to backends, bytes; 0: any; not for nextHop route, routes have theirs"},
+	{.key = "guePort",
+	 .type = CONF_INT,
+	 .offset = AT(gue_port),
+	 .least = 1,
+	 .most = 65535,
+	 .preset = "6080",
+	 .doc = "UDP port of backends that GUE packets go to"},
 	{.key = "services",
 	 .type = CONF_INT,
 	 .offset = AT(services),
@@ -182,10 +191,13 @@ struct balance {
 	bool loaded;
 	struct maps maps;
 	struct fleet *fleet;
+	struct config_set wanted;
 	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
 	struct sockets *sockets; /* NULL: no cgroup is served */
+	struct reap *reap;	 /* NULL: sockets to gone backends are left alone */
+	char unreaped[160];	 /* why */
 	bool pinned;
 	char unpinned[160]; /* why not */
 	char anew[160];	    /* why what was pinned was not taken over */
@@ -218,6 +230,8 @@ static void unload(struct balance *b)
 	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
+	reap_free(b->reap);
+	b->reap = NULL;
 	sockets_free(b->sockets);
 	b->sockets = NULL;
 	maps_done(&b->maps);
@@ -232,6 +246,7 @@ static void balance_close(void *cap)
 	if (!b)
 		return;
 	unload(b);
+	config_done(&b->wanted);
 	free(b);
 }
 
@@ -285,6 +300,7 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.slots = (uint32_t)s->slots,
 		.vips = (uint32_t)s->vips,
 		.bucket_log = 9,
+		.gue_port = (uint16_t)s->gue_port,
 	};
 
 	while (s->n_interfaces && (int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
@@ -324,6 +340,7 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 static int attach_sockets(struct balance *b, const struct balance_spec *s, struct skep_err *err)
 {
 	const char *mount = host_cgroup2(b->env.host);
+	struct skep_err why = {""};
 	char path[4096];
 
 	if (b->pinned && !s->cgroup[0])
@@ -332,6 +349,8 @@ static int attach_sockets(struct balance *b, const struct balance_spec *s, struc
 		return 0;
 	if (!*mount)
 		return skep_fail(err, -ENOENT, "balance.cgroup: cgroup2 is not mounted");
+	if (reap_open(&b->reap, b->env.host, &b->maps, b->sockets, &why))
+		snprintf(b->unreaped, sizeof(b->unreaped), "%.159s", why.text);
 	snprintf(path, sizeof(path), "%.3800s/%s", mount, s->cgroup);
 	return sockets_attach(b->sockets, path, err);
 }
@@ -390,24 +409,37 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 
 /* ---- resources ------------------------------------------------------------------------------- */
 
+static int backend_check(const struct balance *b, const struct config_service *s,
+			 const struct config_backend *x, struct skep_err *err)
+{
+	bool four = x->addr.family == 4;
+
+	if (x->mode == BALANCE_L2 && b->way.hop_flags)
+		return skep_fail(err, -EINVAL,
+				 "service '%s' has backends of mode l2, whose link addresses only "
+				 "balance.nextHop route finds",
+				 s->name);
+	if (x->mode == BALANCE_L2 || x->mode == BALANCE_OPTION ||
+	    (four ? b->way.source4.family : b->way.source6.family))
+		return 0;
+	return skep_fail(err, -EINVAL,
+			 "service '%s' has backends of IPv%d, but the interfaces have no such "
+			 "address: set balance.source%d",
+			 s->name, four ? 4 : 6, four ? 4 : 6);
+}
+
 static int check_sources(const struct balance *b, const struct config_set *set,
 			 struct skep_err *err)
 {
 	size_t i;
 	uint32_t k;
+	int rc = 0;
 
-	for (i = 0; i < set->n && b->spec.n_interfaces; i++)
-		for (k = 0; k < set->services[i].n_backends; k++) {
-			bool four = set->services[i].backends[k].addr.family == 4;
-
-			if (!(four ? b->way.source4.family : b->way.source6.family))
-				return skep_fail(
-					err, -EINVAL,
-					"service '%s' has backends of IPv%d, but the "
-					"interfaces have no such address: set balance.source%d",
-					set->services[i].name, four ? 4 : 6, four ? 4 : 6);
-		}
-	return 0;
+	for (i = 0; i < set->n && b->spec.n_interfaces && !rc; i++)
+		for (k = 0; k < set->services[i].n_backends && !rc; k++)
+			rc = backend_check(b, &set->services[i], &set->services[i].backends[k],
+					   err);
+	return rc;
 }
 
 /* Services at sockets need a cgroup; others need interfaces. */
@@ -432,21 +464,25 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 	return 0;
 }
 
-static int balance_resources(void *cap, const char *file, const char *text, size_t len, bool dry,
-			     struct buf *said, struct skep_err *err)
+static int balance_resources(void *cap, enum cap_change change, const char *file, const char *text,
+			     size_t len, bool dry, struct buf *said, struct skep_err *err)
 {
-	cleanup(config_done) struct config_set set = {0};
 	struct fleet_diff diff = {0};
+	struct wanted_change c;
 	struct balance *b = cap;
-	int rc = config_read(file, text, len, &set, err);
+	int rc = wanted_change(&b->wanted, &c, change, file, text, len, said, err);
 
 	if (rc)
 		return rc;
-	rc = check_place(b, &set, err);
+	rc = check_place(b, &b->wanted, err);
 	if (!rc)
-		rc = check_sources(b, &set, err);
+		rc = check_sources(b, &b->wanted, err);
 	if (!rc && b->fleet)
-		rc = fleet_apply(b->fleet, &set, host_boot_now(), dry, &diff, said, err);
+		rc = fleet_apply(b->fleet, &b->wanted, host_boot_now(), dry, &diff, said, err);
+	if (rc || dry)
+		wanted_undo(&b->wanted, &c);
+	else
+		wanted_keep(&b->wanted, &c);
 	return rc;
 }
 
@@ -458,9 +494,13 @@ static const char *const reason_names[] = {
 #undef REASON
 };
 
-static const char *state_name(uint8_t state)
+static const char *state_name(const struct fleet_backend *b)
 {
-	return state == BALANCE_LIVE ? "live" : state == BALANCE_DRAINING ? "draining" : "gone";
+	if (b->listed && b->down)
+		return "down";
+	return b->state == BALANCE_LIVE	      ? "live"
+	       : b->state == BALANCE_DRAINING ? "draining"
+					      : "gone";
 }
 
 static void backend_add(struct balance *b, const struct fleet_service *s,
@@ -472,9 +512,11 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
 		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u",
-		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
-		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
-		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
+		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
+		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
+		fleet_flows(b->fleet, x->id));
+	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
+		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
 	if (s->want.opt.socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");
@@ -551,8 +593,10 @@ static void balance_show(void *cap, struct buf *out)
 	buf_str(out, "}\n");
 }
 
-static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
+static int balance_drain(void *cap, const char *service, const char *backend, bool on,
+			 int64_t seconds, struct skep_err *err)
 {
+	uint64_t now = host_boot_now();
 	struct balance *b = cap;
 	struct config_addr a;
 
@@ -560,14 +604,28 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
 	if (!config_addr_read(backend, strlen(backend), &a))
 		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
-	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+	return fleet_drain(b->fleet, service, &a, on,
+			   seconds < 0 ? 0 : now + (uint64_t)seconds * 1000000000U, now, err);
+}
+
+static bool balance_drained(void *cap, const char *service, const char *backend)
+{
+	const struct fleet_backend *found;
+	const struct fleet_service *s;
+	struct balance *b = cap;
+	struct config_addr a;
+
+	s = b->fleet ? fleet_find(b->fleet, service) : NULL;
+	found = s && config_addr_read(backend, strlen(backend), &a) ? fleet_backend_find(s, &a)
+								    : NULL;
+	return found && found->drained;
 }
 
 static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
 		    struct skep_err *err)
 {
 	cleanup(config_done) struct config_set set = {0};
-	int rc = config_read("the plan", text, len, &set, err);
+	int rc = config_read("the plan", text, len, &set, NULL, err);
 
 	if (!rc)
 		rc = check_sources(b, &set, err);
@@ -639,6 +697,8 @@ static void balance_count(void *cap, cap_count_fn fn, void *arg)
 		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
 		   (double)totals.packets[i]);
 	}
+	if (b->reap)
+		reap_count(b->reap, fn, arg);
 	fn(arg, "skep_balance_entries_total", CAP_COUNTER, "Flows recorded in the flow table", "",
 	   (double)b->maps.state->inserted);
 	fn(arg, "skep_balance_full_total", CAP_COUNTER,
@@ -668,6 +728,11 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	if (b->sockets) {
 		r = (struct cap_report){.what = "services at sockets", .ready = true};
 		snprintf(r.how, sizeof(r.how), "cgroup %.140s", b->spec.cgroup);
+		fn(arg, &r);
+		r = (struct cap_report){.what = "ending sockets whose backend is gone",
+					.ready = b->reap};
+		snprintf(r.how, sizeof(r.how), "%.159s", b->reap ? reap_how(b->reap) : b->unreaped);
+		r.fix = b->reap ? NULL : "kernel 6.5 or later, or CONFIG_INET_DIAG_DESTROY=y";
 		fn(arg, &r);
 	}
 	if (!b->n_links && !b->sockets)
@@ -704,6 +769,8 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	if (!b->fleet)
 		return;
 	fleet_tick(b->fleet, boot_now);
+	if (b->reap)
+		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {
 		for (i = 0; i < s->n; i++) {
 			struct balance_backend *r = &b->maps.backends[s->backends[i].id];
@@ -743,6 +810,7 @@ const struct cap_ops balance_ops = {
 	.resources = balance_resources,
 	.show = balance_show,
 	.drain = balance_drain,
+	.drained = balance_drained,
 	.ask = balance_ask,
 	.poll = balance_poll,
 	.fd = balance_fd,

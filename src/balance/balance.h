@@ -62,6 +62,8 @@ struct balance_ranges {
 
 #define BALANCE_BY_SOURCE 1U /* the client's address alone chooses the slot */
 
+#define BALANCE_COUNTED 2U /* every flow has an entry, so that they can be counted */
+
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
 	__u32 ring;    /* first slot in "rings" */
@@ -92,6 +94,25 @@ struct balance_slot {
 #define BALANCE_OPTION 3 /* to the backend's address; an IP option holds the address it was for */
 #define BALANCE_NAT    4 /* to the backend's address, and back through us */
 #define BALANCE_MODES  5
+
+#define BALANCE_GUE_PORT 6080
+
+/* DSR by IP option: the address that the packet was for, as Cilium has it. */
+#define BALANCE_OPTION4 0x9a
+#define BALANCE_OPTION6 0x1b
+
+struct balance_option4 {
+	__u8 type, size; /* 8 */
+	__be16 port;
+	__be32 addr;
+};
+
+struct balance_option6 {
+	__u8 next, words; /* of the destination options header: 24 bytes */
+	__u8 type, size;  /* 20 */
+	__u32 addr[4];
+	__be16 port, pad;
+};
 
 #define BALANCE_HOP_FIXED   1U /* hop is given, not asked of the routing table */
 #define BALANCE_HOP_REFLECT 2U /* back to the link address that the packet came from */
@@ -246,15 +267,14 @@ struct balance_joined {
 	__u64 connects; /* TCP and UDP; a socket that is not connected: once each address asked for */
 };
 
-/* What iterating over "peers" tells: a socket that is connected to a backend that is gone. */
+/* What the iterators of reap.bpf.c tell: a socket that is connected to a backend that is gone. */
 struct balance_stale {
 	__u64 cookie;
 	__u32 local[4], remote[4]; /* as in the socket */
 	__be16 local_port, remote_port;
 	__u8 family, proto; /* of the socket: 4 or 6 */
-	__u16 pad;
-	__u32 netns; /* inode */
-	__u32 stat;
+	__u8 ended, pad;    /* ended: by the program itself */
+	__u32 stat, pad2;
 };
 
 /* ---- hashes ---------------------------------------------------------------------------------- */
@@ -318,6 +338,8 @@ static inline __u32 balance_bucket2(__u64 h, __u32 log)
 }
 
 #ifndef __bpf__
+_Static_assert(sizeof(struct balance_option4) == 8, "balance_option4 stands in packets");
+_Static_assert(sizeof(struct balance_option6) == 24, "balance_option6 stands in packets");
 _Static_assert(sizeof(struct balance_key4) == 8, "balance_key4 is a map's key");
 _Static_assert(sizeof(struct balance_key6) == 24, "balance_key6 is a map's key");
 _Static_assert(sizeof(struct balance_ranges) == 128, "balance_ranges is two cache lines");

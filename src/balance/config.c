@@ -58,6 +58,57 @@ static int check_vips(const struct config_set *set, struct skep_err *err)
 	return check_claims(claims, n, err);
 }
 
+#define FEW 1000000 /* comparisons that cost less than to sort */
+
+static size_t vips_count(const struct config_set *set)
+{
+	size_t n = 0, i;
+
+	for (i = 0; i < set->n; i++)
+		n += set->services[i].n_vips;
+	return n;
+}
+
+/* The claims of one service against all others. */
+static int check_few(const struct config_set *set, const struct config_service *s,
+		     struct skep_err *err)
+{
+	struct claim pair[2];
+	uint32_t v, w;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < set->n; i++) {
+		const struct config_service *o = &set->services[i];
+
+		for (v = 0; strcmp(o->name, s->name) && v < o->n_vips && !rc; v++)
+			for (w = 0; w < s->n_vips && !rc; w++) {
+				pair[0] = (struct claim){o->vips[v], o};
+				pair[1] = (struct claim){s->vips[w], s};
+				if (memcmp(&o->vips[v].addr, &s->vips[w].addr,
+					   sizeof(struct config_addr)))
+					continue;
+				qsort(pair, 2, sizeof(*pair), by_claim);
+				rc = check_claims(pair, 2, err);
+			}
+	}
+	return rc;
+}
+
+int config_check(const struct config_set *set, const struct config_set *with, struct skep_err *err)
+{
+	size_t i, k;
+	int rc = 0;
+
+	if (!with || vips_count(set) * vips_count(with) > FEW)
+		return check_vips(set, err);
+	for (k = 0; k < with->n; k++)
+		for (i = 0; i < set->n && !rc; i++)
+			if (!strcmp(set->services[i].name, with->services[k].name))
+				rc = check_few(set, &set->services[i], err);
+	return rc;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -138,25 +189,45 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
+/* An option stands in the packet's own header: its family is the backend's. */
+static int option_check(const struct config_service *s, const struct config_backend *b,
+			struct skep_err *err)
+{
+	char vip[64], addr[64];
+	uint32_t i;
+
+	for (i = 0; i < s->n_vips; i++)
+		if (s->vips[i].addr.family != b->addr.family)
+			return skep_fail(err, -EINVAL,
+					 "backend %s: mode option leads no packet for %s there, it "
+					 "is of another family",
+					 config_addr_text(&b->addr, addr),
+					 config_vip_text(&s->vips[i], vip));
+	return 0;
+}
+
 /* Backends that have no mode have the service's. */
 static int modes_set(struct config_service *s, int mode, struct skep_err *err)
 {
 	char text[64];
 	uint32_t i;
+	int rc = 0;
 
-	for (i = 0; i < s->n_backends; i++) {
+	for (i = 0; i < s->n_backends && !rc; i++) {
 		struct config_backend *b = &s->backends[i];
 
 		b->mode = b->mode ? b->mode - 1 : mode;
-		if (b->mode != BALANCE_IPIP)
+		if (b->mode == BALANCE_NAT)
 			return skep_fail(err, -EINVAL, "backend %s: mode %s is not supported",
 					 config_addr_text(&b->addr, text),
 					 config_mode_text(b->mode));
+		if (b->mode == BALANCE_OPTION)
+			rc = option_check(s, b, err);
 	}
-	return 0;
+	return rc;
 }
 
-static void service_done(struct config_service *s)
+void config_service_done(struct config_service *s)
 {
 	free(s->vips);
 	free(s->backends);
@@ -167,22 +238,25 @@ void config_done(struct config_set *set)
 	size_t i;
 
 	for (i = 0; i < set->n; i++)
-		service_done(&set->services[i]);
+		config_service_done(&set->services[i]);
 	free(set->services);
 	memset(set, 0, sizeof(*set));
 }
 
-static int set_grow(struct config_set *set)
+int config_room(struct config_set *set, size_t more)
 {
-	void *more;
+	size_t room = max(set->room, (size_t)16);
+	void *grown;
 
-	if (set->n < set->room)
+	if (set->n + more <= set->room)
 		return 0;
-	more = reallocarray(set->services, set->room * 2 + 16, sizeof(*set->services));
-	if (!more)
+	while (room < set->n + more)
+		room *= 2;
+	grown = reallocarray(set->services, room, sizeof(*set->services));
+	if (!grown)
 		return -ENOMEM;
-	set->services = more;
-	set->room = set->room * 2 + 16;
+	set->services = grown;
+	set->room = room;
 	return 0;
 }
 
@@ -223,7 +297,7 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	memcpy(&s.opt, &in->opt, sizeof(s.opt)); /* padding too */
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
-	rc = s.vips && s.backends ? set_grow(set) : -ENOMEM;
+	rc = s.vips && s.backends ? config_room(set, 1) : -ENOMEM;
 	if (!rc)
 		rc = modes_set(&s, in->opt.mode, err);
 	s.digest = rc ? 0 : digest(&s);
@@ -234,14 +308,14 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	if (!rc)
 		rc = check_socket(&s, err);
 	if (rc)
-		service_done(&s);
+		config_service_done(&s);
 	else
 		set->services[set->n++] = s;
 	return rc;
 }
 
 int config_read(const char *file, const char *text, size_t len, struct config_set *out,
-		struct skep_err *err)
+		struct buf *notes maybe_unused, struct skep_err *err)
 {
 	struct config_set set = {0};
 	int rc = conf_parse_each(file, text, len, "Service", config_fields, config_fields_count,

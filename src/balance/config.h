@@ -85,15 +85,29 @@ struct config_set {
 
 /**
  * config_read() - all documents of a file.
- * @file: name, for messages
- * @set:  filled only on success; config_done() frees it
+ * @file:  name, for messages
+ * @set:   filled only on success; config_done() frees it
+ * @notes: what was left out and why, a line each; may be NULL
  *
  * Return: 0, -ENOMEM or -EINVAL with file, line and column. Two services of one name, one address,
  * protocol and port in two services, and a backend listed twice are mistakes.
  */
 int config_read(const char *file, const char *text, size_t len, struct config_set *set,
-		struct skep_err *err);
+		struct buf *notes, struct skep_err *err);
 void config_done(struct config_set *set);
+void config_service_done(struct config_service *s);
+
+/** config_room() - for @more services. Return: 0 or -ENOMEM. */
+int config_room(struct config_set *set, size_t more);
+
+/**
+ * config_check() - that no two services claim an address, protocol and port.
+ * @with: those of @set that may; NULL: any
+ */
+int config_check(const struct config_set *set, const struct config_set *with, struct skep_err *err);
+
+/** config_diff() - lines with what differs between two of a name. */
+void config_diff(const struct config_service *from, const struct config_service *to, struct buf *b);
 
 /* As they stand in YAML; @out of at least 64 bytes. */
 const char *config_addr_text(const struct config_addr *a, char *out);

@@ -7,11 +7,13 @@
 #include "cap/conf.h"
 
 struct config_spec {
-	struct config_options opt;
+	struct config_options opt; /* first: offsets of the table's scalars are within it */
 	uint32_t n_vips, n_backends;
 	struct config_vip vips[CONFIG_VIPS_MAX];
 	struct config_backend backends[CONFIG_BACKENDS_MAX];
 };
+
+_Static_assert(offsetof(struct config_spec, opt) == 0, "scalars are within the options");
 
 extern const struct conf_field config_fields[];
 extern const unsigned config_fields_count;

@@ -40,6 +40,8 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.ranges, MAPS_RANGES);
 	b->rodata->telling = telling;
 	b->rodata->bucket_log = s->bucket_log;
+	if (s->gue_port)
+		b->rodata->gue_port = s->gue_port;
 }
 
 /* Whole pages, as the kernel gives them. */

@@ -17,6 +17,7 @@ struct sockets;
 struct maps_size {
 	uint32_t services, backends, slots, vips;
 	uint32_t bucket_log; /* 2^n buckets of 8 flows */
+	uint16_t gue_port;   /* 0: the usual one */
 };
 
 struct maps {

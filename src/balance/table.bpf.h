@@ -124,6 +124,13 @@ struct macs {
 	};
 };
 
+/* Where a packet goes next. */
+struct hop {
+	struct macs macs;
+	__u32 ifindex;
+	__u16 mtu;
+};
+
 struct packet {
 	__u64 hash, source; /* of the flow; of the client's address */
 	__u64 flow[4];	    /* addresses as in the packet, source first; IPv4 in one word each */
@@ -136,6 +143,8 @@ struct packet {
 	__u8 family, proto, kind, tos, fragment; /* fragment: 1 the first, 2 a later one */
 	__u8 df;
 	__be32 fragment_id;
+	__u32 second; /* the backend that may know the flow instead, 0: none */
+	struct hop hop;
 };
 
 /*

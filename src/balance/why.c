@@ -315,7 +315,7 @@ static void backend_tell(struct buf *b, const struct maps *m, uint32_t id,
 
 	for (i = 0; s && i < s->n; i++)
 		if (s->backends[i].id == id)
-			weight = s->backends[i].weight;
+			weight = s->backends[i].wanted;
 	step(b, "backend", "%s, %s, weight %u", backend_text(m, id, text),
 	     state_text(m->backends[id].state), weight);
 }

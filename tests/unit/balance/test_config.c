@@ -14,7 +14,7 @@
 static int read_text(const char *text, struct config_set *set, struct skep_err *err)
 {
 	err->text[0] = '\0';
-	return config_read("f.yaml", text, strlen(text), set, err);
+	return config_read("f.yaml", text, strlen(text), set, NULL, err);
 }
 
 static void refused(const char *text, const char *why)
@@ -159,6 +159,8 @@ static void mistakes_have_their_place(void **state maybe_unused)
 		"expected 0..1000");
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  mode: nat\n  backends: [{address: 1.2.3.4}]\n",
 		"backend 1.2.3.4: mode nat is not supported");
+	refused(HEAD("a") "  vips: ['[2001:db8::1]:1/tcp']\n  mode: option\n  backends: [{address: 1.2.3.4}]\n",
+		"mode option leads no packet for [2001:db8::1]:1/tcp there");
 	refused(HEAD("'a b'") "  vips: ['10.0.0.3:1/tcp']\n", "metadata.name");
 }
 
