@@ -18,6 +18,8 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/happened.h"
+#include "balance/health.h"
 #include "balance/reap.h"
 #include "balance/socket.h"
 #include "balance/wanted.h"
@@ -226,6 +228,8 @@ struct balance {
 	struct maps maps;
 	struct fleet *fleet;
 	struct config_set wanted;
+	struct health *health;
+	struct store_table *table; /* of what happened to backends */
 	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
@@ -250,7 +254,7 @@ static int balance_open(void **out, const struct cap_env *env, struct skep_err *
 	b->env = *env;
 	b->probe4 = b->probe6 = -1;
 	*out = b;
-	return 0;
+	return happened_open(&b->table, env, err);
 }
 
 static void unload(struct balance *b)
@@ -262,6 +266,7 @@ static void unload(struct balance *b)
 	b->n_links = 0;
 	why_free(b->why);
 	b->why = NULL;
+	health_free(take(b->health));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	reap_free(b->reap);
@@ -409,6 +414,14 @@ static int attach_all(struct balance *b, const struct balance_spec *s, struct sk
 	return rc ? rc : attach_sockets(b, s, err);
 }
 
+static void on_health(void *arg, const char *service, const struct config_addr *backend, bool up,
+		      const char *reason)
+{
+	struct balance *b = arg;
+
+	happened_backend(b->table, &b->env, service, backend, up, reason);
+}
+
 static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 {
 	const struct balance_spec *want = spec;
@@ -435,6 +448,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 		rc = why_open(&b->why, &b->maps, err);
 	if (!rc)
 		rc = attach_all(b, want, err);
+	if (!rc)
+		rc = health_open(&b->health, on_health, b, err);
 	if (rc) {
 		unload(b);
 		return rc;
@@ -522,6 +537,8 @@ static int balance_resources(void *cap, enum cap_change change, const char *file
 		wanted_undo(&b->wanted, &c);
 	else
 		wanted_keep(&b->wanted, &c);
+	if (!rc && !dry && b->fleet)
+		health_sync(b->health, b->fleet);
 	return rc;
 }
 
@@ -542,6 +559,19 @@ static const char *state_name(const struct fleet_backend *b)
 					      : "gone";
 }
 
+static void health_add(const struct health_state *h, struct buf *out)
+{
+	if (!h)
+		return;
+	buf_fmt(out,
+		",\"health\":{\"up\":%s,\"asked\":%s,\"us\":%u,\"probes\":%" PRIu64
+		",\"failures\":%" PRIu64 ",\"reason\":",
+		h->up ? "true" : "false", h->asked ? "true" : "false", h->us, h->probes,
+		h->failures);
+	buf_json(out, h->reason, strlen(h->reason));
+	buf_str(out, "}");
+}
+
 static void backend_add(struct balance *b, const struct fleet_service *s,
 			const struct fleet_backend *x, struct buf *out)
 {
@@ -556,6 +586,7 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		fleet_flows(b->fleet, x->id));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
+	health_add(health_get(b->health, s->want.name, &x->addr), out);
 	if (s->want.opt.socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");
@@ -850,14 +881,16 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	}
 }
 
-static unsigned balance_poll(void *cap maybe_unused)
+static unsigned balance_poll(void *cap)
 {
-	return 0;
+	struct balance *b = cap;
+
+	return b->fleet ? health_poll(b->health, b->fleet, host_boot_now()) : 0;
 }
 
-static int balance_fd(void *cap maybe_unused)
+static int balance_fd(void *cap)
 {
-	return -1;
+	return health_fd(((struct balance *)cap)->health);
 }
 
 static uint64_t balance_lost(void *cap maybe_unused)
