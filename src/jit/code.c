@@ -118,8 +118,11 @@ static uint8_t *chunk_base(const struct space *s, unsigned i)
 	return s->base + PAGE + i * CHUNK;
 }
 
-static bool write_at(const struct space *s, const uint8_t *at, const uint8_t *bytes, size_t n)
+/* Data and instructions may be cached apart: what is written is made known to both. */
+static bool write_at(const struct space *s, uint8_t *at, const uint8_t *bytes, size_t n)
 {
+	uint8_t *from = at;
+
 	while (n) {
 		ssize_t w = pwrite(s->fd, bytes, n, at - s->base);
 
@@ -129,10 +132,11 @@ static bool write_at(const struct space *s, const uint8_t *at, const uint8_t *by
 		at += w;
 		n -= (size_t)w;
 	}
+	__builtin___clear_cache((char *)from, (char *)at);
 	return true;
 }
 
-static bool fill(const struct space *s, const uint8_t *at, size_t n)
+static bool fill(const struct space *s, uint8_t *at, size_t n)
 {
 	uint8_t trap[PAGE];
 
@@ -222,10 +226,20 @@ bool jit_code_write(uint8_t *at, const uint8_t *bytes, size_t n)
 	return ok;
 }
 
-/* Other processors may hold instructions that stood here. */
-static void chunk_reset(struct chunk *c)
+/*
+ * Other processors may hold instructions that stood here; so may an emulator, which forgets its
+ * translation of what is mapped anew.
+ */
+static void chunk_reset(struct space *s maybe_unused, struct chunk *c)
 {
 	c->used = 0;
+#ifndef __x86_64__
+	uint8_t *at = chunk_base(s, (unsigned)(c - s->chunk));
+
+	if (mmap(at, c->span * CHUNK - PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, s->fd,
+		 at - s->base) == MAP_FAILED)
+		c->used = c->span * CHUNK - PAGE; /* as if full */
+#endif
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
@@ -239,7 +253,7 @@ static void give_locked(uint8_t *at, size_t n)
 	c = &current->chunk[i];
 	fill(current, at, n);
 	if (!--c->live)
-		chunk_reset(c);
+		chunk_reset(current, c);
 }
 
 void jit_code_give(uint8_t *at, size_t n)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inside.h: what the front (jit.c, fuse.c), the machines (x86*.c) and the code memory (code.c) share.
+ * inside.h: what the front (jit.c, fuse.c), the machines (x86*.c, arm64*.c) and the code memory (code.c) share.
  *
  *	jit_scan()   marks jump targets, heads of loops, what each function needs
  *	jit_fuse()   rewrites a copy: rotates, loads made of bytes (ops behind ISA_OPS)
@@ -192,6 +192,10 @@ static inline const struct isa_insn *jit_follow(const struct jit_build *b)
 
 /* Where a jump at @pc with @i leads, through other jumps. */
 unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct isa_insn *i);
+/* The register move that the jump @i, which is being lowered, skips, and nothing else; else NULL. */
+const struct isa_insn *jit_skipped_move(const struct jit_build *b, const struct isa_insn *i);
+/* Does the jump @i, which is being lowered, skip another that nothing else leads to? */
+bool jit_skips_goto(const struct jit_build *b, const struct isa_insn *i);
 /* Is @reg certainly not read after instruction @pc? */
 bool jit_dead_after(const struct jit_build *b, unsigned pc, unsigned reg);
 /* Is the upper half of @reg certainly 0 before @pc? */

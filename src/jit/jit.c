@@ -154,6 +154,34 @@ unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct is
 	return pc;
 }
 
+/* The instruction at @pc where it only comes after the one before it. */
+static const struct isa_insn *only_after(const struct jit_build *b, unsigned pc)
+{
+	return pc < b->func->end && !(b->flags[pc] & JIT_TARGET) ? &b->insns[pc] : NULL;
+}
+
+static bool is_goto(const struct isa_insn *i)
+{
+	return i && (i->op == ISA_JA || i->op == ISA_JA32);
+}
+
+const struct isa_insn *jit_skipped_move(const struct jit_build *b, const struct isa_insn *i)
+{
+	const struct isa_insn *m = only_after(b, b->pc + 1), *n = only_after(b, b->pc + 2);
+
+	if (!m || (m->op != ISA_MOV64_X && m->op != ISA_MOV32_X) || m->dst == m->src)
+		return NULL;
+	if (i->off == 1 ||
+	    (is_goto(n) && jit_jump_target(b, b->pc + 2, n) == jit_jump_target(b, b->pc, i)))
+		return m;
+	return NULL;
+}
+
+bool jit_skips_goto(const struct jit_build *b, const struct isa_insn *i)
+{
+	return i->off == 1 && is_goto(only_after(b, b->pc + 1));
+}
+
 #define CALLER_SAVED 0x3f /* r0 to r5 */
 
 uint16_t jit_reads_special(const struct isa_insn *i)
