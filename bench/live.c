@@ -156,7 +156,7 @@ static void services(struct buf *b, unsigned n, const char *mode)
 		buf_fmt(b,
 			"---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: s%u}\nspec:\n"
 			"  mode: %s\n  vips: [\"10.%u.%u.%u:53/udp\"]\n"
-			"  backends: [{address: 10.9.0.1}, {address: 10.9.0.2}, {address: 10.9.0.3}]\n",
+			"  backends: [{address: 10.9.0.1}, {address: 10.9.0.2}]\n",
 			i, mode, 96 + (i >> 16), i >> 8 & 255, i & 255);
 }
 
@@ -164,8 +164,8 @@ static int skep(char **v)
 {
 	unsigned n = (unsigned)atoi(v[1]);
 	struct maps_size size = {.services = 2 * n + 64,
-				 .backends = 6 * n + 64,
-				 .slots = 512 * n + 4096,
+				 .backends = 2 * n + 64,
+				 .slots = 256 * n + 4096,
 				 .vips = 2 * n + 64,
 				 .bucket_log = 16};
 	struct fleet_way way = {.flow_s = 3600};
