@@ -27,14 +27,14 @@ struct verify_proof {
 };
 
 /**
- * verify_structure() - check @n decoded instructions.
+ * verify_structure() - check @n decoded instructions; those that only dead code may hold become ISA_NONE.
  *
  * Refusals carry the instruction's number and the kernel's wording where it has one ("jump out of
  * range from insn 3 to 9", "unreachable insn 5", "last insn is not an exit or jmp").
  *
  * Return: 0 with *@out to be freed by verify_free(); -EINVAL, -ENOMEM.
  */
-int verify_structure(struct verify_proof **out, const struct isa_insn *insns, unsigned n,
+int verify_structure(struct verify_proof **out, struct isa_insn *insns, unsigned n,
 		     struct skep_err *err);
 void verify_free(struct verify_proof *p);
 

@@ -525,7 +525,7 @@ static int resolve(struct load *l)
 /* ---- compiling ------------------------------------------------------------------------------------------ */
 
 /* The kernel guards reads through such pointers, and unwinds; compiled code here does neither (L4). */
-static bool reads_the_kernel(const struct prog *p)
+static bool interpreter_only(const struct prog *p)
 {
 	const struct isa_insn *i;
 	unsigned pc;
@@ -533,6 +533,8 @@ static bool reads_the_kernel(const struct prog *p)
 	for (pc = 0; pc < p->n_insns; pc++) {
 		i = &p->code.insns[pc];
 		if (i->op == ISA_CALL && i->imm == BPF_FUNC_get_current_task_btf)
+			return true;
+		if (i->op >= ISA_LD_ABS8 && i->imm < 0) /* from a header on */
 			return true;
 		if (i->op == ISA_CALL_KFUNC && i->imm >= 0 && vm_kfunc_interpreted(i->imm))
 			return true;
@@ -542,7 +544,7 @@ static bool reads_the_kernel(const struct prog *p)
 
 static bool may_compile(const struct skep_engine *e, const struct prog *p)
 {
-	if (e->options.interpret || reads_the_kernel(p))
+	if (e->options.interpret || interpreter_only(p))
 		return false;
 	return e->options.unsafe || p->code.proof->memory_safe; /* E3 */
 }

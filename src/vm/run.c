@@ -6,6 +6,7 @@
  */
 #include "vm/help.h"
 
+#include <linux/if_ether.h>
 #include <sched.h>
 #include <sys/mman.h>
 
@@ -269,6 +270,9 @@ void vm_packet_sync(struct run *r)
 		r->skb->data_meta = data - p->meta;
 		r->skb->len = p->len;
 	}
+	r->vm.mac = data - (r->l2 ? 0 : r->mac);
+	r->vm.net = data + (r->l2 ? ETH_HLEN : 0);
+	r->vm.end = data + p->len;
 	vm_run_region(r, REGION_PACKET, p->buf + p->start - p->meta, p->len + p->meta, true);
 }
 
