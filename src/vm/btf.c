@@ -472,6 +472,16 @@ bool vm_btf_is_u32(const struct btf *b, uint32_t id)
 	return BTF_INT_BITS(bits) == 32 && !BTF_INT_OFFSET(bits);
 }
 
+long vm_btf_find(const struct btf *b, const char *name, unsigned k)
+{
+	uint32_t id;
+
+	for (id = 1; id <= b->n_types; id++)
+		if (kind(b->types[id]) == k && !strcmp(b->strings + b->types[id]->name_off, name))
+			return id;
+	return -ENOENT;
+}
+
 const char *vm_btf_func_name(const struct btf *b, uint32_t id)
 {
 	if (!id || id > b->n_types || kind(b->types[id]) != BTF_KIND_FUNC)

@@ -471,7 +471,7 @@ static int resolve_kfunc(struct load *l, unsigned pc)
 	if (!i->off)
 		name = vm_kernel_func(l->c->e, (uint32_t)i->imm);
 	if (!name) {
-		say(l, "kernel btf_id %d is not a function that is here\n", i->imm);
+		say(l, "kernel function btf_id %d is not here\n", i->imm);
 		return -EINVAL;
 	}
 	row = vm_kfunc_find(name);

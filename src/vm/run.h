@@ -55,6 +55,8 @@ struct run {
 	uint64_t lock;			 /* the spin lock that interpreted code holds; 0: none */
 	struct map *storages[RUN_INNER]; /* that hold something of this run's socket */
 	unsigned n_storages;
+	void *local[2]; /* bpf_get_local_storage(): of all CPUs, of one */
+	const struct map *local_of[2];
 	struct kept *kept; /* memory that kfuncs took for it */
 	bool thrown;	   /* by bpf_throw(), */
 	uint64_t cookie;   /* with that */
