@@ -265,6 +265,11 @@ long vm_btf_size(const struct btf *b, uint32_t id);
 unsigned vm_btf_kind_of(const struct btf *b, uint32_t id); /* typedefs and qualifiers followed */
 bool vm_btf_is_u32(const struct btf *b, uint32_t id);
 void vm_btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out);
+/* The same of a structure of the kernel's, remembered. */
+long vm_btf_struct(struct skep_engine *e, const char *name);
+/* Where in it a member lies, by its path ("a.b"; names of anonymous members are left out). */
+bool vm_btf_member(const struct btf *b, uint32_t id, const char *path, uint32_t *off,
+		   uint32_t *size);
 /* -ENOENT: no type of that name and kind. */
 long vm_btf_find(const struct btf *b, const char *name, unsigned kind);
 const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
@@ -328,6 +333,8 @@ struct link;
 long vm_link_info(struct call *c, struct link *l);
 void vm_link_free(struct skep_engine *e, struct link *l);
 struct link *vm_link_of(struct object *o);
+uint32_t vm_link_type(const struct link *l);
+const struct prog *vm_link_prog(const struct link *l);
 long vm_link_do_task_fd(struct call *c);
 /* The program that a link holds on that interface, with a reference, or NULL. */
 struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);

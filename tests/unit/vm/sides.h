@@ -175,7 +175,7 @@ static int close_engines(void **state maybe_unused)
 	return 0;
 }
 
-static int begin(void **state maybe_unused)
+static int maybe_unused begin(void **state maybe_unused)
 {
 	differ = 0;
 	return 0;
