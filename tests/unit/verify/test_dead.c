@@ -66,7 +66,7 @@ static void functions_are_alive_where_a_call_is(void **state maybe_unused)
 {
 	dead("call pc+1; exit; if r1 == 0x0 goto pc+0; exit", "....");
 	dead("r6 = 1; if r6 == 0x1 goto pc+1; call pc+2; r0 = 0; exit; r0 = 1; exit", "..x..xx");
-	dead("r2 = func pc+1; exit; r0 = 0; exit", ".x...");
+	dead("r2 = func pc+2; exit; r0 = 0; exit", ".x...");
 }
 
 int main(void)
