@@ -34,11 +34,16 @@ LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 LDFLAGS_asan    := -fsanitize=address,undefined
 LDFLAGS_tsan    := -fsanitize=thread
 LDFLAGS_fuzz    := -fsanitize=address,undefined
+# The engine alone, for another machine; tools/arm64 fetches the libraries.
+CFLAGS_arm64   := -O2 -g -Ibuild/arm64/root/usr/include
+LDFLAGS_arm64  := -Lbuild/arm64/root/usr/lib/aarch64-linux-gnu
 ifeq ($(KIND),fuzz)
 CC := $(CLANG)
+else ifeq ($(KIND),arm64)
+CC := aarch64-linux-gnu-gcc
 endif
-ifeq ($(filter $(KIND),debug release asan tsan fuzz),)
-$(error KIND is $(KIND), must be debug, release, asan, tsan or fuzz)
+ifeq ($(filter $(KIND),debug release asan tsan fuzz arm64),)
+$(error KIND is $(KIND), must be debug, release, asan, tsan, fuzz or arm64)
 endif
 
 WARN   := -Wall -Wextra -Werror -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -73,6 +78,7 @@ help:
 ## test-maps: the engine's maps against the kernel's, OPS=10000000 operations
 ## test-tsan: the engine's maps under threads, with ThreadSanitizer
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
+## test-arm64: the engine and its JIT for arm64, under qemu-user
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
 ## lint: floors, format, sizes, spelling of the house
 ## bench: the figures, each as a ratio against a named peer
@@ -149,6 +155,6 @@ include tools/install.mk
 clean:
 	rm -rf build
 
-.PHONY: all lib help deps run demo test test-maps test-tsan test-kernels test-selftests lint bench fuzz install clean FORCE
+.PHONY: all lib help deps run demo test test-maps test-tsan test-arm64 test-kernels test-selftests lint bench fuzz install clean FORCE
 
 -include $(wildcard $(B)/src/*/*.d) $(wildcard build/bpf/*/*.d)

@@ -116,7 +116,7 @@ static void services(unsigned backends)
 		       "\"[2001:db8::10]:443/tcp\"]\n  backends:\n");
 	for (unsigned i = 1; i <= backends; i++)
 		buf_fmt(&text, "    - {address: 10.0.0.%u}\n", i);
-	if (config_read("bench", text.data, text.len, &set, &err) ||
+	if (config_read("bench", text.data, text.len, &set, NULL, &err) ||
 	    fleet_apply(fleet, &set, host_boot_now(), false, NULL, NULL, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
@@ -237,7 +237,7 @@ static void set_fill(struct config_set *set, unsigned services, unsigned backend
 			buf_fmt(&text, "    - {address: 10.%u.%u.%u}\n", 100 + k % 8, k >> 8,
 				k & 255);
 	}
-	if (config_read("bench", text.data, text.len, set, &err)) {
+	if (config_read("bench", text.data, text.len, set, NULL, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}

@@ -250,6 +250,8 @@ static void report(const struct subject *empty)
 static void compile_long(void)
 {
 	struct subject s = {.name = "long"};
+	struct jit_code *c;
+	double first;
 	unsigned i, k;
 
 	s.insns = calloc(60000, sizeof(*s.insns));
@@ -264,9 +266,15 @@ static void compile_long(void)
 	s.insns[s.n++] = (struct isa_insn){.op = ISA_EXIT};
 	if (verify_structure(&s.proof, s.insns, s.n, NULL))
 		die("long", "structure");
+	first = now_ns();
+	if (compile(&s, &c, NULL))
+		die(s.name, "does not compile");
+	first = now_ns() - first;
+	jit_free(c);
 	time_compile(&s);
-	printf("%8.3f  compile of %u instructions / (10 us + 15 ns each): %.1f ns each\n",
-	       s.compile / (10000 + 15.0 * s.n), s.n, s.compile / s.n);
+	printf("%8.3f  compile of %u instructions / (10 us + 15 ns each): %.1f ns each; the first, which "
+	       "takes the memory, %.1f\n",
+	       s.compile / (10000 + 15.0 * s.n), s.n, s.compile / s.n, first / s.n);
 	verify_free(s.proof);
 	free(s.insns);
 }

@@ -92,6 +92,25 @@ test-tsan: | build/.deps-build
 	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress
 	@build/tsan/map/stress 20000
 
+# The engine's tests for another machine, with nothing but the engine in them.
+ARM64 := $(patsubst tests/unit/%.c,$(B)/unit/%,$(foreach p,base isa verify jit map,$(wildcard tests/unit/$(p)/test_*.c)) \
+	tests/unit/vm/test_interp.c) $(B)/unit/isa/diff
+$(B)/unit/%: tests/unit/%.c $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) -Itests/unit $(LDFLAGS_$(KIND)) -o $@ $< $(ENGINE) -lcmocka -lxxhash -lm
+
+$(B)/unit/isa/diff: $(wildcard tests/isa/*.[ch]) $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $(filter %.c,$^) $(ENGINE) -lxxhash -lm
+
+.PHONY: unit-arm64
+unit-arm64: $(ARM64)
+
+test-arm64: | build/.deps-build build/.deps-arm64
+	@tools/arm64
+
 lint: | build/.deps-build build/.deps-test
 	@tools/lint
 

@@ -8,10 +8,11 @@
 #include "agent/lists.h"
 #include "agent/page.h"
 
-#define JSON	   "application/json"
-#define LIST_MAX   100000
-#define EVENTS_MAX 10000
-#define QUERY_ROWS 10000
+#define JSON	     "application/json"
+#define LIST_MAX     100000
+#define EVENTS_MAX   10000
+#define QUERY_ROWS   10000
+#define API_BODY_MAX (1U << 20)
 
 static void reply_json(struct http_conn *c, const struct buf *b)
 {
@@ -121,26 +122,48 @@ static void serve_services(struct api_call *call)
 
 static void serve_drain(struct api_call *call)
 {
-	struct agent_cap *c = cap_find(call->agent, "balance");
+	const struct api_value *v = call->values;
 	struct skep_err err = {""};
 
-	if (!c)
-		http_error(call->conn, 404, "balance did not load");
-	else if (c->ops->drain(c->cap, call->values[0].text, call->values[1].text, &err))
+	if (resources_drain(call->agent, v[0].text, v[1].text, v[2].num, v[3].num, &err))
 		http_error(call->conn, 400, "%s", err.text);
 	else
 		http_reply(call->conn, 200, JSON, "{}\n", 3);
 }
 
-static void serve_apply(struct api_call *call)
+static void ask(struct api_call *call, const char *question, const char *text, size_t len)
 {
-	const struct http_request *r = call->request;
-	const char *file = call->values[1].text[0] ? call->values[1].text : "the request";
+	struct agent_cap *c = cap_find(call->agent, "balance");
+	cleanup(buf_done) struct buf b = {0};
+	struct skep_err err = {""};
+
+	if (!c)
+		http_error(call->conn, 404, "balance did not load");
+	else if (c->ops->ask(c->cap, question, text, len, &b, &err))
+		http_error(call->conn, 400, "%s", err.text);
+	else
+		reply_json(call->conn, &b);
+}
+
+static void serve_why(struct api_call *call)
+{
+	ask(call, "why", call->values[0].text, strlen(call->values[0].text));
+}
+
+static void serve_plan(struct api_call *call)
+{
+	ask(call, "plan", call->request->body ? call->request->body : "", call->request->length);
+}
+
+/* The body, or where there is none the names. */
+static void change(struct api_call *call, enum cap_change what, const char *file, const char *text,
+		   size_t len, bool dry)
+{
 	cleanup(buf_done) struct buf said = {0}, b = {0};
 	struct skep_err err = {""};
 
-	if (resources_apply(call->agent, file, r->body ? r->body : "", r->length,
-			    call->values[0].num, &said, &err)) {
+	if (resources_apply(call->agent, what, *file ? file : "the request", text, len, dry, &said,
+			    &err)) {
 		http_error(call->conn, 400, "%s", err.text);
 		return;
 	}
@@ -148,6 +171,24 @@ static void serve_apply(struct api_call *call)
 	buf_json(&b, said.data ? said.data : "", said.len);
 	buf_str(&b, "}\n");
 	reply_json(call->conn, &b);
+}
+
+static void serve_apply(struct api_call *call)
+{
+	const struct http_request *r = call->request;
+	const struct api_value *v = call->values;
+
+	change(call, v[2].num ? CAP_MERGE : CAP_WHOLE, v[1].text, r->body ? r->body : "", r->length,
+	       v[0].num);
+}
+
+static void serve_delete(struct api_call *call)
+{
+	const struct http_request *r = call->request;
+	const struct api_value *v = call->values;
+	const char *text = r->length ? r->body : v[2].text;
+
+	change(call, CAP_DELETE, v[1].text, text, r->length ? r->length : strlen(text), v[0].num);
 }
 
 /* ---- from the tables, in a child ----------------------------------------------------------- */
@@ -294,13 +335,31 @@ const struct api_route api_routes[] = {
 	 false,
 	 serve_services,
 	 {{0}}},
+	{GETS,
+	 "/v1/balance/why",
+	 "what would become of a packet, each decision in words; nothing is sent or changed",
+	 JSON,
+	 false,
+	 serve_why,
+	 {TEXT("packet", "tcp ADDR:PORT > ADDR:PORT, udp, icmp echo, icmp about")}},
+	{HTTP_POST,
+	 "/v1/balance/plan",
+	 "resources as YAML: what applying them would do to slots and live connections",
+	 JSON,
+	 false,
+	 serve_plan,
+	 {{0}}},
 	{HTTP_POST,
 	 "/v1/balance/drain",
-	 "a backend keeps its flows and gets no new ones, until the next apply",
+	 "a backend keeps its flows and gets no new ones",
 	 JSON,
 	 false,
 	 serve_drain,
-	 {TEXT("service", "name of the service"), TEXT("backend", "address of the backend")}},
+	 {TEXT("service", "name of the service"),
+	  TEXT("backend", "address of the backend"),
+	  {"on", API_INT, 0, 1, 1, "0: it gets new flows again"},
+	  {"seconds", API_INT, -1, 31536000, -1,
+	   "after so long it loses the flows that are left; -1: never"}}},
 	{HTTP_POST,
 	 "/v1/apply",
 	 "resources as YAML: the whole wanted state",
@@ -308,7 +367,17 @@ const struct api_route api_routes[] = {
 	 false,
 	 serve_apply,
 	 {{"dry", API_INT, 0, 1, 0, "1: only say what would change"},
-	  TEXT("file", "name for messages")}},
+	  TEXT("file", "name for messages"),
+	  {"merge", API_INT, 0, 1, 0, "1: add or replace these, leave the others"}}},
+	{HTTP_POST,
+	 "/v1/delete",
+	 "resources that are wanted no more, as YAML or by name",
+	 JSON,
+	 false,
+	 serve_delete,
+	 {{"dry", API_INT, 0, 1, 0, "1: only say what would change"},
+	  TEXT("file", "name for messages"),
+	  TEXT("name", "without a body: service/NAME")}},
 	{GETS,
 	 "/v1/guard/processes",
 	 "processes that run, oldest first",
@@ -441,7 +510,12 @@ int api_query_body(const char *body, size_t n, char **sql, int64_t *limit, struc
 int api_admit(void *arg, const struct http_conn *c, const struct http_request *r, const char **why)
 {
 	const struct agent *a = arg;
+	bool resources = !strcmp(r->path, "/v1/apply") || !strcmp(r->path, "/v1/delete");
 
+	if (r->length > API_BODY_MAX && !resources) {
+		*why = "only resources may have more than 1 MiB";
+		return 413;
+	}
 	return http_local(c) ? 0 : auth_check(&a->auth, r, why);
 }
 

@@ -17,8 +17,8 @@
 #include "base/err.h"
 
 #define HTTP_HEAD_MAX	 16384U
-#define HTTP_BODY_MAX	 (1U << 20)
-#define HTTP_BODIES_MAX	 (16U << 20) /* of all connections together */
+#define HTTP_BODY_MAX	 (64U << 20)
+#define HTTP_BODIES_MAX	 (128U << 20) /* of all connections together */
 #define HTTP_HEADERS_MAX 100
 #define HTTP_CONNS_MAX	 1024
 

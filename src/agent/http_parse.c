@@ -131,7 +131,7 @@ static int length_parse(const char *s, size_t *out, const char **why)
 	if (!n || s[n])
 		return refuse(why, 400, "Content-Length is no number");
 	if (n > 12 || strtoull(s, NULL, 10) > HTTP_BODY_MAX)
-		return refuse(why, 413, "the body may hold at most 1 MiB");
+		return refuse(why, 413, "the body may hold at most 64 MiB");
 	*out = (size_t)strtoull(s, NULL, 10);
 	return 0;
 }

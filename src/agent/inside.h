@@ -34,8 +34,9 @@ struct agent {
 	struct event_base *base;
 	struct agent_options options;
 	struct agent_config *config;
-	int lock;	     /* fd, -1: none */
-	struct state *state; /* NULL: nothing outlives this agent */
+	int lock;		      /* fd, -1: none */
+	struct state *state;	      /* NULL: nothing outlives this agent */
+	uint32_t generation, changes; /* of the wanted state that is kept */
 	struct host *host;
 	struct who *who;
 	struct store *store;
@@ -63,8 +64,11 @@ void status_cap(struct agent *a, unsigned i, struct buf *b);
 /** resources_start() - what was wanted when the last agent ended, again. */
 void resources_start(struct agent *a);
 /** resources_apply() - as cap_ops.resources(), and kept for the next start unless @dry. */
-int resources_apply(struct agent *a, const char *file, const char *text, size_t len, bool dry,
-		    struct buf *said, struct skep_err *err);
+int resources_apply(struct agent *a, enum cap_change change, const char *file, const char *text,
+		    size_t len, bool dry, struct buf *said, struct skep_err *err);
+/** resources_drain() - as cap_ops.drain(), and kept. */
+int resources_drain(struct agent *a, const char *service, const char *backend, bool on,
+		    int64_t seconds, struct skep_err *err);
 
 /* metrics.c */
 void metrics_print(struct agent *a, struct buf *b);

@@ -191,6 +191,7 @@ static const unsigned bpf_allowed[] = {
 	BPF_OBJ_GET_INFO_BY_FD,
 	BPF_ITER_CREATE,
 	BPF_LINK_DETACH,
+	BPF_PROG_TEST_RUN, /* of what is loaded: `skep balance why` */
 };
 
 static const char *const deadly[] = {

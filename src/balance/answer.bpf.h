@@ -5,7 +5,7 @@
 #ifndef SKEP_BALANCE_ANSWER_BPF_H
 #define SKEP_BALANCE_ANSWER_BPF_H
 
-#include "balance/out.bpf.h"
+#include "balance/modes.bpf.h"
 
 #define QUOTE4 68
 #define QUOTE6 192

@@ -55,25 +55,24 @@ static __always_inline int send_to(struct xdp_md *ctx, struct packet *p, __u32 i
 	struct balance_backend *b = id ? backend_get(id) : 0;
 	__u32 head;
 	int reason;
-	struct hop h;
 
 	if (!b || !b->family)
 		return done(p, BALANCE_NO_BACKEND, XDP_DROP);
 	p->backend = id;
-	reason = hop_get(ctx, p, b, id, &h);
+	reason = hop_get(ctx, p, b, id);
 	if (reason)
 		return done(p, reason, XDP_DROP);
-	head = b->family == 4 ? sizeof(struct ip4) : sizeof(struct ip6);
-	if (h.mtu && p->size + head > h.mtu)
-		return too_big(ctx, p, h.mtu - head);
-	if (b->family == 4 ? outer4(ctx, p, b, &h) : outer6(ctx, p, b, &h))
+	head = head_size(p, b);
+	if (p->hop.mtu && p->size + head > p->hop.mtu)
+		return too_big(ctx, p, p->hop.mtu - head);
+	if (out(ctx, p, b, id))
 		return done(p, BALANCE_NO_ROOM, XDP_DROP);
 	if (telling)
 		done(p, BALANCE_FORWARDED, 0);
 	count_sent(id, p);
-	if (!h.ifindex || h.ifindex == ctx->ingress_ifindex)
+	if (!p->hop.ifindex || p->hop.ifindex == ctx->ingress_ifindex)
 		return XDP_TX;
-	return bpf_redirect(h.ifindex, 0);
+	return bpf_redirect(p->hop.ifindex, 0);
 }
 
 /* ---- the packet ------------------------------------------------------------------------------ */

@@ -18,6 +18,9 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/socket.h"
+#include "balance/wanted.h"
+#include "balance/why.h"
 #include "host/host.h"
 
 struct balance_spec {
@@ -26,8 +29,8 @@ struct balance_spec {
 	int next_hop; /* index into route, gateway, reflect */
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
-	int64_t mtu, services, backends, slots, vips, flows, flow_s;
-	char pins[256];
+	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s;
+	char pins[256], cgroup[256];
 };
 
 /* ---- configuration --------------------------------------------------------------------------- */
@@ -117,6 +120,13 @@ static const struct conf_field fields[] = {
 	 .most = 65535,
 	 .preset = "0",
 	 .doc = "of the way to backends, bytes; 0: any; not for nextHop route, routes have theirs"},
+	{.key = "guePort",
+	 .type = CONF_INT,
+	 .offset = AT(gue_port),
+	 .least = 1,
+	 .most = 65535,
+	 .preset = "6080",
+	 .doc = "UDP port of backends that GUE packets go to"},
 	{.key = "services",
 	 .type = CONF_INT,
 	 .offset = AT(services),
@@ -165,6 +175,13 @@ static const struct conf_field fields[] = {
 	 .most = sizeof(((struct balance_spec *)0)->pins),
 	 .preset = "/sys/fs/bpf/skep",
 	 .doc = "where tables outlive the agent, on a BPF file system; \"\": they end with it"},
+	{.key = "cgroup",
+	 .type = CONF_STR,
+	 .offset = AT(cgroup),
+	 .most = sizeof(((struct balance_spec *)0)->cgroup),
+	 .preset = "\"\"",
+	 .doc = "below the cgroup2 mount: services with socket: true are served at the sockets of its "
+		"processes; /: of all; \"\": of none"},
 };
 
 struct balance {
@@ -173,8 +190,11 @@ struct balance {
 	bool loaded;
 	struct maps maps;
 	struct fleet *fleet;
+	struct config_set wanted;
+	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
+	struct sockets *sockets; /* NULL: no cgroup is served */
 	bool pinned;
 	char unpinned[160]; /* why not */
 	char anew[160];	    /* why what was pinned was not taken over */
@@ -203,8 +223,12 @@ static void unload(struct balance *b)
 	for (i = 0; i < b->n_links; i++)
 		attach_done(&b->links[i]);
 	b->n_links = 0;
+	why_free(b->why);
+	b->why = NULL;
 	fleet_free(b->fleet);
 	b->fleet = NULL;
+	sockets_free(b->sockets);
+	b->sockets = NULL;
 	maps_done(&b->maps);
 	fd_close(&b->probe4);
 	fd_close(&b->probe6);
@@ -217,6 +241,7 @@ static void balance_close(void *cap)
 	if (!b)
 		return;
 	unload(b);
+	config_done(&b->wanted);
 	free(b);
 }
 
@@ -270,9 +295,10 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.slots = (uint32_t)s->slots,
 		.vips = (uint32_t)s->vips,
 		.bucket_log = 9,
+		.gue_port = (uint16_t)s->gue_port,
 	};
 
-	while ((int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
+	while (s->n_interfaces && (int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
 		size.bucket_log++;
 	return size;
 }
@@ -301,7 +327,24 @@ static int load(struct balance *b, const struct balance_spec *s, struct skep_err
 		attach_clear(pins);
 		rc = maps_open(&b->maps, &size, pins, false, err);
 	}
+	if (!rc && s->cgroup[0])
+		rc = sockets_open(&b->sockets, &b->maps, pins, err);
 	return rc ? rc : fleet_open(&b->fleet, &b->maps, &b->way, err);
+}
+
+static int attach_sockets(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+{
+	const char *mount = host_cgroup2(b->env.host);
+	char path[4096];
+
+	if (b->pinned && !s->cgroup[0])
+		sockets_forget(s->pins);
+	if (!s->cgroup[0])
+		return 0;
+	if (!*mount)
+		return skep_fail(err, -ENOENT, "balance.cgroup: cgroup2 is not mounted");
+	snprintf(path, sizeof(path), "%.3800s/%s", mount, s->cgroup);
+	return sockets_attach(b->sockets, path, err);
 }
 
 static int attach_all(struct balance *b, const struct balance_spec *s, struct skep_err *err)
@@ -316,7 +359,7 @@ static int attach_all(struct balance *b, const struct balance_spec *s, struct sk
 	}
 	if (!rc && pins)
 		attach_forget(pins, b->links, b->n_links);
-	return rc;
+	return rc ? rc : attach_sockets(b, s, err);
 }
 
 static int balance_apply(void *cap, const void *spec, struct skep_err *err)
@@ -332,7 +375,7 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 					   "balance: its settings take hold at the next "
 					   "start")
 			       : 0;
-	if (!want->n_interfaces) { /* N1 */
+	if (!want->n_interfaces && !want->cgroup[0]) { /* N1 */
 		b->spec = *want;
 		b->loaded = true;
 		return 0;
@@ -341,6 +384,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	snprintf(b->unpinned, sizeof(b->unpinned), "%.159s", why.text);
 	way_set(b, want);
 	rc = load(b, want, err);
+	if (!rc)
+		rc = why_open(&b->why, &b->maps, err);
 	if (!rc)
 		rc = attach_all(b, want, err);
 	if (rc) {
@@ -356,44 +401,80 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 
 /* ---- resources ------------------------------------------------------------------------------- */
 
+static int backend_check(const struct balance *b, const struct config_service *s,
+			 const struct config_backend *x, struct skep_err *err)
+{
+	bool four = x->addr.family == 4;
+
+	if (x->mode == BALANCE_L2 && b->way.hop_flags)
+		return skep_fail(err, -EINVAL,
+				 "service '%s' has backends of mode l2, whose link addresses only "
+				 "balance.nextHop route finds",
+				 s->name);
+	if (x->mode == BALANCE_L2 || x->mode == BALANCE_OPTION ||
+	    (four ? b->way.source4.family : b->way.source6.family))
+		return 0;
+	return skep_fail(err, -EINVAL,
+			 "service '%s' has backends of IPv%d, but the interfaces have no such "
+			 "address: set balance.source%d",
+			 s->name, four ? 4 : 6, four ? 4 : 6);
+}
+
 static int check_sources(const struct balance *b, const struct config_set *set,
 			 struct skep_err *err)
 {
 	size_t i;
 	uint32_t k;
+	int rc = 0;
 
-	for (i = 0; i < set->n; i++)
-		for (k = 0; k < set->services[i].n_backends; k++) {
-			bool four = set->services[i].backends[k].addr.family == 4;
+	for (i = 0; i < set->n && b->spec.n_interfaces && !rc; i++)
+		for (k = 0; k < set->services[i].n_backends && !rc; k++)
+			rc = backend_check(b, &set->services[i], &set->services[i].backends[k],
+					   err);
+	return rc;
+}
 
-			if (!(four ? b->way.source4.family : b->way.source6.family))
-				return skep_fail(
-					err, -EINVAL,
-					"service '%s' has backends of IPv%d, but the "
-					"interfaces have no such address: set balance.source%d",
-					set->services[i].name, four ? 4 : 6, four ? 4 : 6);
-		}
+/* Services at sockets need a cgroup; others need interfaces. */
+static int check_place(const struct balance *b, const struct config_set *set, struct skep_err *err)
+{
+	size_t i;
+
+	for (i = 0; i < set->n; i++) {
+		const struct config_service *s = &set->services[i];
+
+		if (s->opt.socket && !b->sockets)
+			return skep_fail(err, -EINVAL,
+					 "service '%s' is for sockets: set balance.cgroup in the "
+					 "agent's configuration, \"/\" is every process",
+					 s->name);
+		if (!s->opt.socket && !b->spec.n_interfaces)
+			return skep_fail(err, -EINVAL,
+					 "service '%s': balance has no interfaces: set "
+					 "balance.interfaces in the agent's configuration",
+					 s->name);
+	}
 	return 0;
 }
 
-static int balance_resources(void *cap, const char *file, const char *text, size_t len, bool dry,
-			     struct buf *said, struct skep_err *err)
+static int balance_resources(void *cap, enum cap_change change, const char *file, const char *text,
+			     size_t len, bool dry, struct buf *said, struct skep_err *err)
 {
-	cleanup(config_done) struct config_set set = {0};
 	struct fleet_diff diff = {0};
+	struct wanted_change c;
 	struct balance *b = cap;
-	int rc = config_read(file, text, len, &set, err);
+	int rc = wanted_change(&b->wanted, &c, change, file, text, len, said, err);
 
 	if (rc)
 		return rc;
-	if (!b->fleet)
-		return set.n ? skep_fail(err, -EINVAL,
-					 "balance has no interfaces: set balance.interfaces in the "
-					 "agent's configuration")
-			     : 0;
-	rc = check_sources(b, &set, err);
+	rc = check_place(b, &b->wanted, err);
 	if (!rc)
-		rc = fleet_apply(b->fleet, &set, host_boot_now(), dry, &diff, said, err);
+		rc = check_sources(b, &b->wanted, err);
+	if (!rc && b->fleet)
+		rc = fleet_apply(b->fleet, &b->wanted, host_boot_now(), dry, &diff, said, err);
+	if (rc || dry)
+		wanted_undo(&b->wanted, &c);
+	else
+		wanted_keep(&b->wanted, &c);
 	return rc;
 }
 
@@ -405,22 +486,32 @@ static const char *const reason_names[] = {
 #undef REASON
 };
 
-static const char *state_name(uint8_t state)
+static const char *state_name(const struct fleet_backend *b)
 {
-	return state == BALANCE_LIVE ? "live" : state == BALANCE_DRAINING ? "draining" : "gone";
+	if (b->listed && b->down)
+		return "down";
+	return b->state == BALANCE_LIVE	      ? "live"
+	       : b->state == BALANCE_DRAINING ? "draining"
+					      : "gone";
 }
 
-static void backend_add(struct balance *b, const struct fleet_backend *x, struct buf *out)
+static void backend_add(struct balance *b, const struct fleet_service *s,
+			const struct fleet_backend *x, struct buf *out)
 {
 	struct balance_sent sent = maps_sent(&b->maps, x->id);
 	char addr[64];
 
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
-		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u}",
-		config_addr_text(&x->addr, addr), x->weight, config_mode_text(x->mode),
-		state_name(x->state), (uint64_t)sent.packets, (uint64_t)sent.bytes,
-		(uint64_t)sent.flows, fleet_flows(b->fleet, x->id));
+		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u",
+		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
+		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
+		fleet_flows(b->fleet, x->id));
+	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
+		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
+	if (s->want.opt.socket && b->sockets)
+		sockets_show(b->sockets, x->id, out);
+	buf_str(out, "}");
 }
 
 static void service_add(struct balance *b, const struct fleet_service *s, struct buf *out)
@@ -434,11 +525,16 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	buf_str(out, ",\"vips\":[");
 	for (i = 0; i < s->want.n_vips; i++)
 		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
-	buf_fmt(out, "],\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
-		s->want.by_source ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
+	if (s->want.opt.socket && b->sockets)
+		buf_fmt(out, "],\"socket\":true,\"refused\":%" PRIu64,
+			sockets_refused(b->sockets, s->stat));
+	else
+		buf_str(out, "],\"socket\":false");
+	buf_fmt(out, ",\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
+		s->want.opt.hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
 	for (i = 0; i < s->n; i++) {
 		buf_str(out, i ? "," : "");
-		backend_add(b, &s->backends[i], out);
+		backend_add(b, s, &s->backends[i], out);
 	}
 	buf_str(out, "],\"dropped\":{");
 	for (i = 1, text[0] = '\0'; i < BALANCE_REASONS; i++) {
@@ -448,6 +544,28 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 		strcpy(text, ",");
 	}
 	buf_str(out, "}}");
+}
+
+static void way_add(const struct balance *b, struct buf *out)
+{
+	static const char *const hops[] = {"route", "gateway", "reflect"};
+	char four[64] = "", six[64] = "";
+	unsigned i;
+
+	if (b->way.source4.family)
+		config_addr_text(&b->way.source4, four);
+	if (b->way.source6.family)
+		config_addr_text(&b->way.source6, six);
+	buf_str(out, "\"way\":{\"interfaces\":[");
+	for (i = 0; i < b->n_links; i++)
+		buf_fmt(out, "%s{\"name\":\"%s\",\"native\":%s}", i ? "," : "", b->links[i].name,
+			b->links[i].generic ? "false" : "true");
+	buf_fmt(out,
+		"],\"nextHop\":\"%s\",\"source4\":\"%s\",\"source6\":\"%s\",\"mtu\":%u,"
+		"\"pinned\":%s,\"pins\":",
+		hops[b->spec.next_hop], four, six, b->way.mtu, b->pinned ? "true" : "false");
+	buf_json(out, b->spec.pins, strlen(b->spec.pins));
+	buf_str(out, "}");
 }
 
 static void balance_show(void *cap, struct buf *out)
@@ -462,11 +580,15 @@ static void balance_show(void *cap, struct buf *out)
 		service_add(b, s, out);
 		comma = ",\n";
 	}
-	buf_str(out, "]}\n");
+	buf_str(out, "],\n");
+	way_add(b, out);
+	buf_str(out, "}\n");
 }
 
-static int balance_drain(void *cap, const char *service, const char *backend, struct skep_err *err)
+static int balance_drain(void *cap, const char *service, const char *backend, bool on,
+			 int64_t seconds, struct skep_err *err)
 {
+	uint64_t now = host_boot_now();
 	struct balance *b = cap;
 	struct config_addr a;
 
@@ -474,7 +596,49 @@ static int balance_drain(void *cap, const char *service, const char *backend, st
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
 	if (!config_addr_read(backend, strlen(backend), &a))
 		return skep_fail(err, -EINVAL, "'%.60s' is no address", backend);
-	return fleet_drain(b->fleet, service, &a, host_boot_now(), err);
+	return fleet_drain(b->fleet, service, &a, on,
+			   seconds < 0 ? 0 : now + (uint64_t)seconds * 1000000000U, now, err);
+}
+
+static bool balance_drained(void *cap, const char *service, const char *backend)
+{
+	const struct fleet_backend *found;
+	const struct fleet_service *s;
+	struct balance *b = cap;
+	struct config_addr a;
+
+	s = b->fleet ? fleet_find(b->fleet, service) : NULL;
+	found = s && config_addr_read(backend, strlen(backend), &a) ? fleet_backend_find(s, &a)
+								    : NULL;
+	return found && found->drained;
+}
+
+static int plan_ask(struct balance *b, const char *text, size_t len, struct buf *out,
+		    struct skep_err *err)
+{
+	cleanup(config_done) struct config_set set = {0};
+	int rc = config_read("the plan", text, len, &set, NULL, err);
+
+	if (!rc)
+		rc = check_sources(b, &set, err);
+	return rc ? rc : fleet_plan(b->fleet, &set, host_boot_now(), out, err);
+}
+
+static int balance_ask(void *cap, const char *question, const char *text, size_t len,
+		       struct buf *out, struct skep_err *err)
+{
+	struct why_packet p;
+	struct balance *b = cap;
+	int rc;
+
+	if (!b->fleet)
+		return skep_fail(err, -EINVAL, "balance has no interfaces");
+	if (!strcmp(question, "plan"))
+		return plan_ask(b, text, len, out, err);
+	if (strcmp(question, "why") != 0)
+		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
+	rc = why_read(text, &p, err);
+	return rc ? rc : why_tell(b->why, b->fleet, &p, b->links[0].ifindex, out, err);
 }
 
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
@@ -495,6 +659,8 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		fn(arg, "skep_balance_connections_total", CAP_COUNTER, "TCP SYNs sent to a backend",
 		   labels, (double)sent.flows);
 	}
+	if (s->want.opt.socket && b->sockets)
+		sockets_count(b->sockets, s, fn, arg);
 	for (i = 1; i < BALANCE_REASONS; i++) {
 		if (!b->maps.counts[s->stat].packets[i])
 			continue;
@@ -537,7 +703,7 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 	size_t at = 0;
 	unsigned i;
 
-	if (!b->n_links && b->spec.pins[0] && !access(b->spec.pins, F_OK))
+	if (!b->n_links && !b->sockets && b->spec.pins[0] && !access(b->spec.pins, F_OK))
 		snprintf(r.how, sizeof(r.how),
 			 "no interfaces configured; what an earlier agent pinned works on, rm -r "
 			 "%.60s ends it",
@@ -549,7 +715,12 @@ static void balance_report(void *cap, void (*fn)(void *, const struct cap_report
 				       i ? ", " : "", b->links[i].generic ? " (generic)" : "",
 				       b->links[i].name);
 	fn(arg, &r);
-	if (!b->n_links)
+	if (b->sockets) {
+		r = (struct cap_report){.what = "services at sockets", .ready = true};
+		snprintf(r.how, sizeof(r.how), "cgroup %.140s", b->spec.cgroup);
+		fn(arg, &r);
+	}
+	if (!b->n_links && !b->sockets)
 		return;
 	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
 	snprintf(r.how, sizeof(r.how), "%.85s%s%.55s", b->pinned ? b->spec.pins : b->unpinned,
@@ -622,6 +793,8 @@ const struct cap_ops balance_ops = {
 	.resources = balance_resources,
 	.show = balance_show,
 	.drain = balance_drain,
+	.drained = balance_drained,
+	.ask = balance_ask,
 	.poll = balance_poll,
 	.fd = balance_fd,
 	.tick = balance_tick,

@@ -62,6 +62,8 @@ struct balance_ranges {
 
 #define BALANCE_BY_SOURCE 1U /* the client's address alone chooses the slot */
 
+#define BALANCE_COUNTED 2U /* every flow has an entry, so that they can be counted */
+
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
 	__u32 ring;    /* first slot in "rings" */
@@ -92,6 +94,25 @@ struct balance_slot {
 #define BALANCE_OPTION 3 /* to the backend's address; an IP option holds the address it was for */
 #define BALANCE_NAT    4 /* to the backend's address, and back through us */
 #define BALANCE_MODES  5
+
+#define BALANCE_GUE_PORT 6080
+
+/* DSR by IP option: the address that the packet was for, as Cilium has it. */
+#define BALANCE_OPTION4 0x9a
+#define BALANCE_OPTION6 0x1b
+
+struct balance_option4 {
+	__u8 type, size; /* 8 */
+	__be16 port;
+	__be32 addr;
+};
+
+struct balance_option6 {
+	__u8 next, words; /* of the destination options header: 24 bytes */
+	__u8 type, size;  /* 20 */
+	__u32 addr[4];
+	__be16 port, pad;
+};
 
 #define BALANCE_HOP_FIXED   1U /* hop is given, not asked of the routing table */
 #define BALANCE_HOP_REFLECT 2U /* back to the link address that the packet came from */
@@ -165,14 +186,97 @@ struct balance_told {
 	__u32 backend;
 	__u32 reason;
 	__u32 entry; /* whether a flow's entry decided */
-	__u32 instance, slot; /* indices of "services" and "rings"; instance 0: no slot was looked at */
-	__u64 hash;	      /* of the flow, as its entry has it */
-	__u32 record;	      /* BALANCE_RECORDED: a new entry; BALANCE_FULL: there was no room */
+	__u32 instance,
+		slot; /* indices of "services" and "rings"; instance 0: no slot was looked at */
+	__u64 hash;   /* of the flow, as its entry has it */
+	__u32 record; /* BALANCE_RECORDED: a new entry; BALANCE_FULL: there was no room */
 	__u32 pad;
 };
 
 #define BALANCE_RECORDED 1
 #define BALANCE_FULL	 2
+
+/* Map "ends", by backend: what the balancer at sockets knows of it besides. */
+struct balance_end {
+	__be16 port;	  /* 0: the one that was asked for */
+	__u16 generation; /* another each time the index is given to a backend */
+	__u32 live;	  /* sockets connected to it */
+};
+
+/* ---- at sockets: socket.bpf.c ---------------------------------------------------------------- */
+
+#define BALANCE_DOOR_OPEN  1U /* its addresses are served at sockets */
+#define BALANCE_DOOR_LOCAL 2U /* by the backends in `local` only */
+#define BALANCE_DOOR_LEAST 4U /* of two that chance chooses, by the one with fewer sockets */
+
+#define BALANCE_LOCALS 12
+
+/* Map "doors", by index of "services". Never written while a VIP points to it. */
+struct balance_door {
+	__u32 flags;
+	__u32 affinity; /* seconds, 0: none */
+	__u32 n, pad;
+	__u32 local[BALANCE_LOCALS];
+};
+
+/* Map "peers", in the socket: what it is connected to, and what it asked for. */
+struct balance_peer {
+	__u64 cookie;
+	__u32 backend; /* 0: not connected to one of ours */
+	__u32 stat;    /* of its service */
+	__u64 asked[2], end[2];
+	__be16 asked_port, end_port;
+	__u16 generation;
+	__u8 proto, talks; /* talks: has entries in map "talks" */
+};
+
+/* Map "talks": datagrams of sockets that are not connected, both ways. */
+struct balance_talk_key {
+	__u64 cookie;
+	__u64 addr[2];
+	__be16 port;
+	__u8 back, family; /* back: from the backend's address to the one asked for */
+	__u32 pad;
+};
+
+struct balance_talk {
+	__u64 addr[2];
+	__u32 backend;
+	__u16 generation;
+	__be16 port;
+};
+
+/* Map "friends": whom a client (a network namespace) was sent to. */
+struct balance_friend_key {
+	__u64 client;
+	__u32 stat, pad;
+};
+
+struct balance_friend {
+	__u64 at; /* coarse ns */
+	__u32 backend, generation;
+};
+
+/* Map "asked", by service, per CPU. */
+struct balance_asked {
+	__u64 refused; /* there was no backend */
+};
+
+/* Map "joined", by backend, per CPU. */
+struct balance_joined {
+	__u64 connects; /* TCP and UDP; a socket that is not connected: once each address asked for */
+};
+
+/* What iterating over "peers" tells: a socket that is connected to a backend that is gone. */
+struct balance_stale {
+	__u64 cookie;
+	__u32 local[4], remote[4]; /* as in the socket */
+	__be16 local_port, remote_port;
+	__u8 family, proto; /* of the socket: 4 or 6 */
+	__u16 pad;
+	__u32 netns; /* inode */
+	__u32 stat;
+};
 
 /* ---- hashes ---------------------------------------------------------------------------------- */
 
@@ -235,6 +339,8 @@ static inline __u32 balance_bucket2(__u64 h, __u32 log)
 }
 
 #ifndef __bpf__
+_Static_assert(sizeof(struct balance_option4) == 8, "balance_option4 stands in packets");
+_Static_assert(sizeof(struct balance_option6) == 24, "balance_option6 stands in packets");
 _Static_assert(sizeof(struct balance_key4) == 8, "balance_key4 is a map's key");
 _Static_assert(sizeof(struct balance_key6) == 24, "balance_key6 is a map's key");
 _Static_assert(sizeof(struct balance_ranges) == 128, "balance_ranges is two cache lines");
@@ -243,6 +349,12 @@ _Static_assert(sizeof(struct balance_slot) == 8, "balance_slot is written in one
 _Static_assert(sizeof(struct balance_backend) == 64, "balance_backend is a cache line");
 _Static_assert(BALANCE_REASONS <= BALANCE_COUNTS, "each reason has a counter");
 _Static_assert(sizeof(struct balance_told) == 40, "balance_told crosses to user space");
+_Static_assert(sizeof(struct balance_end) == 8, "balance_end crosses to user space");
+_Static_assert(sizeof(struct balance_door) == 64, "balance_door is a cache line");
+_Static_assert(sizeof(struct balance_peer) == 56, "balance_peer is a map's value");
+_Static_assert(sizeof(struct balance_talk_key) == 32, "balance_talk_key is a map's key");
+_Static_assert(sizeof(struct balance_friend_key) == 16, "balance_friend_key is a map's key");
+_Static_assert(sizeof(struct balance_stale) == 56, "balance_stale crosses to user space");
 _Static_assert(sizeof(struct balance_bucket) == 64, "balance_bucket is a cache line");
 _Static_assert(sizeof(struct balance_state) == 64 + (1 << BALANCE_FILTER_BITS) / 8,
 	       "balance_state crosses to user space");

@@ -85,7 +85,8 @@ int simulate_pcap(const struct simulate_file *f, struct buf *b, struct skep_err 
 	int rc = file_read(f->services, &text, err);
 
 	if (!rc)
-		rc = config_read(f->services, text.data ? text.data : "", text.len, &set, err);
+		rc = config_read(f->services, text.data ? text.data : "", text.len, &set, NULL,
+				 err);
 	if (!rc)
 		rc = simulate_open(&s, &set, 1500, err);
 	if (!rc)

@@ -30,28 +30,41 @@ static __always_inline int begins(const struct packet *p, __u32 time)
 	return p->kind == KIND_FIRST;
 }
 
-/* B2 to B5, at a slot with BALANCE_LOOK. */
-__noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was)
+/*
+ * The slot's other backend, for a packet of a flow that began: another balancer, or this one before it
+ * lost its entries, may have sent it there. The first hands on what it does not know.
+ */
+static __always_inline __u32 other_of(const struct packet *p, __u32 backend, __u32 first, __u32 was)
+{
+	__u32 other = backend == first ? was : first;
+
+	return p->kind == KIND_MORE && other != backend ? other : 0;
+}
+
+/* B2 to B5, at a slot with BALANCE_LOOK. @counted: an entry for every flow. */
+__noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was, __u32 counted)
 {
 	struct balance_state *s = state_get();
 	__u32 time = now(), backend;
 
 	if (!p || !s)
 		return 0;
-	backend = find(p->hash, 0, time, p->kind != KIND_ABOUT && first != was);
+	backend = find(p->hash, 0, time, p->kind != KIND_ABOUT && (first != was || counted));
 	if (backend && usable(backend)) {
 		p->entry = 1;
-		if (first == was && backend != was)
+		p->second = other_of(p, backend, first, was);
+		if (first == was && !counted && backend != was)
 			find(p->hash, 0, time, 1);
 		return backend;
 	}
 	if (!usable(was))
 		was = first;
-	if (p->kind == KIND_ABOUT || first == was)
+	if (p->kind == KIND_ABOUT || (first == was && !counted))
 		return was;
 	backend = begins(p, time) ? first : was;
 	if (backend && !insert(s, p->hash, backend, 0, time)) /* B4 */
 		backend = was;				      /* B3 */
+	p->second = other_of(p, backend, first, was);
 	return backend;
 }
 
@@ -81,7 +94,7 @@ static __always_inline __u32 choose(struct packet *p, const struct balance_servi
 	if (!(was & BALANCE_LOOK))
 		return first; /* B1 */
 	p->changed = v->changed;
-	return choose_stateful(p, first, was & ~BALANCE_LOOK);
+	return choose_stateful(p, first, was & ~BALANCE_LOOK, v->flags & BALANCE_COUNTED);
 }
 
 /* ---- services -------------------------------------------------------------------------------- */

@@ -1,201 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "balance/config.h"
-
-#include <arpa/inet.h>
-#include <netinet/in.h>
+#include "balance/fields.h"
 
 #include <xxhash.h>
 
 #include "balance/balance.h"
-#include "cap/conf.h"
-
-#define MODES "ipip|gue|l2|option|nat" /* as BALANCE_IPIP ... */
-
-struct spec {
-	int hash; /* index into flow, source */
-	int mode; /* BALANCE_IPIP ... */
-	int64_t drain_s;
-	uint32_t n_vips, n_backends;
-	struct config_vip vips[CONFIG_VIPS_MAX];
-	struct config_backend backends[CONFIG_BACKENDS_MAX];
-};
-
-/* ---- scalars --------------------------------------------------------------------------------- */
-
-bool config_addr_read(const char *s, size_t n, struct config_addr *out)
-{
-	char text[INET6_ADDRSTRLEN];
-
-	memset(out, 0, sizeof(*out));
-	if (n >= sizeof(text))
-		return false;
-	memcpy(text, s, n);
-	text[n] = '\0';
-	out->family = memchr(s, ':', n) ? 6 : 4;
-	return inet_pton(out->family == 4 ? AF_INET : AF_INET6, text, out->bytes) == 1;
-}
-
-static bool addr_read(const char *s, size_t n, void *out)
-{
-	return config_addr_read(s, n, out);
-}
-
-static bool port_read(const char *s, size_t n, uint16_t *out)
-{
-	unsigned v = 0;
-	size_t i;
-
-	for (i = 0; i < n && i < 5 && s[i] >= '0' && s[i] <= '9'; i++)
-		v = v * 10 + (unsigned)(s[i] - '0');
-	*out = (uint16_t)v;
-	return n && i == n && v >= 1 && v <= 65535;
-}
-
-/* "*", "80" or "8000-8100" */
-static bool ports_read(const char *s, size_t n, struct config_vip *v)
-{
-	const char *dash = memchr(s, '-', n);
-	size_t left = dash ? (size_t)(dash - s) : n;
-
-	if (n == 1 && *s == '*') {
-		v->first = 0;
-		v->last = 65535;
-		return true;
-	}
-	if (!port_read(s, left, &v->first))
-		return false;
-	v->last = v->first;
-	return !dash || (port_read(dash + 1, n - left - 1, &v->last) && v->first <= v->last);
-}
-
-/* ADDRESS:PORTS/PROTOCOL, the address of IPv6 in brackets. */
-static bool vip_read(const char *s, size_t n, void *out)
-{
-	struct config_vip *v = out;
-	bool brackets = n && *s == '[';
-	const char *colon, *end = s + n;
-
-	memset(v, 0, sizeof(*v));
-	if (n < 5 || s[n - 4] != '/')
-		return false;
-	if (!memcmp(end - 3, "tcp", 3) || !memcmp(end - 3, "udp", 3))
-		v->proto = end[-3] == 't' ? IPPROTO_TCP : IPPROTO_UDP;
-	end -= 4;
-	colon = brackets ? memchr(s, ']', n) : memchr(s, ':', n);
-	if (!v->proto || !colon || colon + brackets >= end || colon[brackets] != ':' ||
-	    !config_addr_read(s + brackets, (size_t)(colon - s) - brackets, &v->addr) ||
-	    (v->addr.family == 6) != brackets)
-		return false;
-	colon += brackets + 1;
-	return ports_read(colon, (size_t)(end - colon), v);
-}
-
-const char *config_addr_text(const struct config_addr *a, char *out)
-{
-	return inet_ntop(a->family == 4 ? AF_INET : AF_INET6, a->bytes, out, 64);
-}
-
-const char *config_vip_text(const struct config_vip *v, char *out)
-{
-	char addr[64], ports[16];
-
-	config_addr_text(&v->addr, addr);
-	if (!v->first)
-		strcpy(ports, "*");
-	else if (v->first == v->last)
-		snprintf(ports, sizeof(ports), "%u", v->first);
-	else
-		snprintf(ports, sizeof(ports), "%u-%u", v->first, v->last);
-	snprintf(out, 64, v->addr.family == 6 ? "[%.45s]:%s/%s" : "%.45s:%s/%s", addr, ports,
-		 v->proto == IPPROTO_TCP ? "tcp" : "udp");
-	return out;
-}
-
-const char *config_mode_text(int mode)
-{
-	static const char *const names[] = {"ipip", "gue", "l2", "option", "nat"};
-
-	return mode >= 0 && mode < BALANCE_MODES ? names[mode] : "?";
-}
-
-/* ---- tables ---------------------------------------------------------------------------------- */
-
-static const struct conf_field vip_fields[] = {
-	{.type = CONF_READ,
-	 .read = vip_read,
-	 .choices = "ADDRESS:PORTS/tcp or /udp, PORTS being 80, 8000-8100 or *, as in "
-		    "\"203.0.113.10:443/tcp\" or \"[2001:db8::1]:*/udp\""},
-};
-
-static const struct conf_field backend_fields[] = {
-	{.key = "address",
-	 .type = CONF_READ,
-	 .offset = offsetof(struct config_backend, addr),
-	 .read = addr_read,
-	 .choices = "an IPv4 or IPv6 address",
-	 .doc = "where the outer header leads"},
-	{.key = "weight",
-	 .type = CONF_INT,
-	 .offset = offsetof(struct config_backend, weight),
-	 .least = 0,
-	 .most = CONFIG_WEIGHT_MAX,
-	 .preset = "1",
-	 .doc = "its share of new flows; 0: keeps its flows and gets none"},
-	{.key = "mode",
-	 .type = CONF_ENUM,
-	 .offset = offsetof(struct config_backend, mode),
-	 .choices = "service|" MODES,
-	 .preset = "service",
-	 .doc = "how packets go there; service: as the service has it"},
-};
-
-static const struct conf_field fields[] = {
-	{.key = "vips",
-	 .type = CONF_LIST,
-	 .offset = offsetof(struct spec, vips),
-	 .least = 1,
-	 .most = CONFIG_VIPS_MAX,
-	 .doc = "ADDRESS:PORTS/PROTOCOL; PORTS: 80, 8000-8100 or *; PROTOCOL: tcp or udp",
-	 .sub = vip_fields,
-	 .n_sub = 1,
-	 .size = sizeof(struct config_vip),
-	 .count = offsetof(struct spec, n_vips)},
-	{.key = "backends",
-	 .type = CONF_LIST,
-	 .offset = offsetof(struct spec, backends),
-	 .most = CONFIG_BACKENDS_MAX,
-	 .preset = "[]",
-	 .doc = "mappings of address, weight and mode",
-	 .sub = backend_fields,
-	 .n_sub = array_size(backend_fields),
-	 .size = sizeof(struct config_backend),
-	 .count = offsetof(struct spec, n_backends)},
-	{.key = "mode",
-	 .type = CONF_ENUM,
-	 .offset = offsetof(struct spec, mode),
-	 .choices = MODES,
-	 .preset = "ipip",
-	 .doc = "how packets go to backends: behind another IP header; behind IP, UDP and GUE; as they "
-		"came, by link address; with the service's address in an IP option; translated"},
-	{.key = "hash",
-	 .type = CONF_ENUM,
-	 .offset = offsetof(struct spec, hash),
-	 .choices = "flow|source",
-	 .preset = "flow",
-	 .doc = "what chooses the backend: addresses and ports, or the client's address alone"},
-	{.key = "drainSeconds",
-	 .type = CONF_INT,
-	 .offset = offsetof(struct spec, drain_s),
-	 .least = 0,
-	 .most = 86400,
-	 .preset = "3600",
-	 .doc = "a backend that is no longer listed keeps its flows for so long"},
-};
-
-void config_reference(struct buf *b)
-{
-	conf_print("Service", fields, array_size(fields), b);
-}
 
 /* ---- what two of them must not have in common ------------------------------------------------ */
 
@@ -203,11 +11,6 @@ struct claim {
 	struct config_vip vip;
 	const struct config_service *service;
 };
-
-static bool exact(const struct config_vip *v)
-{
-	return v->first && v->first == v->last;
-}
 
 /* Exact ports apart from ranges: one port in a range of another service is no mistake, it wins. */
 static int by_claim(const void *a, const void *b)
@@ -217,8 +20,8 @@ static int by_claim(const void *a, const void *b)
 
 	if (rc)
 		return rc;
-	if (exact(x) != exact(y))
-		return exact(x) ? -1 : 1;
+	if (config_exact(x) != config_exact(y))
+		return config_exact(x) ? -1 : 1;
 	return x->first - y->first;
 }
 
@@ -229,7 +32,8 @@ static int check_claims(const struct claim *c, size_t n, struct skep_err *err)
 
 	for (i = 1; i < n; i++)
 		if (!memcmp(&c[i - 1].vip, &c[i].vip, offsetof(struct config_vip, first)) &&
-		    exact(&c[i - 1].vip) == exact(&c[i].vip) && c[i].vip.first <= c[i - 1].vip.last)
+		    config_exact(&c[i - 1].vip) == config_exact(&c[i].vip) &&
+		    c[i].vip.first <= c[i - 1].vip.last)
 			return skep_fail(err, -EINVAL, "%s is of service '%s' and of service '%s'",
 					 config_vip_text(&c[i].vip, text), c[i - 1].service->name,
 					 c[i].service->name);
@@ -252,6 +56,57 @@ static int check_vips(const struct config_set *set, struct skep_err *err)
 			claims[n++] = (struct claim){set->services[i].vips[v], &set->services[i]};
 	qsort(claims, n, sizeof(*claims), by_claim);
 	return check_claims(claims, n, err);
+}
+
+#define FEW 1000000 /* comparisons that cost less than to sort */
+
+static size_t vips_count(const struct config_set *set)
+{
+	size_t n = 0, i;
+
+	for (i = 0; i < set->n; i++)
+		n += set->services[i].n_vips;
+	return n;
+}
+
+/* The claims of one service against all others. */
+static int check_few(const struct config_set *set, const struct config_service *s,
+		     struct skep_err *err)
+{
+	struct claim pair[2];
+	uint32_t v, w;
+	size_t i;
+	int rc = 0;
+
+	for (i = 0; i < set->n; i++) {
+		const struct config_service *o = &set->services[i];
+
+		for (v = 0; strcmp(o->name, s->name) && v < o->n_vips && !rc; v++)
+			for (w = 0; w < s->n_vips && !rc; w++) {
+				pair[0] = (struct claim){o->vips[v], o};
+				pair[1] = (struct claim){s->vips[w], s};
+				if (memcmp(&o->vips[v].addr, &s->vips[w].addr,
+					   sizeof(struct config_addr)))
+					continue;
+				qsort(pair, 2, sizeof(*pair), by_claim);
+				rc = check_claims(pair, 2, err);
+			}
+	}
+	return rc;
+}
+
+int config_check(const struct config_set *set, const struct config_set *with, struct skep_err *err)
+{
+	size_t i, k;
+	int rc = 0;
+
+	if (!with || vips_count(set) * vips_count(with) > FEW)
+		return check_vips(set, err);
+	for (k = 0; k < with->n; k++)
+		for (i = 0; i < set->n && !rc; i++)
+			if (!strcmp(set->services[i].name, with->services[k].name))
+				rc = check_few(set, &set->services[i], err);
+	return rc;
 }
 
 static int by_name(const void *a, const void *b)
@@ -298,27 +153,81 @@ static int check_backends(const struct config_service *s, struct skep_err *err)
 	return 0;
 }
 
+/* A socket of one family cannot be connected to an address of the other. */
+static int check_socket(const struct config_service *s, struct skep_err *err)
+{
+	uint8_t family = s->n_vips ? s->vips[0].addr.family : 0;
+	uint32_t i;
+	bool one = true;
+
+	for (i = 0; i < s->n_vips; i++)
+		one &= s->vips[i].addr.family == family;
+	for (i = 0; i < s->n_backends; i++)
+		one &= s->backends[i].addr.family == family;
+	if (s->opt.socket && !one)
+		return skep_fail(err, -EINVAL,
+				 "socket: true: addresses and backends must be of one family");
+	if (!s->opt.socket && s->opt.internal)
+		return skep_fail(err, -EINVAL, "internalTrafficPolicy is for socket: true");
+	return 0;
+}
+
+/* What one key needs of another. */
+static int check_options(const struct config_options *o, struct skep_err *err)
+{
+	const struct config_health *h = &o->health;
+
+	if (h->type == CONFIG_HEALTH_SCRIPT && !h->command[0])
+		return skep_fail(err, -EINVAL, "health of type script needs a command");
+	if (h->type == CONFIG_HEALTH_DNS && !h->name[0])
+		return skep_fail(err, -EINVAL, "health of type dns needs a name to ask for");
+	if (h->type && h->timeout_s > h->interval_s)
+		return skep_fail(err, -EINVAL,
+				 "health.timeoutSeconds is longer than intervalSeconds");
+	return 0;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
+
+/* An option stands in the packet's own header: its family is the backend's. */
+static int option_check(const struct config_service *s, const struct config_backend *b,
+			struct skep_err *err)
+{
+	char vip[64], addr[64];
+	uint32_t i;
+
+	for (i = 0; i < s->n_vips; i++)
+		if (s->vips[i].addr.family != b->addr.family)
+			return skep_fail(err, -EINVAL,
+					 "backend %s: mode option leads no packet for %s there, it "
+					 "is of another family",
+					 config_addr_text(&b->addr, addr),
+					 config_vip_text(&s->vips[i], vip));
+	return 0;
+}
 
 /* Backends that have no mode have the service's. */
 static int modes_set(struct config_service *s, int mode, struct skep_err *err)
 {
 	char text[64];
 	uint32_t i;
+	int rc = 0;
 
-	for (i = 0; i < s->n_backends; i++) {
+	for (i = 0; i < s->n_backends && !rc; i++) {
 		struct config_backend *b = &s->backends[i];
 
 		b->mode = b->mode ? b->mode - 1 : mode;
-		if (b->mode != BALANCE_IPIP)
+		if (b->mode == BALANCE_NAT)
 			return skep_fail(err, -EINVAL, "backend %s: mode %s is not supported",
 					 config_addr_text(&b->addr, text),
 					 config_mode_text(b->mode));
+		if (b->mode == BALANCE_OPTION)
+			rc = option_check(s, b, err);
 	}
-	return 0;
+	return rc;
 }
 
-static void service_done(struct config_service *s)
+void config_service_done(struct config_service *s)
 {
 	free(s->vips);
 	free(s->backends);
@@ -329,22 +238,25 @@ void config_done(struct config_set *set)
 	size_t i;
 
 	for (i = 0; i < set->n; i++)
-		service_done(&set->services[i]);
+		config_service_done(&set->services[i]);
 	free(set->services);
 	memset(set, 0, sizeof(*set));
 }
 
-static int set_grow(struct config_set *set)
+int config_room(struct config_set *set, size_t more)
 {
-	void *more;
+	size_t room = max(set->room, (size_t)16);
+	void *grown;
 
-	if (set->n < set->room)
+	if (set->n + more <= set->room)
 		return 0;
-	more = reallocarray(set->services, set->room * 2 + 16, sizeof(*set->services));
-	if (!more)
+	while (room < set->n + more)
+		room *= 2;
+	grown = reallocarray(set->services, room, sizeof(*set->services));
+	if (!grown)
 		return -ENOMEM;
-	set->services = more;
-	set->room = set->room * 2 + 16;
+	set->services = grown;
+	set->room = room;
 	return 0;
 }
 
@@ -361,16 +273,14 @@ static uint64_t digest(const struct config_service *s)
 
 	h = XXH3_64bits_withSeed(s->vips, s->n_vips * sizeof(*s->vips), h);
 	h = XXH3_64bits_withSeed(s->backends, s->n_backends * sizeof(*s->backends), h);
-	return XXH3_64bits_withSeed(&s->drain_s, sizeof(s->drain_s), h + s->by_source);
+	return XXH3_64bits_withSeed(&s->opt, sizeof(s->opt), h);
 }
 
 static int on_service(void *arg, const char *name, const void *spec, struct skep_err *err)
 {
-	const struct spec *in = spec;
+	const struct config_spec *in = spec;
 	struct config_set *set = arg;
 	struct config_service s = {
-		.by_source = in->hash,
-		.drain_s = (uint32_t)in->drain_s,
 		.n_vips = in->n_vips,
 		.n_backends = in->n_backends,
 	};
@@ -384,27 +294,32 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 		return skep_fail(err, -EINVAL,
 				 "metadata.name: expected letters, digits and . _ / -");
 	strcpy(s.name, name);
+	memcpy(&s.opt, &in->opt, sizeof(s.opt)); /* padding too */
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
-	rc = s.vips && s.backends ? set_grow(set) : -ENOMEM;
+	rc = s.vips && s.backends ? config_room(set, 1) : -ENOMEM;
 	if (!rc)
-		rc = modes_set(&s, in->mode, err);
+		rc = modes_set(&s, in->opt.mode, err);
 	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);
+	if (!rc)
+		rc = check_options(&s.opt, err);
+	if (!rc)
+		rc = check_socket(&s, err);
 	if (rc)
-		service_done(&s);
+		config_service_done(&s);
 	else
 		set->services[set->n++] = s;
 	return rc;
 }
 
 int config_read(const char *file, const char *text, size_t len, struct config_set *out,
-		struct skep_err *err)
+		struct buf *notes maybe_unused, struct skep_err *err)
 {
 	struct config_set set = {0};
-	int rc = conf_parse_each(file, text, len, "Service", fields, array_size(fields),
-				 sizeof(struct spec), on_service, &set, err);
+	int rc = conf_parse_each(file, text, len, "Service", config_fields, config_fields_count,
+				 sizeof(struct config_spec), on_service, &set, err);
 
 	if (!rc) {
 		rc = check_names(&set, err);

@@ -29,12 +29,49 @@ struct config_backend {
 	struct config_addr addr;
 	int64_t weight; /* 0: keeps its flows, gets none */
 	int mode;	/* BALANCE_IPIP ... */
+	int64_t port;	/* modes that translate; 0: the one that the client spoke to */
+	bool local;	/* stands on this node */
+};
+
+enum config_algorithm { CONFIG_MAGLEV, CONFIG_LEAST_CONNECTIONS, CONFIG_LEAST_LOAD };
+
+enum config_policy { CONFIG_CLUSTER, CONFIG_LOCAL };
+
+enum config_health_type {
+	CONFIG_HEALTH_NONE,
+	CONFIG_HEALTH_TCP,
+	CONFIG_HEALTH_HTTP,
+	CONFIG_HEALTH_HTTPS,
+	CONFIG_HEALTH_DNS,
+	CONFIG_HEALTH_GRPC,
+	CONFIG_HEALTH_SCRIPT,
+};
+
+struct config_health {
+	int type; /* enum config_health_type */
+	int64_t port, status, interval_s, timeout_s, rise, fall, panic;
+	char path[128], host[64], name[64], command[128];
+};
+
+/*
+ * What a service has besides addresses and backends: what the table in fields.c fills in place. Two
+ * that are alike are alike in every byte; a key needs a member here and a row there, no more.
+ */
+struct config_options {
+	int mode;	 /* BALANCE_IPIP ... */
+	int hash;	 /* 0: flow, 1: source */
+	int algorithm;	 /* enum config_algorithm */
+	int64_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	int64_t slow_start_s;
+	struct config_health health;
+	bool socket;	    /* served at this host's sockets too */
+	int internal;	    /* enum config_policy, at sockets */
+	int64_t affinity_s; /* a client stays with its backend for so long; 0: no */
 };
 
 struct config_service {
 	char name[CONFIG_NAME_MAX];
-	bool by_source;
-	uint32_t drain_s; /* a backend that is no longer listed keeps its flows for so long */
+	struct config_options opt;
 	uint32_t n_vips, n_backends;
 	struct config_vip *vips;
 	struct config_backend *backends;
@@ -48,15 +85,29 @@ struct config_set {
 
 /**
  * config_read() - all documents of a file.
- * @file: name, for messages
- * @set:  filled only on success; config_done() frees it
+ * @file:  name, for messages
+ * @set:   filled only on success; config_done() frees it
+ * @notes: what was left out and why, a line each; may be NULL
  *
  * Return: 0, -ENOMEM or -EINVAL with file, line and column. Two services of one name, one address,
  * protocol and port in two services, and a backend listed twice are mistakes.
  */
 int config_read(const char *file, const char *text, size_t len, struct config_set *set,
-		struct skep_err *err);
+		struct buf *notes, struct skep_err *err);
 void config_done(struct config_set *set);
+void config_service_done(struct config_service *s);
+
+/** config_room() - for @more services. Return: 0 or -ENOMEM. */
+int config_room(struct config_set *set, size_t more);
+
+/**
+ * config_check() - that no two services claim an address, protocol and port.
+ * @with: those of @set that may; NULL: any
+ */
+int config_check(const struct config_set *set, const struct config_set *with, struct skep_err *err);
+
+/** config_diff() - lines with what differs between two of a name. */
+void config_diff(const struct config_service *from, const struct config_service *to, struct buf *b);
 
 /* As they stand in YAML; @out of at least 64 bytes. */
 const char *config_addr_text(const struct config_addr *a, char *out);

@@ -21,9 +21,12 @@
 #include <time.h>
 
 #include "balance/ring.h"
+#include "balance/socket.h"
 
-#define SECOND	1000000000ULL
-#define SWEEP_S 30
+#define SECOND	     1000000000ULL
+#define SWEEP_S	     30
+#define SWEEP_SOON_S 2
+#define BUSY_UNITS   14 /* a minute */
 
 uint32_t fleet_units(void)
 {
@@ -70,6 +73,7 @@ void fleet_free(struct fleet *t)
 	free(t->orphans);
 	free(t->order);
 	free(t->flows);
+	free(t->busy);
 	free(t);
 }
 
@@ -96,9 +100,19 @@ const struct fleet_service *fleet_by_stat(const struct fleet *t, uint32_t stat)
 	return NULL;
 }
 
+uint64_t fleet_gone(const struct fleet *t)
+{
+	return t->gone;
+}
+
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend)
 {
 	return backend < t->maps->size.backends ? t->flows[backend] : 0;
+}
+
+uint32_t fleet_busy(const struct fleet *t, uint32_t backend)
+{
+	return backend < t->maps->size.backends ? t->busy[backend] : 0;
 }
 
 /* ---- backends -------------------------------------------------------------------------------- */
@@ -189,8 +203,9 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 	if (!rc)
 		rc = extents_open(&t->rings, maps->size.slots);
 	t->flows = calloc(maps->size.backends, sizeof(*t->flows));
+	t->busy = calloc(maps->size.backends, sizeof(*t->busy));
 	t->orphans = calloc(maps->size.backends, sizeof(*t->orphans));
-	if (!rc && (!t->flows || !t->orphans))
+	if (!rc && (!t->flows || !t->busy || !t->orphans))
 		rc = -ENOMEM;
 	maps->state->flow_units = (uint32_t)(((uint64_t)way->flow_s * SECOND >> BALANCE_UNIT) + 1);
 	if (!rc && maps->adopted)
@@ -220,7 +235,8 @@ static struct fleet_backend *backend_find(const struct fleet_service *s,
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static bool same_backends(const struct fleet_service *s, const struct config_service *want)
+static bool same_backends(const struct fleet *t, const struct fleet_service *s,
+			  const struct config_service *want)
 {
 	uint32_t i, listed = 0;
 
@@ -231,24 +247,25 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 	for (i = 0; i < want->n_backends; i++) {
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
-		if (!b || !b->listed || b->weight != want->backends[i].weight ||
-		    b->mode != want->backends[i].mode)
+		if (!b || !b->listed || b->wanted != want->backends[i].weight ||
+		    b->mode != want->backends[i].mode || !sockets_same(t, s, want, i, b->id))
 			return false;
 	}
 	return true;
 }
 
-static bool same(const struct fleet_service *s, const struct config_service *want)
+static bool same(const struct fleet *t, const struct fleet_service *s,
+		 const struct config_service *want)
 {
-	return s->want.n_vips == want->n_vips && s->want.by_source == want->by_source &&
-	       s->want.drain_s == want->drain_s &&
+	return s->want.n_vips == want->n_vips &&
+	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
 	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
-	       same_backends(s, want);
+	       same_backends(t, s, want);
 }
 
 static int want_copy(struct config_service *to, const struct config_service *from)
 {
-	*to = *from;
+	memcpy(to, from, sizeof(*to));
 	to->vips = calloc(from->n_vips + 1, sizeof(*from->vips));
 	to->backends = calloc(from->n_backends + 1, sizeof(*from->backends));
 	if (!to->vips || !to->backends)
@@ -259,29 +276,39 @@ static int want_copy(struct config_service *to, const struct config_service *fro
 }
 
 static int backends_listed(struct fleet *t, struct fleet_service *next,
-			   const struct fleet_service *old)
+			   const struct fleet_service *old, uint64_t now)
 {
-	uint32_t i;
+	uint32_t i, at = 0;
 
 	for (i = 0; i < next->want.n_backends; i++) {
 		const struct config_backend *w = &next->want.backends[i];
-		const struct fleet_backend *was = backend_find(old, &w->addr, i);
+		const struct fleet_backend *was = backend_find(old, &w->addr, at);
 		struct fleet_backend *b = &next->backends[next->n];
 
-		*b = (struct fleet_backend){
-			.addr = w->addr,
-			.id = was ? was->id : ids_get(&t->backends),
-			.weight = (uint32_t)w->weight,
-			.mode = (uint8_t)w->mode,
-			.state = w->weight ? BALANCE_LIVE : BALANCE_DRAINING,
-			.listed = true,
-		};
+		if (was) {
+			*b = *was;
+			at = (uint32_t)(was - old->backends) + 1;
+		} else {
+			*b = (struct fleet_backend){.addr = w->addr, .id = ids_get(&t->backends)};
+			b->factor = FLEET_FACTOR_ONE;
+			b->share = 1;
+			b->up_at = old ? now : 0;
+		}
 		if (!b->id)
 			return -ENOSPC;
+		b->leave_at = b->drained ? b->leave_at : 0;
+		b->released = b->drained && b->released;
+		b->down = b->down && next->want.opt.health.type;
+		b->wanted = (uint32_t)w->weight;
+		b->mode = (uint8_t)w->mode;
+		b->listed = true;
 		next->n++;
-		if (!was)
+		if (!was) {
 			backend_write(t, b, next->stat);
+			sockets_end_new(t, b->id, (uint16_t)w->port);
+		}
 	}
+	live_decide(next);
 	return 0;
 }
 
@@ -297,8 +324,8 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 		if (backend_find(next, &b.addr, i))
 			continue;
 		if (b.listed)
-			b.leave_at = now + next->want.drain_s * SECOND;
-		b.listed = false;
+			b.leave_at = now + (uint64_t)next->want.opt.drain_s * SECOND;
+		b.listed = b.drained = b.down = false;
 		b.weight = 0;
 		b.state = b.leave_at <= now ? BALANCE_GONE : BALANCE_DRAINING;
 		next->backends[next->n++] = b;
@@ -311,7 +338,7 @@ static unsigned log_of(const struct fleet_service *s)
 	uint32_t i;
 
 	for (i = 0; m && i < s->n; i++)
-		m[i].weight = s->backends[i].weight;
+		m[i].weight = s->backends[i].listed ? s->backends[i].wanted : 0;
 	return m ? ring_log(m, s->n) : RING_LOG_MAX;
 }
 
@@ -327,13 +354,17 @@ static int places_get(struct fleet *t, struct fleet_service *next, const struct 
 
 static void instance_write(struct fleet *t, const struct fleet_service *s)
 {
+	bool counted = s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS;
+
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = s->want.by_source ? BALANCE_BY_SOURCE : 0,
+		.flags = (s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
+			 (counted ? BALANCE_COUNTED : 0),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
+	sockets_door(t, s);
 }
 
 /* What @next has and @old has not. */
@@ -367,7 +398,7 @@ static int next_build(struct fleet *t, struct fleet_service *next, const struct 
 		return -ENOSPC;
 	if (!old)
 		memset(&t->maps->counts[next->stat], 0, sizeof(*t->maps->counts));
-	rc = backends_listed(t, next, old);
+	rc = backends_listed(t, next, old, now);
 	if (rc)
 		return rc;
 	backends_leaving(next, old, now);
@@ -420,7 +451,7 @@ static int plan_one(struct fleet *t, const struct config_service *want, uint64_t
 	if (old)
 		old->seen = t->applies;
 	*out = old;
-	if (old && same(old, want))
+	if (old && same(t, old, want))
 		return 0;
 	next = calloc(1, sizeof(*next));
 	if (!next)
@@ -526,6 +557,7 @@ static void backend_gone(struct fleet *t, uint32_t id)
 {
 	t->maps->backends[id].state = BALANCE_GONE;
 	t->swept_at = 0;
+	t->gone++;
 }
 
 static void change_finish(struct fleet *t, struct change *c)
@@ -535,10 +567,10 @@ static void change_finish(struct fleet *t, struct change *c)
 
 	for (i = 0; c->next && i < c->next->n; i++) {
 		b = &c->next->backends[i];
+		if (b->state == BALANCE_GONE && t->maps->backends[b->id].state != BALANCE_GONE)
+			backend_gone(t, b->id);
 		t->maps->backends[b->id].state = b->state;
 		t->maps->backends[b->id].mode = b->mode;
-		if (b->state == BALANCE_GONE)
-			backend_gone(t, b->id);
 	}
 	for (i = 0; !c->next && i < c->old->n; i++) {
 		backend_gone(t, c->old->backends[i].id);
@@ -605,6 +637,8 @@ static void tell(const struct changes *c, const struct config_set *set, struct f
 		d->changed += x->old && x->next;
 		if (said)
 			buf_fmt(said, "%s %s\n", what, (x->next ?: x->old)->want.name);
+		if (said && x->old && x->next)
+			config_diff(&x->old->want, &x->next->want, said);
 	}
 	d->same = (uint32_t)set->n - d->added - d->changed;
 }
@@ -621,6 +655,8 @@ int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now
 	rc = order ? plan(t, set, boot_now, &c, order, err) : -ENOMEM;
 	if (!rc)
 		tell(&c, set, diff ? diff : &own, said);
+	if (!rc && t->imagine)
+		plan_tell(t, c.list, c.n, t->imagine);
 	if (!rc && !dry && c.n)
 		rc = commit(t, &c, err);
 	if (rc || dry) {
@@ -634,46 +670,31 @@ int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now
 	return rc;
 }
 
-/* A drained service is not as the file has it any more. */
-static void order_replace(struct fleet *t, const struct fleet_service *old,
-			  struct fleet_service *next)
+int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 {
-	size_t i;
-
-	for (i = 0; i < t->n_order; i++)
-		if (t->order[i].service == old)
-			t->order[i] = (struct order){.service = next};
-}
-
-int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,
-		uint64_t boot_now, struct skep_err *err)
-{
-	struct fleet_service *s = fleet_find(t, service), *next = NULL;
-	struct config_service want;
+	struct fleet_service *next = calloc(1, sizeof(*next));
 	struct changes c = {0};
-	uint32_t i;
+	size_t i;
 	int rc;
 
-	if (!s)
-		return skep_fail(err, -ENOENT, "no service '%s'", service);
-	if (!backend_find(s, backend, 0))
-		return skep_fail(err, -ENOENT, "service '%s' has no such backend", service);
-	rc = want_copy(&want, &s->want);
-	for (i = 0; !rc && i < want.n_backends; i++)
-		if (!memcmp(&want.backends[i].addr, backend, sizeof(*backend)))
-			want.backends[i].weight = 0;
+	if (!next)
+		return -ENOMEM;
 	olds_free(t);
+	next->ring = EXTENT_NONE;
+	next->seen = s->seen;
+	rc = next_build(t, next, s, &s->want, now);
 	if (!rc)
-		rc = plan_one(t, &want, boot_now, &c, &next);
-	if (!rc && c.n)
-		rc = commit(t, &c, err);
+		rc = changes_add(&c, s, next);
+	if (rc)
+		next_free(t, next, s);
+	else
+		rc = commit(t, &c, NULL);
 	if (rc)
 		changes_drop(t, &c);
-	else
-		order_replace(t, s, next);
+	for (i = 0; !rc && i < t->n_order; i++)
+		if (t->order[i].service == s)
+			t->order[i].service = next;
 	free(c.list);
-	free(want.vips);
-	free(want.backends);
 	return rc;
 }
 
@@ -690,9 +711,11 @@ static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 		     t->maps->backends[id].state != BALANCE_GONE &&
 		     balance_entry_age(e, units) <= most;
 
-	if (lives)
+	if (lives) {
 		t->flows[id]++;
-	else if (e && (id || !looked))
+		t->busy[id] +=
+			BALANCE_ENTRY_CONFIRMED(e) && balance_entry_age(e, units) <= BUSY_UNITS;
+	} else if (e && (id || !looked))
 		__atomic_compare_exchange_n(at, &e, looked ? BALANCE_SWEPT : 0, false,
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
@@ -714,6 +737,7 @@ void fleet_sweep(struct fleet *t, uint64_t boot_now)
 	bool looked = any_look(t);
 
 	memset(t->flows, 0, t->maps->size.backends * sizeof(*t->flows));
+	memset(t->busy, 0, t->maps->size.backends * sizeof(*t->busy));
 	for (i = 0; i < buckets; i++)
 		for (w = 0; w < BALANCE_WAYS; w++)
 			entry_sweep(t, &t->maps->flows[i].entry[w], units, looked);
@@ -759,7 +783,7 @@ static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 	uint64_t flow_ns = t->way.flow_s * SECOND;
 	uint32_t i, entries = 0;
 
-	if (!s->look)
+	if (!s->look || s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS)
 		return;
 	for (i = 0; i < s->n; i++)
 		entries += t->flows[s->backends[i].id];
@@ -777,7 +801,8 @@ void fleet_tick(struct fleet *t, uint64_t boot_now)
 	struct fleet_service *s;
 
 	olds_free(t);
-	if (!t->swept_at || boot_now > t->swept_at + SWEEP_S * SECOND)
+	if (!t->swept_at ||
+	    boot_now > t->swept_at + (live_counts(t) ? SWEEP_SOON_S : SWEEP_S) * SECOND)
 		fleet_sweep(t, boot_now);
 	orphans_tick(t);
 	for (s = t->services; s; s = s->hh.next) {
@@ -785,4 +810,5 @@ void fleet_tick(struct fleet *t, uint64_t boot_now)
 		look_tick(t, s, boot_now);
 	}
 	t->full_seen = t->maps->state->full;
+	live_tick(t, boot_now);
 }

@@ -21,13 +21,26 @@ struct fleet_way {
 	uint32_t flow_s; /* a flow silent for so long is forgotten */
 };
 
+/* A backend's part of its weight, from FLEET_FACTOR_ONE down; what weights are counted in. */
+#define FLEET_FACTOR_ONE 64
+
 struct fleet_backend {
 	struct config_addr addr;
-	uint32_t id, weight;
-	uint8_t state;	   /* BALANCE_LIVE ... */
-	uint8_t mode;	   /* BALANCE_IPIP ... */
-	bool listed;	   /* stands in the wanted state */
-	uint64_t leave_at; /* boot ns at which an unlisted one is gone */
+	uint32_t id;
+	uint32_t wanted;    /* weight as the resource has it */
+	uint32_t weight;    /* in the ring, in parts of FLEET_FACTOR_ONE */
+	uint8_t mode;	    /* BALANCE_IPIP ... */
+	uint8_t state;	    /* BALANCE_LIVE ... */
+	bool listed;	    /* stands in the wanted state */
+	bool drained;	    /* gets no new flows until it is told otherwise */
+	bool released;	    /* drained, and its flows go elsewhere now */
+	bool down;	    /* does not answer probes */
+	uint8_t factor;	    /* of slow start and of load, 1 to FLEET_FACTOR_ONE */
+	uint64_t leave_at;  /* boot ns at which an unlisted one is gone, a drained one; 0: never */
+	uint64_t up_at;	    /* boot ns since when it is up again; 0: ever */
+	uint64_t load_seen; /* bytes it had been sent at the last look */
+	uint64_t load;
+	double share; /* of its weight, as its load has it; the largest of a service is 1 */
 };
 
 struct fleet_service {
@@ -37,6 +50,8 @@ struct fleet_service {
 	uint8_t log;
 	bool look;   /* some slots ask for entries */
 	bool merged; /* `was` has followed `now` */
+	bool stale;  /* its ring is not yet as its backends are */
+	bool panic;  /* so few are up that all are used */
 	uint64_t changed_at;
 	uint32_t seen; /* number of the apply that wanted it last */
 	struct fleet_backend *backends;
@@ -64,9 +79,30 @@ struct fleet_diff {
 int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now, bool dry,
 		struct fleet_diff *diff, struct buf *said, struct skep_err *err);
 
-/** fleet_drain() - the backend keeps its flows and gets none, until the next fleet_apply(). */
-int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend,
-		uint64_t boot_now, struct skep_err *err);
+/**
+ * fleet_drain() - the backend keeps its flows and gets none, across any fleet_apply() that lists it.
+ * @on:      false: it gets flows again
+ * @release: boot ns at which it loses the flows that are left; 0: never
+ *
+ * Return: 0, -ENOENT, or as fleet_apply().
+ */
+int fleet_drain(struct fleet *t, const char *service, const struct config_addr *backend, bool on,
+		uint64_t release, uint64_t boot_now, struct skep_err *err);
+
+/** fleet_health() - a backend is up or down: what is down loses its flows and gets none. */
+void fleet_health(struct fleet *t, const char *service, const struct config_addr *backend, bool up,
+		  uint64_t boot_now);
+
+/** fleet_backend_find() - NULL where the service has none of that address. */
+struct fleet_backend *fleet_backend_find(const struct fleet_service *s,
+					 const struct config_addr *a);
+
+/**
+ * fleet_plan() - fleet_apply() in imagination: slots and live flows that it would touch, as a JSON
+ * object in @out.
+ */
+int fleet_plan(struct fleet *t, const struct config_set *set, uint64_t boot_now, struct buf *out,
+	       struct skep_err *err);
 
 /** fleet_tick() - about once a second: drained backends go, flows' entries are looked through. */
 void fleet_tick(struct fleet *t, uint64_t boot_now);
@@ -76,8 +112,12 @@ void fleet_sweep(struct fleet *t, uint64_t boot_now);
 
 struct fleet_service *fleet_first(const struct fleet *t); /* uthash list, by hh.next */
 struct fleet_service *fleet_find(const struct fleet *t, const char *name);
+/** fleet_gone() - how many backends went so far. */
+uint64_t fleet_gone(const struct fleet *t);
 /** fleet_flows() - entries of a backend as of the last sweep. */
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend);
+/** fleet_busy() - of these, flows that sent something in the last minute. */
+uint32_t fleet_busy(const struct fleet *t, uint32_t backend);
 /** fleet_name() - of the service that counts at @stat, NULL: none. */
 const struct fleet_service *fleet_by_stat(const struct fleet *t, uint32_t stat);
 

@@ -55,9 +55,14 @@ struct fleet {
 	size_t n_olds, room_olds;
 	uint32_t *orphans; /* backends of removed services, until no entry names them */
 	uint32_t n_orphans;
-	uint32_t *flows; /* entries by backend, of the last sweep */
+	uint32_t *flows;    /* entries by backend, of the last sweep */
+	uint32_t *busy;	    /* of these, flows that sent something in the last minute */
+	bool stale;	    /* a service is */
+	uint64_t looked_at; /* at loads */
 	uint64_t swept_at;
 	uint64_t full_seen;
+	uint64_t gone;	     /* backends that went so far */
+	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
 
 /* One service's step from what holds to what is wanted. Either may be NULL, not both. */
@@ -72,6 +77,18 @@ struct changes {
 
 /* CLOCK_MONOTONIC in BALANCE_UNIT, as the kernel half tells time. */
 uint32_t fleet_units(void);
+
+/* fleet.c */
+/** renew() - the ring of @s anew, by what its backends are now. @s is not valid after success. */
+int renew(struct fleet *t, struct fleet_service *s, uint64_t boot_now);
+
+/* live.c */
+/** live_decide() - states and weights of @s's listed backends, by what is known of each. */
+void live_decide(struct fleet_service *s);
+/** live_tick() - drains whose time is over, slow starts, loads; renews what changed. */
+void live_tick(struct fleet *t, uint64_t boot_now);
+/** live_counts() - whether counts of entries are wanted sooner than usual. */
+bool live_counts(const struct fleet *t);
 
 /* slots.c */
 /**
@@ -97,6 +114,10 @@ void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups
 
 /** vips_adopt() - addresses of @s stand in the maps already. */
 int vips_adopt(struct fleet *t, const struct fleet_service *s);
+
+/* plan.c */
+/** plan_tell() - what these changes would do to slots and to flows with entries, as a JSON object. */
+void plan_tell(const struct fleet *t, const struct change *list, size_t n, struct buf *out);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */

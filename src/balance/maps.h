@@ -12,10 +12,12 @@
 #include "base/err.h"
 
 struct balance_bpf;
+struct sockets;
 
 struct maps_size {
 	uint32_t services, backends, slots, vips;
 	uint32_t bucket_log; /* 2^n buckets of 8 flows */
+	uint16_t gue_port;   /* 0: the usual one */
 };
 
 struct maps {
@@ -26,6 +28,8 @@ struct maps {
 	struct balance_service *services;
 	struct balance_slot *rings;
 	struct balance_backend *backends;
+	struct balance_end *ends;
+	struct sockets *sockets; /* NULL: nothing is served at sockets */
 	struct balance_bucket *flows;
 	struct balance_counts *counts;
 	int vip4, vip6, sent, totals, told, prog; /* borrowed */

@@ -49,11 +49,15 @@ static __always_inline void *l2_put(struct xdp_md *ctx, const struct packet *p,
 	return data + 14;
 }
 
-struct hop {
-	struct macs macs;
-	__u32 ifindex;
-	__u16 mtu;
-};
+/* The answer names the gateway where there is one. */
+static __always_inline int behind_gateway(const struct balance_backend *b,
+					  const struct bpf_fib_lookup *f)
+{
+	if (b->family == 4)
+		return f->ipv4_dst != b->dst[0];
+	return f->ipv6_dst[0] != b->dst[0] || f->ipv6_dst[1] != b->dst[1] ||
+	       f->ipv6_dst[2] != b->dst[2] || f->ipv6_dst[3] != b->dst[3];
+}
 
 /* Fills the backend's hop. Return: 0 or an enum balance_reason. */
 __noinline int hop_ask(struct xdp_md *ctx, __u32 id, __u32 jiffies)
@@ -78,7 +82,7 @@ __noinline int hop_ask(struct xdp_md *ctx, __u32 id, __u32 jiffies)
 		b->hop_flags |= BALANCE_HOP_UNKNOWN;
 		return BALANCE_NO_NEIGHBOUR;
 	}
-	if (rc != BPF_FIB_LKUP_RET_SUCCESS)
+	if (rc != BPF_FIB_LKUP_RET_SUCCESS || (b->mode == BALANCE_L2 && behind_gateway(b, &f)))
 		return BALANCE_NO_ROUTE;
 	__builtin_memcpy(b->hop_dst, f.dmac, 6);
 	__builtin_memcpy(b->hop_src, f.smac, 6);
@@ -89,8 +93,9 @@ __noinline int hop_ask(struct xdp_md *ctx, __u32 id, __u32 jiffies)
 }
 
 static __always_inline int hop_get(struct xdp_md *ctx, struct packet *p, struct balance_backend *b,
-				   __u32 id, struct hop *h)
+				   __u32 id)
 {
+	struct hop *h = &p->hop;
 	const struct macs *hop = (const void *)b->hop_dst;
 	__u32 jiffies;
 	int reason;
@@ -98,6 +103,8 @@ static __always_inline int hop_get(struct xdp_md *ctx, struct packet *p, struct 
 	h->mtu = b->hop_mtu;
 	h->ifindex = 0;
 	if (p->l2 > 14 || b->hop_flags & BALANCE_HOP_REFLECT) {
+		if (b->mode == BALANCE_L2)
+			return BALANCE_NO_ROUTE;
 		h->macs = turned(&p->macs);
 		return 0;
 	}
@@ -125,46 +132,59 @@ static __always_inline __u16 fold(__u32 sum)
 	return ~(__u16)((sum & 0xffff) + (sum >> 16));
 }
 
-static __always_inline int outer4(struct xdp_md *ctx, const struct packet *p,
-				  const struct balance_backend *b, const struct hop *h)
+static __always_inline void ip4_put(struct ip4 *ip, const struct packet *p,
+				    const struct balance_backend *b, __u16 size, __u8 proto)
 {
-	__u16 size = p->size + sizeof(struct ip4), id = (__u16)p->hash;
-	struct ip4 *ip;
+	__u16 id = (__u16)p->hash;
 
-	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*ip)))
-		return -1;
-	ip = l2_put(ctx, p, &h->macs, bpf_htons(ETH_IP), sizeof(*ip));
-	if (!ip)
-		return -1;
 	*(__be16 *)ip = bpf_htons(0x4500 | p->tos);
 	ip->size = bpf_htons(size);
 	ip->id = id;
 	ip->fragment = bpf_htons(IP4_DF);
 	ip->ttl = OUTER_TTL;
-	ip->proto = p->family == 4 ? PROTO_IPIP : PROTO_IPV6;
+	ip->proto = proto;
 	ip->src = b->src[0];
 	ip->dst = b->dst[0];
 	ip->sum = fold((__u32)b->sum + bpf_htons(p->tos) + ip->size + id + *(__be16 *)&ip->ttl);
+}
+
+static __always_inline void ip6_put(struct ip6 *ip, const struct packet *p,
+				    const struct balance_backend *b, __u16 payload, __u8 proto)
+{
+	/* the flow's label lets the backend's link spread flows over queues */
+	*(__be32 *)ip = bpf_htonl(0x60000000 | p->tos << 20 | ((__u32)p->hash & 0xfffff));
+	ip->payload = bpf_htons(payload);
+	ip->proto = proto;
+	ip->hops = OUTER_TTL;
+	__builtin_memcpy(&ip->src, b->src, 16);
+	__builtin_memcpy(&ip->dst, b->dst, 16);
+}
+
+static __always_inline int outer4(struct xdp_md *ctx, const struct packet *p,
+				  const struct balance_backend *b)
+{
+	struct ip4 *ip;
+
+	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*ip)))
+		return -1;
+	ip = l2_put(ctx, p, &p->hop.macs, bpf_htons(ETH_IP), sizeof(*ip));
+	if (!ip)
+		return -1;
+	ip4_put(ip, p, b, p->size + sizeof(*ip), p->family == 4 ? PROTO_IPIP : PROTO_IPV6);
 	return 0;
 }
 
 static __always_inline int outer6(struct xdp_md *ctx, const struct packet *p,
-				  const struct balance_backend *b, const struct hop *h)
+				  const struct balance_backend *b)
 {
 	struct ip6 *ip;
 
 	if (bpf_xdp_adjust_head(ctx, -(int)sizeof(*ip)))
 		return -1;
-	ip = l2_put(ctx, p, &h->macs, bpf_htons(ETH_IPV6), sizeof(*ip));
+	ip = l2_put(ctx, p, &p->hop.macs, bpf_htons(ETH_IPV6), sizeof(*ip));
 	if (!ip)
 		return -1;
-	/* the flow's label lets the backend's link spread flows over queues */
-	*(__be32 *)ip = bpf_htonl(0x60000000 | p->tos << 20 | ((__u32)p->hash & 0xfffff));
-	ip->payload = bpf_htons(p->size);
-	ip->proto = p->family == 4 ? PROTO_IPIP : PROTO_IPV6;
-	ip->hops = OUTER_TTL;
-	__builtin_memcpy(&ip->src, b->src, 16);
-	__builtin_memcpy(&ip->dst, b->dst, 16);
+	ip6_put(ip, p, b, p->size, p->family == 4 ? PROTO_IPIP : PROTO_IPV6);
 	return 0;
 }
 

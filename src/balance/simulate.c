@@ -109,6 +109,7 @@ int simulate_packet(struct simulate *s, const void *frame, size_t size, struct s
 	out->backend[0] = '\0';
 	if (told.backend)
 		backend_text(s, told.backend, out->backend);
+	out->mode = s->maps.backends[told.backend].mode;
 	out->entry = told.entry;
 	out->ns = o.duration;
 	out->size = o.data_size_out;

@@ -17,6 +17,7 @@ struct simulate_result {
 	const char *reason;
 	const char *service; /* "" none */
 	char backend[64];    /* "" none */
+	uint8_t mode;	     /* of the backend */
 	bool entry;	     /* an entry of the flow table decided */
 	uint32_t ns;
 	size_t size;

@@ -76,6 +76,7 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	struct balance_slot *to = slots_of(t, next), *from = old ? slots_of(t, old) : NULL;
 	unsigned shift = old ? next->log - old->log : 0;
 	struct staying cache[256] = {{0}};
+	uint32_t counted = next->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS ? BALANCE_LOOK : 0;
 	uint32_t i;
 	int rc = now ? fill_now(next, now) : -ENOMEM;
 
@@ -85,6 +86,7 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	for (i = 0; i < 1U << next->log; i++) {
 		to[i] = from ? slot_next(cache, next, now[i], &from[i >> shift])
 			     : (struct balance_slot){now[i], now[i]};
+		to[i].was |= counted;
 		next->look |= to[i].was >> 31;
 	}
 	return 0;

@@ -77,6 +77,14 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
+	__type(value, struct balance_end);
+} ends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
 	__type(value, struct balance_counts);
 } counts SEC(".maps");
 
@@ -116,6 +124,13 @@ struct macs {
 	};
 };
 
+/* Where a packet goes next. */
+struct hop {
+	struct macs macs;
+	__u32 ifindex;
+	__u16 mtu;
+};
+
 struct packet {
 	__u64 hash, source; /* of the flow; of the client's address */
 	__u64 flow[4];	    /* addresses as in the packet, source first; IPv4 in one word each */
@@ -128,6 +143,8 @@ struct packet {
 	__u8 family, proto, kind, tos, fragment; /* fragment: 1 the first, 2 a later one */
 	__u8 df;
 	__be32 fragment_id;
+	__u32 second; /* the backend that may know the flow instead, 0: none */
+	struct hop hop;
 };
 
 /*

@@ -38,6 +38,13 @@ enum cap_metric_type { CAP_COUNTER, CAP_GAUGE };
 typedef void (*cap_count_fn)(void *arg, const char *name, enum cap_metric_type type,
 			     const char *help, const char *labels, double value);
 
+/* What resources() does with those it is given. */
+enum cap_change {
+	CAP_WHOLE,  /* they are the whole wanted state */
+	CAP_MERGE,  /* they are added, or replace those of their names */
+	CAP_DELETE, /* they are wanted no more; the text may also be names, kind/name a line */
+};
+
 /* How a part of a capability does on this host, for `skep status`. */
 struct cap_report {
 	const char *what; /* "processes", "accepted connections' owner" ... */
@@ -59,18 +66,30 @@ struct cap_ops {
 	/** apply() - make @spec (checked, defaults filled in) true, entirely or not at all. */
 	int (*apply)(void *cap, const void *spec, struct skep_err *err);
 	/**
-	 * resources() - all resources of its kind, as a file of YAML documents: the whole wanted
-	 * state, which takes hold entirely or not at all. NULL where kind is.
+	 * resources() - resources of its kind, as a file of YAML documents: the change takes hold
+	 * entirely or not at all. NULL where kind is.
 	 * @file: for messages
 	 * @dry:  only say what would change
 	 * @said: a line for each change
 	 */
-	int (*resources)(void *cap, const char *file, const char *text, size_t len, bool dry,
-			 struct buf *said, struct skep_err *err);
+	int (*resources)(void *cap, enum cap_change change, const char *file, const char *text,
+			 size_t len, bool dry, struct buf *said, struct skep_err *err);
 	/** show() - what holds, as a JSON object. NULL where kind is. */
 	void (*show)(void *cap, struct buf *b);
-	/** drain() - a backend gets no new flows until the next resources(). NULL but for balance. */
-	int (*drain)(void *cap, const char *service, const char *backend, struct skep_err *err);
+	/**
+	 * drain() - a backend gets no new flows (@on), or gets them again. NULL but for balance.
+	 * @seconds: after so long it loses the flows that are left; -1: never
+	 */
+	int (*drain)(void *cap, const char *service, const char *backend, bool on, int64_t seconds,
+		     struct skep_err *err);
+	/** drained() - whether a backend is there and drains. NULL where drain() is. */
+	bool (*drained)(void *cap, const char *service, const char *backend);
+	/**
+	 * ask() - a question about what holds, answered as a JSON object. NULL but for balance.
+	 * @question: "why" (@text: a packet in words), "plan" (@text: resources)
+	 */
+	int (*ask)(void *cap, const char *question, const char *text, size_t len, struct buf *out,
+		   struct skep_err *err);
 	/** poll() - take what the rings hold. Return: events taken. */
 	unsigned (*poll)(void *cap);
 	/** fd() - readable when a ring is filling faster than the poll; -1: none. */

@@ -109,8 +109,8 @@ static bool value_set(const struct conf_field *f, const char *s, size_t n, bool 
 		if ((plain && !n) || n < (size_t)f->least || n >= (size_t)f->most ||
 		    !text_plain(s, n))
 			return false;
+		memset(out, 0, (size_t)f->most); /* equal texts are equal bytes */
 		memcpy(out, s, n);
-		((char *)out)[n] = '\0';
 		return true;
 	case CONF_READ:
 		return f->read(s, n, out);

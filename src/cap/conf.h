@@ -67,6 +67,13 @@ int conf_parse_each(const char *name, const char *text, size_t len, const char *
 		    const struct conf_field *fields, unsigned n, size_t size, conf_each_fn fn,
 		    void *arg, struct skep_err *err);
 
+/**
+ * conf_diff() - a line "~ key: old -> new" for each scalar that differs; lists are the caller's.
+ * @indent: blanks before it
+ */
+void conf_diff(const struct conf_field *fields, unsigned n, const void *from, const void *to,
+	       unsigned indent, struct buf *b);
+
 /** conf_print() - the reference: a YAML document of all defaults with the docs as comments. */
 void conf_print(const char *kind, const struct conf_field *fields, unsigned n, struct buf *b);
 

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-/* apply.c: the verb apply: resources from a file to the agent, as the whole wanted state. */
+/* apply.c: the verbs apply and delete: resources from files to the agent. */
 #include "cli/cli.h"
 
 #include <fcntl.h>
 #include <jansson.h>
 
+#include "cli/resources.h"
 #include "cli/term.h"
 #include "cli/verb.h"
 
-static int file_read(const char *path, struct buf *b, struct skep_err *err)
+int cli_file_read(const char *path, struct buf *b, struct skep_err *err)
 {
 	bool in = !strcmp(path, "-");
 	cleanup(fd_close) int fd = in ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
@@ -42,37 +43,92 @@ static int print(const struct args *a, const struct buf *answer, struct skep_err
 	return rc ? rc : term_flush(&out);
 }
 
-static int apply(const struct args *a, struct skep_err *err)
+static int send(const struct args *a, const char *what, const char *more, struct resources *r,
+		struct skep_err *err)
 {
-	cleanup(buf_done) struct buf text = {0}, target = {0}, answer = {0};
-	const char *path = a->text[OPTION_RESOURCES];
+	cleanup(buf_done) struct buf target = {0}, answer = {0};
 	struct client c = cli_client(a);
 	int rc;
 
-	if (!path) {
+	buf_fmt(&target, "/v1/%s?dry=%d&file=" RESOURCES_NAME "%s", what, a->set[OPTION_DRY_RUN],
+		more);
+	if (!buf_ok(&target))
+		return -ENOMEM;
+	rc = client_call(&c, "POST", target.data, r->text.data ? r->text.data : "", &answer, err);
+	if (rc && err)
+		resources_place(r, err);
+	return rc ? rc : print(a, &answer, err);
+}
+
+static int apply(const struct args *a, struct skep_err *err)
+{
+	cleanup(resources_done) struct resources r = {{0}};
+	int rc;
+
+	if (!a->set[OPTION_RESOURCES]) {
 		skep_fail(err, 0, "a file is missing: skep apply -f services.yaml");
 		return CLI_USAGE;
 	}
-	rc = file_read(path, &text, err);
-	if (rc)
-		return rc;
-	buf_fmt(&target, "/v1/apply?dry=%d&file=", a->set[OPTION_DRY_RUN]);
-	client_escape(&target, path);
-	rc = client_call(&c, "POST", target.data, text.data ? text.data : "", &answer, err);
-	return rc ? rc : print(a, &answer, err);
+	rc = resources_read(&r, a, err);
+	return rc ? rc : send(a, "apply", a->set[OPTION_MERGE] ? "&merge=1" : "", &r, err);
 }
 
 const struct verb verb_apply = {
 	.name = "apply",
-	.doc = "make the services of a file the ones that are balanced",
-	.text = "The file is the whole wanted state: services that it lacks are removed. It takes "
+	.doc = "make the services of files the ones that are balanced",
+	.text = "The files together are the whole wanted state: services that they lack are "
+		"removed; with --merge they are added, or replace those of their names. It takes "
 		"hold entirely or not at all, and moves no live connection. What was applied last "
-		"holds again after a restart.",
-	.options = {OPTION_RESOURCES, OPTION_DRY_RUN, OPTION_JSON, OPTION_SOCKET},
+		"holds again after a restart.\n\n"
+		"Services of skep and, as kubectl prints them, Service and EndpointSlice of "
+		"Kubernetes are read, YAML or JSON.",
+	.options = {OPTION_RESOURCES, OPTION_MERGE, OPTION_DRY_RUN, OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep apply -f services.yaml --dry-run", "what would change"},
-			{"skep apply -f services.yaml", "change it"},
+			{"skep apply -f services.d -f more.yaml", "a folder, and a file"},
+			{"skep apply --merge -f web.yaml", "one service, beside the others"},
+			{"kubectl get svc,endpointslices -A -o yaml | skep apply -f -",
+			 "the services of a cluster"},
 		},
 	.run = apply,
+};
+
+/* Names go as lines, all of them or none. */
+static int names_add(const struct args *a, struct buf *b)
+{
+	unsigned i;
+
+	for (i = 0; i < a->n_operands; i++)
+		buf_fmt(b, "%s%s\n", strncasecmp(a->operands[i], "service/", 8) ? "service/" : "",
+			a->operands[i]);
+	return buf_ok(b) ? 0 : -ENOMEM;
+}
+
+static int delete_run(const struct args *a, struct skep_err *err)
+{
+	cleanup(resources_done) struct resources r = {{0}};
+	int rc;
+
+	if (a->set[OPTION_RESOURCES] == !!a->n_operands) {
+		skep_fail(err, 0, "expected: skep delete -f FILE, or skep delete service/NAME");
+		return CLI_USAGE;
+	}
+	rc = a->n_operands ? names_add(a, &r.text) : resources_read(&r, a, err);
+	return rc ? rc : send(a, "delete", "", &r, err);
+}
+
+const struct verb verb_delete = {
+	.name = "delete",
+	.doc = "want some services no more",
+	.text = "Those of the files, or those named, go; the others stay. Their connections end with "
+		"them. A Service of Kubernetes is named service/NAMESPACE/NAME.",
+	.operand = {.name = "KIND/NAME", .doc = "service/web", .most = ARGS_OPERANDS_MAX},
+	.options = {OPTION_RESOURCES, OPTION_DRY_RUN, OPTION_JSON, OPTION_SOCKET},
+	.examples =
+		{
+			{"skep delete service/web", "it, and nothing else"},
+			{"skep delete -f services.yaml --dry-run", "what would go"},
+		},
+	.run = delete_run,
 };

@@ -10,6 +10,8 @@
 
 #include "balance/backend.h"
 #include "balance/simulate.h"
+#include "cli/balance.h"
+#include "cli/balance_watch.h"
 #include "cli/human.h"
 #include "cli/table.h"
 #include "cli/term.h"
@@ -125,11 +127,15 @@ static int get(const struct args *a, struct skep_err *err)
 static void backend_row(struct table *t, const json_t *b)
 {
 	struct human h;
+	char share[16];
 
 	cell(t, text(b, "address"));
 	cell(t, text(b, "state"));
 	cell(t, text(b, "mode"));
 	cell_number(t, number(b, "weight"));
+	snprintf(share, sizeof(share), "%.0f%%",
+		 100 * json_real_value(json_object_get(b, "share")));
+	cell(t, share);
 	cell_number(t, number(b, "connections"));
 	cell_number(t, number(b, "packets"));
 	cell(t, human_bytes(&h, number(b, "bytes")));
@@ -143,6 +149,7 @@ static int describe_one(const json_t *s, const struct term *term, struct buf *ou
 		{"STATE"},
 		{"MODE"},
 		{"WEIGHT", .right = true},
+		{"SHARE", .right = true},
 		{"CONNECTIONS", .right = true},
 		{"PACKETS", .right = true},
 		{"BYTES", .right = true},
@@ -205,14 +212,18 @@ static int drain(const struct args *a, struct skep_err *err)
 	cleanup(buf_done) struct buf target = {0}, answer = {0};
 	struct client c = cli_client(a);
 
-	if (a->n_operands != 3) {
-		skep_fail(err, 0, "expected: skep balance drain SERVICE BACKEND");
+	if (a->n_operands != 3 || (a->set[OPTION_CANCEL] && a->set[OPTION_TIMEOUT])) {
+		skep_fail(err, 0,
+			  "expected: skep balance drain SERVICE BACKEND [--timeout SECONDS | "
+			  "--cancel]");
 		return CLI_USAGE;
 	}
 	buf_str(&target, "/v1/balance/drain?service=");
 	client_escape(&target, a->operands[1]);
 	buf_str(&target, "&backend=");
 	client_escape(&target, a->operands[2]);
+	buf_fmt(&target, "&on=%d&seconds=%" PRId64, !a->set[OPTION_CANCEL],
+		a->set[OPTION_TIMEOUT] ? a->num[OPTION_TIMEOUT] : -1);
 	if (!buf_ok(&target))
 		return -ENOMEM;
 	return client_call(&c, "POST", target.data, "", &answer, err);
@@ -260,11 +271,11 @@ static int balance(const struct args *a, struct skep_err *err)
 	static const struct {
 		const char *name;
 		int (*run)(const struct args *a, struct skep_err *err);
-	} what[] = {{"get", get},
-		    {"describe", describe},
-		    {"drain", drain},
-		    {"simulate", simulate},
-		    {"backend", backend}};
+	} what[] = {
+		{"get", get},		{"describe", describe}, {"drain", drain},
+		{"why", balance_why},	{"plan", balance_plan}, {"doctor", balance_doctor},
+		{"simulate", simulate}, {"backend", backend},	{"watch", balance_watch},
+	};
 	size_t i;
 
 	for (i = 0; i < array_size(what); i++)
@@ -277,7 +288,17 @@ const struct verb verb_balance = {
 	.name = "balance",
 	.doc = "services and their backends: look, drain, try, be a backend",
 	.text = "get lists services, describe SERVICE shows one with its backends, drain SERVICE "
-		"BACKEND gives a backend no new connections until the next apply.\n\n"
+		"BACKEND gives a backend no new connections, until --cancel, and after --timeout "
+		"none at all; apply and a restart leave that so. watch prints what changes: "
+		"services, states of backends, and of those that drain the connections left.\n\n"
+		"why PACKET tells what would become of a packet: the balancer's program runs on it "
+		"once, on the tables that hold, and each decision is told; nothing is sent, counted or "
+		"changed. Exit code 0: it reaches a backend or is answered; 1: it does not.\n\n"
+		"plan -f FILE applies a file in imagination and tells how many slots and live "
+		"connections that would touch.\n\n"
+		"doctor looks at what stands in the way of balancing here: interfaces, XDP, offloads, "
+		"forwarding, pins, and of each backend the route, its MTU and a ping in an outer header; "
+		"with --backend --interface NAME at what a backend needs. Exit code 1: something failed.\n\n"
 		"simulate sends the packets of a capture through the balancer's program and tables "
 		"of their own, attached nowhere, and prints for each: number, verdict, reason, "
 		"service, backend. It runs in the engine, or with --host kernel (root) in the kernel, and needs no agent.\n\n"
@@ -286,16 +307,20 @@ const struct verb verb_balance = {
 		"address of this host. The addresses of services must stand on an interface here, "
 		"as on lo.",
 	.operand = {.name = "WHAT",
-		    .doc = "get, describe [SERVICE], drain SERVICE BACKEND, simulate or backend",
-		    .choices = "get|describe|drain|simulate|backend",
+		    .doc = "get, describe [SERVICE], drain SERVICE BACKEND, watch [SERVICE], "
+			   "why PACKET, plan, doctor, simulate or backend",
+		    .choices = "get|describe|drain|watch|why|plan|doctor|simulate|backend",
 		    .required = true,
 		    .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
+		    OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL, OPTION_SECONDS,
 		    OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
-			{"skep balance get", "services, addresses, live backends"},
-			{"skep balance drain web 10.0.0.3", "before maintenance"},
+			{"skep balance drain web 10.0.0.3 --timeout 600", "before maintenance"},
+			{"skep balance watch web", "when may it be switched off?"},
+			{"skep balance why 'tcp 198.51.100.7:40000 > 203.0.113.10:443'",
+			 "where this packet would go, and why"},
 			{"skep balance simulate -f services.yaml --in a.pcap --out b.pcap",
 			 "what would become of these packets"},
 			{"sudo skep balance backend --interface eth0", "on a backend"},

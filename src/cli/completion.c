@@ -23,7 +23,8 @@ static void values(struct buf *b, const struct verb *v, const struct option_def 
 
 static bool takes_path(const struct option_def *o)
 {
-	return o->type == OPTION_TYPE_FILE || o->type == OPTION_TYPE_DIR;
+	return o->type == OPTION_TYPE_FILE || o->type == OPTION_TYPE_FILES ||
+	       o->type == OPTION_TYPE_DIR;
 }
 
 static bool takes_words(const struct option_def *o)
@@ -212,7 +213,7 @@ static void fish_option(struct buf *b, const struct verb *v, const struct option
 	fish_text(b, o->doc);
 	if (o->arg)
 		buf_str(b, " -r");
-	if (o->type == OPTION_TYPE_FILE)
+	if (o->type == OPTION_TYPE_FILE || o->type == OPTION_TYPE_FILES)
 		buf_str(b, " -F");
 	else if (o->type == OPTION_TYPE_DIR)
 		buf_str(b, " -a '(__fish_complete_directories)'");

@@ -149,6 +149,7 @@ static int assign(struct args *a, enum option_id id, const char *value, struct s
 	case OPTION_TYPE_INT:
 		return check_number(def, value, &a->num[id], err);
 	case OPTION_TYPE_TEXTS:
+	case OPTION_TYPE_FILES:
 		if (a->n_texts == ARGS_TEXTS_MAX)
 			return skep_fail(err, -E2BIG, "more than %u --%s", ARGS_TEXTS_MAX,
 					 def->name);

@@ -25,6 +25,7 @@ enum option_type {
 	OPTION_TYPE_TEXT,
 	OPTION_TYPE_TEXTS, /* may be given again and again */
 	OPTION_TYPE_FILE,
+	OPTION_TYPE_FILES, /* as TEXTS */
 	OPTION_TYPE_DIR,
 	OPTION_TYPE_ENUM,    /* one of choices */
 	OPTION_TYPE_LIST,    /* some of choices, comma between them */
@@ -55,7 +56,7 @@ struct args {
 	struct {
 		enum option_id id;
 		const char *text;
-	} texts[ARGS_TEXTS_MAX]; /* of OPTION_TYPE_TEXTS, in order */
+	} texts[ARGS_TEXTS_MAX]; /* of OPTION_TYPE_TEXTS and _FILES, in order */
 	unsigned n_texts;
 	const char *operands[ARGS_OPERANDS_MAX];
 	unsigned n_operands;
@@ -74,7 +75,7 @@ struct args {
 int option_parse(const struct verb *verb, int argc, char *const *argv, struct args *out,
 		 struct skep_err *err);
 
-/** option_texts() - what was given for an OPTION_TYPE_TEXTS, in order. Return: how many. */
+/** option_texts() - what was given for an OPTION_TYPE_TEXTS or _FILES, in order. Return: how many. */
 unsigned option_texts(const struct args *a, enum option_id id, const char *out[ARGS_TEXTS_MAX]);
 
 /**

@@ -103,7 +103,16 @@ enum trap {
 	TRAP_PERF_OPEN,
 	TRAP_IOCTL,
 	TRAP_MMAP,
+	TRAP_SOCKET, /* of netlink; send and receive of those alone (rtnl.c) */
+	TRAP_SENDTO,
+	TRAP_SENDMSG,
+	TRAP_RECVFROM,
+	TRAP_RECVMSG,
 };
+
+/* Numbers of descriptors that netlink sockets of a command get. */
+#define RTNL_FD_FIRST 960
+#define RTNL_FD_END   1024
 
 /** trap_of() - what a notification asks for. */
 enum trap trap_of(const struct seccomp_data *call);
@@ -131,6 +140,8 @@ void target_turn(struct target *t, int listener, const struct seccomp_notif *n);
 void target_done(struct target *t);
 /** target_caller() - borrows @t. */
 struct vm_caller target_caller(struct target *t);
+/** target_fd_at() - put @fd into the target, at that number, which is free. It, or -errno. */
+int target_fd_at(struct target *t, int fd, int number, int flags);
 
 /* ---- notify.c: answering ---------------------------------------------------------------------*/
 struct notify;

@@ -17,6 +17,7 @@
 #include <time.h>
 
 #include "host/inside.h"
+#include "host/rtnl.h"
 #include "vm/vm.h"
 
 #define THREADS_MAX 64
@@ -30,6 +31,7 @@ struct notify {
 	int listener;
 	int stop; /* eventfd; readable: end */
 	struct skep_engine *engine;
+	struct rtnl rtnl;
 	dev_t pins;		    /* where the command's /sys/fs/bpf is; 0: it has none */
 	ino_t pins_root;	    /* that directory, or 0: all of the device is for pins */
 	pthread_mutex_t lead;	    /* held by the leader while it takes and answers */
@@ -226,6 +228,14 @@ static bool answered(struct notify *n, const struct vm_caller *c, const struct s
 		return on_ioctl(n, c, d);
 	case TRAP_MMAP:
 		return on_mmap(n, c, d, rc);
+	case TRAP_SOCKET:
+		return rtnl_socket(c->arg, d, rc);
+	case TRAP_SENDTO:
+	case TRAP_SENDMSG:
+		return rtnl_send(&n->rtnl, c, d, trap == TRAP_SENDMSG, rc);
+	case TRAP_RECVFROM:
+	case TRAP_RECVMSG:
+		return rtnl_receive(&n->rtnl, c, d, trap == TRAP_RECVMSG, rc);
 	default:
 		return false;
 	}
@@ -380,6 +390,7 @@ int notify_open(struct notify **out, int listener, struct skep_engine *engine, p
 		.listener = listener,
 		.stop = eventfd(0, EFD_CLOEXEC),
 		.engine = engine,
+		.rtnl = {.engine = engine},
 		.lead = PTHREAD_MUTEX_INITIALIZER,
 		.count = PTHREAD_MUTEX_INITIALIZER,
 		.ended = PTHREAD_COND_INITIALIZER,

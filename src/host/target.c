@@ -124,6 +124,20 @@ static int target_fd_put(void *arg, int fd, int flags)
 	return theirs < 0 ? -errno : theirs;
 }
 
+int target_fd_at(struct target *t, int fd, int number, int flags)
+{
+	struct seccomp_notif_addfd add = {
+		.id = t->id,
+		.flags = SECCOMP_ADDFD_FLAG_SETFD,
+		.srcfd = (uint32_t)fd,
+		.newfd = (uint32_t)number,
+		.newfd_flags = (uint32_t)flags & O_CLOEXEC,
+	};
+	int theirs = ioctl(t->listener, SECCOMP_IOCTL_NOTIF_ADDFD, &add);
+
+	return theirs < 0 ? -errno : theirs;
+}
+
 /* ---- paths -----------------------------------------------------------------------------------*/
 /* Files are opened with our rights; so whose are not the same may not ask. */
 static int same_user(const struct target *t)

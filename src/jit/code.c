@@ -118,8 +118,11 @@ static uint8_t *chunk_base(const struct space *s, unsigned i)
 	return s->base + PAGE + i * CHUNK;
 }
 
-static bool write_at(const struct space *s, const uint8_t *at, const uint8_t *bytes, size_t n)
+/* Data and instructions may be cached apart: what is written is made known to both. */
+static bool write_at(const struct space *s, uint8_t *at, const uint8_t *bytes, size_t n)
 {
+	uint8_t *from = at;
+
 	while (n) {
 		ssize_t w = pwrite(s->fd, bytes, n, at - s->base);
 
@@ -129,10 +132,11 @@ static bool write_at(const struct space *s, const uint8_t *at, const uint8_t *by
 		at += w;
 		n -= (size_t)w;
 	}
+	__builtin___clear_cache((char *)from, (char *)at);
 	return true;
 }
 
-static bool fill(const struct space *s, const uint8_t *at, size_t n)
+static bool fill(const struct space *s, uint8_t *at, size_t n)
 {
 	uint8_t trap[PAGE];
 
@@ -174,24 +178,24 @@ static struct chunk *chunk_with(struct space *s, size_t n)
 	return chunk_new(s, n);
 }
 
+/* The @n bytes are to be written at once; what is behind them gets its traps here (J4). */
 static uint8_t *take_locked(size_t n)
 {
+	size_t room = (n + ALIGN - 1) & ~(ALIGN - 1), fresh;
 	struct space *s = space_get();
-	struct chunk *c = s ? chunk_with(s, n) : NULL;
-	uint8_t *base, *at;
-	size_t fresh;
+	struct chunk *c = s ? chunk_with(s, room) : NULL;
+	uint8_t *at;
 
 	if (!c)
 		return NULL;
-	base = chunk_base(s, (unsigned)(c - s->chunk));
-	at = base + c->used;
-	if (c->used + n > c->filled) {
-		fresh = (c->used + n + PAGE - 1) & ~(PAGE - 1);
-		if (!fill(s, base + c->filled, fresh - c->filled))
+	at = chunk_base(s, (unsigned)(c - s->chunk)) + c->used;
+	if (c->used + room > c->filled) {
+		fresh = (c->used + room + PAGE - 1) & ~(PAGE - 1);
+		if (!fill(s, at + n, fresh - c->used - n))
 			return NULL;
 		c->filled = fresh;
 	}
-	c->used += n;
+	c->used += room;
 	c->live++;
 	return at;
 }
@@ -200,7 +204,6 @@ uint8_t *jit_code_take(size_t n)
 {
 	uint8_t *at;
 
-	n = (n + ALIGN - 1) & ~(ALIGN - 1);
 	pthread_mutex_lock(&lock);
 	at = take_locked(n);
 	pthread_mutex_unlock(&lock);
@@ -223,10 +226,20 @@ bool jit_code_write(uint8_t *at, const uint8_t *bytes, size_t n)
 	return ok;
 }
 
-/* Other processors may hold instructions that stood here. */
-static void chunk_reset(struct chunk *c)
+/*
+ * Other processors may hold instructions that stood here; so may an emulator, which forgets its
+ * translation of what is mapped anew.
+ */
+static void chunk_reset(struct space *s maybe_unused, struct chunk *c)
 {
 	c->used = 0;
+#ifndef __x86_64__
+	uint8_t *at = chunk_base(s, (unsigned)(c - s->chunk));
+
+	if (mmap(at, c->span * CHUNK - PAGE, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, s->fd,
+		 at - s->base) == MAP_FAILED)
+		c->used = c->span * CHUNK - PAGE; /* as if full */
+#endif
 	syscall(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE, 0, 0);
 }
 
@@ -240,7 +253,7 @@ static void give_locked(uint8_t *at, size_t n)
 	c = &current->chunk[i];
 	fill(current, at, n);
 	if (!--c->live)
-		chunk_reset(c);
+		chunk_reset(current, c);
 }
 
 void jit_code_give(uint8_t *at, size_t n)

@@ -19,27 +19,26 @@
 /* A joining instruction and what was found of it. */
 struct join {
 	struct jit_build *b;
-	unsigned pc, lo; /* looks at [lo, pc) */
+	unsigned pc, lo; /* looks back as far as lo */
 	unsigned d, s;
 	bool wide;
 };
 
-/* The first instruction from which @pc is reached straight. */
-static unsigned straight_from(const struct jit_build *b, unsigned pc)
-{
-	unsigned lo = pc > WINDOW ? pc - WINDOW : 0;
-
-	while (pc > lo && !(b->flags[pc] & JIT_TARGET) && !jit_leaves(&b->insns[pc - 1]))
-		pc--;
-	return pc;
-}
-
-/* The last in [lo, pc) that writes @reg, or reads it where @reads; else NONE. */
+/*
+ * The last in [lo, pc) that writes @reg, or reads it where @reads; NONE too where there is no straight
+ * way from it to @pc.
+ */
 static unsigned last(const struct join *j, unsigned pc, unsigned lo, unsigned reg, bool reads)
 {
-	while (pc-- > lo) {
-		const struct isa_insn *i = &j->b->insns[pc];
+	const struct jit_build *b = j->b;
 
+	while (pc > lo && !(b->flags[pc] & JIT_TARGET)) {
+		const struct isa_insn *i = &b->insns[--pc];
+
+		if (jit_passes(i, reg))
+			continue;
+		if (jit_leaves(i))
+			return NONE;
 		if ((jit_writes(i) | (reads ? jit_reads(i) : 0)) & 1 << reg)
 			return pc;
 	}
@@ -102,8 +101,9 @@ static bool fuse_rotate(const struct join *j, unsigned sd, unsigned ss)
 	unsigned copy;
 
 	if (!left || !right || (left < 0) == (right < 0) ||
-	    abs(left) + abs(right) != (j->wide ? 64 : 32) || !same_before(j, sd, ss, &copy) ||
-	    !jit_dead_after(j->b, j->pc, j->s))
+	    abs(left) + abs(right) != (j->wide ? 64 : 32))
+		return false;
+	if (!same_before(j, sd, ss, &copy) || !jit_dead_after(j->b, j->pc, j->s))
 		return false;
 	drop(j, sd);
 	drop(j, ss);
@@ -193,6 +193,8 @@ static bool find_parts(const struct join *j, unsigned *kd, unsigned *ks)
 	while (wanted && k > 0 && !(b->flags[k] & JIT_TARGET) && j->pc - k < WINDOW) {
 		const struct isa_insn *i = &b->insns[--k];
 
+		if (jit_passes(i, j->d) && jit_passes(i, j->s))
+			continue;
 		bits = (jit_reads(i) | jit_writes(i)) & wanted;
 		if (jit_leaves(i))
 			return false;
@@ -212,10 +214,10 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 	struct join j = {.b = b, .pc = pc, .d = i->dst, .s = i->src};
 	unsigned kd, ks;
 
+	j.lo = max(pc, (unsigned)WINDOW) - WINDOW;
 	if (!find_parts(&j, &kd, &ks))
 		return;
 	j.wide = JIT_CLASS(jit_codes[i->op]) == JIT_ALU64;
-	j.lo = straight_from(b, pc);
 	if (!fuse_rotate(&j, kd, ks))
 		fuse_bytes(&j, kd, ks);
 }
@@ -225,5 +227,5 @@ void jit_fuse(struct jit_build *b)
 	unsigned n;
 
 	for (n = 0; n < b->n_joins; n++)
-		fuse_at(b, b->at[n]);
+		fuse_at(b, b->joins[n]);
 }

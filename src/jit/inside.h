@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inside.h: what the front (jit.c, fuse.c), the machines (x86*.c) and the code memory (code.c) share.
+ * inside.h: what the front (jit.c, fuse.c), the machines (x86*.c, arm64*.c) and the code memory (code.c) share.
  *
  *	jit_scan()   marks jump targets, heads of loops, what each function needs
  *	jit_fuse()   rewrites a copy: rotates, loads made of bytes (ops behind ISA_OPS)
@@ -57,6 +57,12 @@ struct jit_site {
 	uint32_t shrink; /* bytes saved by all sites before this */
 };
 
+/* Where an instruction's code begins. */
+struct jit_place {
+	uint32_t at;	/* in the scratch buffer */
+	uint32_t sites; /* before it */
+};
+
 struct jit_func {
 	uint32_t start, end;
 	uint32_t at;	/* scratch offset of its entry */
@@ -72,9 +78,9 @@ struct jit_build {
 	struct isa_insn *insns; /* the copy */
 	unsigned n;
 	uint8_t *flags;	  /* per instruction */
-	unsigned n_joins; /* instructions that jit_fuse() looks at; their numbers are in at */
-	uint32_t *at;	  /* per instruction, and the end: scratch offset */
-	uint32_t *sites;  /* per instruction: sites before it */
+	unsigned n_joins; /* instructions that jit_fuse() looks at, and their numbers */
+	uint32_t *joins;
+	struct jit_place *place; /* per instruction, and the end */
 	struct jit_func *funcs;
 	unsigned n_funcs;
 	struct jit_site *site;
@@ -82,8 +88,6 @@ struct jit_build {
 	uint8_t *scratch, *p, *end; /* code is added at p */
 	unsigned pc, next;	    /* being lowered, and the first that is not */
 	const struct jit_func *func;
-	uint16_t zext;	  /* registers whose upper half is known to be 0 */
-	uint16_t unsure;  /* those that the instruction being lowered may leave otherwise */
 	uint8_t flag_of;  /* what the flags compare with 0: register + 1, | 0x80 for 32 bits */
 	uint8_t flag_was; /* before the instruction being lowered */
 	int32_t slot;	  /* of the loop counter, relative to r10 */
@@ -98,7 +102,7 @@ struct jit_build {
 extern const uint8_t jit_codes[JIT_OPS]; /* opcode byte */
 extern const uint16_t jit_imms[JIT_OPS]; /* the immediate, where it is part of the opcode */
 
-extern const uint8_t jit_info[JIT_OPS];
+extern const uint16_t jit_info[JIT_OPS];
 
 #define JIT_READS_DST  1
 #define JIT_READS_SRC  2
@@ -108,6 +112,8 @@ extern const uint8_t jit_info[JIT_OPS];
 #define JIT_STORES     32
 #define JIT_SPECIAL    64  /* ask the functions below */
 #define JIT_JOINS      128 /* two registers, as jit_fuse() looks for */
+#define JIT_CALLS      256
+#define JIT_EXITS      512
 
 uint16_t jit_reads_special(const struct isa_insn *i);
 uint16_t jit_writes_special(const struct isa_insn *i);
@@ -115,7 +121,7 @@ uint16_t jit_writes_special(const struct isa_insn *i);
 /* Registers, a bit each, that @i may read, and that it writes. */
 static inline uint16_t jit_reads(const struct isa_insn *i)
 {
-	uint8_t info = jit_info[i->op];
+	uint16_t info = jit_info[i->op];
 
 	if (info & JIT_SPECIAL)
 		return jit_reads_special(i);
@@ -125,11 +131,22 @@ static inline uint16_t jit_reads(const struct isa_insn *i)
 
 static inline uint16_t jit_writes(const struct isa_insn *i)
 {
-	uint8_t info = jit_info[i->op];
+	uint16_t info = jit_info[i->op];
 
 	if (info & JIT_SPECIAL)
 		return jit_writes_special(i);
 	return (uint16_t)(info & JIT_WRITES_DST ? 1u << i->dst : 0);
+}
+
+/* Nothing to do with @reg, and on to the next: true for most, at little cost. */
+static inline bool jit_passes(const struct isa_insn *i, unsigned reg)
+{
+	return i->dst != reg && i->src != reg && !(jit_info[i->op] & (JIT_SPECIAL | JIT_JUMPS));
+}
+
+static inline bool jit_leaves(const struct isa_insn *i)
+{
+	return jit_info[i->op] & (JIT_JUMPS | JIT_CALLS | JIT_EXITS);
 }
 
 /* ---- the machine ----------------------------------------------------------------------------- */
@@ -175,15 +192,14 @@ static inline const struct isa_insn *jit_follow(const struct jit_build *b)
 
 /* Where a jump at @pc with @i leads, through other jumps. */
 unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct isa_insn *i);
-static inline bool jit_leaves(const struct isa_insn *i) /* jumps, calls and exits */
-{
-	uint8_t class = JIT_CLASS(jit_codes[i->op]);
-
-	return class == JIT_JMP || class == JIT_JMP32;
-}
-
+/* The register move that the jump @i, which is being lowered, skips, and nothing else; else NULL. */
+const struct isa_insn *jit_skipped_move(const struct jit_build *b, const struct isa_insn *i);
+/* Does the jump @i, which is being lowered, skip another that nothing else leads to? */
+bool jit_skips_goto(const struct jit_build *b, const struct isa_insn *i);
 /* Is @reg certainly not read after instruction @pc? */
 bool jit_dead_after(const struct jit_build *b, unsigned pc, unsigned reg);
+/* Is the upper half of @reg certainly 0 before @pc? */
+bool jit_upper_clear(const struct jit_build *b, unsigned pc, unsigned reg);
 /* The map whose address @reg holds before @pc; NULL: not known. */
 const struct jit_map *jit_known_map(const struct jit_build *b, unsigned pc, unsigned reg);
 

@@ -12,6 +12,7 @@
 
 #include <stdatomic.h>
 #include <sys/auxv.h>
+#include <sys/mman.h>
 
 const uint8_t jit_codes[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = (code),
@@ -59,13 +60,14 @@ const uint16_t jit_imms[JIT_OPS] = {
 	 (CLASS(c) == JIT_ALU32 || LOADS_WORD(c) ? JIT_NARROW : 0) |                       \
 	 (IS_JMP(c) && !IS_CALL(c) ? JIT_JUMPS : 0) |                                      \
 	 (CLASS(c) == JIT_ST || CLASS(c) == JIT_STX ? JIT_STORES : 0) |                    \
+	 (IS_CALL(c) ? JIT_ALU(c) == 8 ? JIT_CALLS : JIT_EXITS : 0) |                      \
 	 (IS_ATOMIC(c) || IS_CALL(c) || (CLASS(c) == JIT_LD && (c) != 0x18) || BIG_SWAP(c) \
 		  ? JIT_SPECIAL                                                            \
 		  : 0))
 
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Woverride-init" /* the few that join */
-const uint8_t jit_info[JIT_OPS] = {
+const uint16_t jit_info[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = INFO(code),
 #include "isa/insn.def"
 #undef INSN
@@ -152,6 +154,34 @@ unsigned jit_jump_target(const struct jit_build *b, unsigned pc, const struct is
 	return pc;
 }
 
+/* The instruction at @pc where it only comes after the one before it. */
+static const struct isa_insn *only_after(const struct jit_build *b, unsigned pc)
+{
+	return pc < b->func->end && !(b->flags[pc] & JIT_TARGET) ? &b->insns[pc] : NULL;
+}
+
+static bool is_goto(const struct isa_insn *i)
+{
+	return i && (i->op == ISA_JA || i->op == ISA_JA32);
+}
+
+const struct isa_insn *jit_skipped_move(const struct jit_build *b, const struct isa_insn *i)
+{
+	const struct isa_insn *m = only_after(b, b->pc + 1), *n = only_after(b, b->pc + 2);
+
+	if (!m || (m->op != ISA_MOV64_X && m->op != ISA_MOV32_X) || m->dst == m->src)
+		return NULL;
+	if (i->off == 1 ||
+	    (is_goto(n) && jit_jump_target(b, b->pc + 2, n) == jit_jump_target(b, b->pc, i)))
+		return m;
+	return NULL;
+}
+
+bool jit_skips_goto(const struct jit_build *b, const struct isa_insn *i)
+{
+	return i->off == 1 && is_goto(only_after(b, b->pc + 1));
+}
+
 #define CALLER_SAVED 0x3f /* r0 to r5 */
 
 uint16_t jit_reads_special(const struct isa_insn *i)
@@ -189,7 +219,7 @@ static bool dead_from(const struct jit_build *b, unsigned pc, unsigned reg, unsi
 	while ((*budget)--) {
 		const struct isa_insn *i = &b->insns[pc];
 
-		if (i->op == ISA_NONE) {
+		if (jit_passes(i, reg)) {
 			pc++;
 			continue;
 		}
@@ -219,6 +249,20 @@ bool jit_dead_after(const struct jit_build *b, unsigned pc, unsigned reg)
 	unsigned budget = 48;
 
 	return dead_from(b, pc + 1, reg, &budget);
+}
+
+bool jit_upper_clear(const struct jit_build *b, unsigned pc, unsigned reg)
+{
+	unsigned lo = max(b->func->start + 16, pc) - 16;
+
+	while (pc > lo && !(b->flags[pc] & JIT_TARGET)) {
+		const struct isa_insn *i = &b->insns[--pc];
+
+		if (jit_writes(i) & 1 << reg)
+			return jit_info[i->op] & JIT_NARROW && i->op != ISA_BE64 &&
+			       i->op != ISA_LE64;
+	}
+	return false;
 }
 
 static const struct jit_map *map_at(const struct jit_build *b, uint64_t address)
@@ -273,28 +317,42 @@ static unsigned depth_of(const struct isa_insn *i, uint8_t code)
 	return ISA_STACK;
 }
 
-static void scan_insn(struct jit_build *b, struct jit_func *f, unsigned pc)
+/* What is not the same for every instruction: @i jumps, calls, joins or names r10. */
+static void scan_special(struct jit_build *b, struct jit_func *f, unsigned pc)
 {
 	const struct isa_insn *i = &b->insns[pc];
-	uint8_t info = jit_info[i->op];
+	uint16_t info = jit_info[i->op];
 
-	f->regs |= 1 << i->dst | 1 << i->src;
 	if (info & JIT_JOINS && i->dst != i->src)
-		b->at[b->n_joins++] = pc;
+		b->joins[b->n_joins++] = pc;
 	if (info & JIT_JUMPS) {
 		note_target(b, pc, i->op == ISA_JA32 ? i->imm : i->off);
 		f->may_goto |= i->op == ISA_MAY_GOTO;
-	} else if (i->op == ISA_CALL_LOCAL || i->op == ISA_CALL || i->op == ISA_CALL_KFUNC ||
-		   i->op == ISA_CALL_REG) {
+	} else if (info & JIT_CALLS) {
 		f->calls = true;
 	} else if (i->dst == 10 || i->src == 10) {
 		f->depth = (uint16_t)max((unsigned)f->depth, depth_of(i, jit_codes[i->op]));
 	}
 }
 
+static void scan_func(struct jit_build *b, struct jit_func *f)
+{
+	const struct isa_insn *i = b->insns + f->start, *end = b->insns + f->end;
+	unsigned regs = 0;
+
+	for (; i < end; i++) {
+		unsigned named = 1u << i->dst | 1u << i->src;
+
+		regs |= named;
+		if (jit_info[i->op] & (JIT_JOINS | JIT_JUMPS | JIT_CALLS) || named & 1 << 10)
+			scan_special(b, f, (unsigned)(i - b->insns));
+	}
+	f->regs = (uint16_t)regs;
+}
+
 int jit_scan(struct jit_build *b)
 {
-	unsigned n, pc;
+	unsigned n;
 
 	for (n = 0; n < b->n_funcs; n++) {
 		struct jit_func *f = &b->funcs[n];
@@ -302,56 +360,39 @@ int jit_scan(struct jit_build *b)
 		f->start = b->in->proof->funcs[n].start;
 		f->end = b->in->proof->funcs[n].end;
 		b->flags[f->start] |= JIT_ENTRY | JIT_TARGET;
-		for (pc = f->start; pc < f->end; pc++)
-			scan_insn(b, f, pc);
+		scan_func(b, f);
 	}
 	return b->rc;
 }
 
 /* ---- lowering ---------------------------------------------------------------------------------- */
 
-/* What is known of upper halves after @i, where lowering says nothing better. */
-static void track(struct jit_build *b, const struct isa_insn *i)
+static struct jit_place here(const struct jit_build *b)
 {
-	uint16_t w = jit_writes(i);
-
-	if (jit_info[i->op] & JIT_NARROW && i->op != ISA_BE64 && i->op != ISA_LE64)
-		b->zext |= w;
-	else
-		b->zext &= ~w;
+	return (struct jit_place){(uint32_t)(b->p - b->scratch), b->n_sites};
 }
 
+/* Lowers what stands at @pc, with what it takes of that which follows. */
 static void lower_at(struct jit_build *b, unsigned pc)
 {
 	const struct isa_insn *i = &b->insns[pc];
-	uint32_t at;
+	uint8_t flags = b->flags[pc];
 
-	if (b->flags[pc] & JIT_TARGET) {
-		b->zext = 0;
-		b->flag_of = 0;
-	}
 	jit_room(b, JIT_ROOM);
-	if (b->flags[pc] & JIT_LOOP)
-		jit_site_add(b, JIT_SITE_ALIGN, 31)->to = 32;
-	at = (uint32_t)(b->p - b->scratch);
-	b->pc = pc;
-	b->next = pc + 1;
-	b->unsure = 0;
-	if (i->op != JIT_NOP) {
-		b->flag_was = b->flag_of;
+	if (flags & JIT_TARGET)
 		b->flag_of = 0;
-	}
-	b->at[pc] = at;
-	b->sites[pc] = b->n_sites;
-	if (i->op != JIT_NOP)
-		jit_lower(b, i);
-	for (; pc < b->next; pc++) {
-		b->at[pc] = at;
-		b->sites[pc] = b->sites[b->pc];
-		if (b->insns[pc].op != ISA_NONE)
-			track(b, &b->insns[pc]);
-	}
-	b->zext &= ~b->unsure;
+	if (flags & JIT_LOOP)
+		jit_site_add(b, JIT_SITE_ALIGN, 31)->to = 32;
+	b->place[pc] = here(b);
+	b->next = pc + 1;
+	if (i->op == JIT_NOP)
+		return;
+	b->pc = pc;
+	b->flag_was = b->flag_of;
+	b->flag_of = 0;
+	jit_lower(b, i);
+	while (++pc < b->next)
+		b->place[pc] = b->place[b->pc];
 }
 
 static int lower_all(struct jit_build *b)
@@ -370,8 +411,7 @@ static int lower_all(struct jit_build *b)
 		for (pc = f->start; pc < f->end && !b->rc; pc = b->next)
 			lower_at(b, pc);
 	}
-	b->at[b->n] = (uint32_t)(b->p - b->scratch);
-	b->sites[b->n] = b->n_sites;
+	b->place[b->n] = here(b);
 	return b->rc;
 }
 
@@ -389,7 +429,7 @@ static uint32_t shrunk_before(const struct jit_build *b, unsigned site)
 
 static uint32_t insn_place(const struct jit_build *b, unsigned pc)
 {
-	return b->at[pc] - shrunk_before(b, b->sites[pc]);
+	return b->place[pc].at - shrunk_before(b, b->place[pc].sites);
 }
 
 /* Sizes of jumps from where all lies now; what shrinks never grows again (J5). */
@@ -420,7 +460,7 @@ static uint32_t place_sites(struct jit_build *b, bool align)
 			s->size = (uint8_t)(-(s->at - shrink) & (s->to - 1));
 		shrink += s->max - s->size;
 	}
-	return b->at[b->n] - shrink;
+	return b->place[b->n].at - shrink;
 }
 
 static int64_t site_leads_to(const struct jit_build *b, const struct jit_site *s,
@@ -467,7 +507,7 @@ static void layout(struct jit_build *b, const uint8_t *where)
 		out += s->size;
 		from = s->at + s->max;
 	}
-	memmove(out, image + from, b->at[b->n] - from);
+	memmove(out, image + from, b->place[b->n].at - from);
 }
 
 /* ---- compile ----------------------------------------------------------------------------------- */
@@ -488,6 +528,21 @@ struct work {
 
 static _Atomic(struct work *) spare;
 
+#define WARM (64ul << 10)
+
+/*
+ * Has the kernel give the pages of what is about to be filled in one call: a fault for each costs more
+ * than compiling what fits there, most of all under a hypervisor. Where it cannot, they fault.
+ */
+static void *warm(void *p, size_t n)
+{
+	uintptr_t lo = ((uintptr_t)p + 4095) & ~4095ul, hi = ((uintptr_t)p + n) & ~4095ul;
+
+	if (p && n >= WARM)
+		madvise((void *)lo, hi - lo, MADV_POPULATE_WRITE);
+	return p;
+}
+
 static void work_free(struct work *w)
 {
 	if (!w)
@@ -499,13 +554,13 @@ static void work_free(struct work *w)
 
 static struct work *work_new(size_t size, unsigned cap_sites, size_t scratch_size)
 {
-	struct work *w = malloc(sizeof(*w) + size);
+	struct work *w = warm(malloc(sizeof(*w) + size), sizeof(*w) + size);
 
 	if (!w)
 		return NULL;
 	*w = (struct work){.size = size, .cap_sites = cap_sites, .scratch_size = scratch_size};
-	w->site = malloc(cap_sites * sizeof(*w->site));
-	w->scratch = malloc(scratch_size);
+	w->site = warm(malloc(cap_sites * sizeof(*w->site)), cap_sites * sizeof(*w->site));
+	w->scratch = warm(malloc(scratch_size), scratch_size);
 	if (w->site && w->scratch)
 		return w;
 	work_free(w);
@@ -520,7 +575,7 @@ static struct work *work_get(size_t n, size_t n_funcs)
 	if (w && w->size >= size)
 		return w;
 	work_free(w);
-	return work_new(size, (unsigned)n / 4 + 64, n * 8 + n_funcs * 32ul + 1024);
+	return work_new(size, (unsigned)n / 8 + 64, n * 5 + n_funcs * 32ul + 1024);
 }
 
 static void work_put(struct work *w)
@@ -541,9 +596,9 @@ static int build_open(struct jit_build *b, const struct jit_input *in, struct sk
 	b->n_funcs = in->proof->n_funcs;
 	b->funcs = (struct jit_func *)w->memory;
 	b->insns = (struct isa_insn *)(b->funcs + b->n_funcs);
-	b->at = (uint32_t *)(b->insns + n);
-	b->sites = b->at + n + 1;
-	b->flags = (uint8_t *)(b->sites + n + 1);
+	b->place = (struct jit_place *)(b->insns + n);
+	b->joins = (uint32_t *)b->place; /* done with before the first is placed */
+	b->flags = (uint8_t *)(b->place + n + 1);
 	b->site = w->site;
 	b->cap_sites = w->cap_sites;
 	b->scratch = b->p = w->scratch;
@@ -573,13 +628,15 @@ static void build_done(struct jit_build *b)
 static struct jit_code *code_new(const struct jit_build *b, size_t len)
 {
 	cleanup(mem_free) struct jit_code *c = calloc(1, sizeof(*c));
+	size_t size;
 
 	if (!c)
 		return NULL;
 	c->len = len;
 	c->n_insns = b->n;
 	c->n_funcs = b->n_funcs;
-	c->offsets = malloc((b->n + 1ul + b->n_funcs) * sizeof(*c->offsets));
+	size = (b->n + 1ul + b->n_funcs) * sizeof(*c->offsets);
+	c->offsets = warm(malloc(size), size);
 	if (!c->offsets)
 		return NULL;
 	c->image = jit_code_take(len);
@@ -597,11 +654,13 @@ static void place_insns(const struct jit_build *b, uint32_t *offsets)
 	unsigned n;
 
 	for (n = 0; n <= b->n; n++) {
-		if (b->sites[n] != sites) {
-			sites = b->sites[n];
+		struct jit_place p = b->place[n];
+
+		if (p.sites != sites) {
+			sites = p.sites;
 			shrunk = shrunk_before(b, sites);
 		}
-		offsets[n] = b->at[n] - shrunk;
+		offsets[n] = p.at - shrunk;
 	}
 }
 

@@ -2,7 +2,7 @@
 /* none.c: where there is no machine yet, everything is interpreted. */
 #include "jit/inside.h"
 
-#ifndef __x86_64__
+#if !defined(__x86_64__) && !defined(__aarch64__)
 
 const uint8_t jit_filler;
 

@@ -205,43 +205,20 @@ static void compare_imm(struct jit_build *b, bool wide, unsigned alu, unsigned d
 	}
 }
 
-/* The instruction at @pc where it only comes after the one before it. */
-static const struct isa_insn *only_after(const struct jit_build *b, unsigned pc)
-{
-	return pc < b->func->end && !(b->flags[pc] & JIT_TARGET) ? &b->insns[pc] : NULL;
-}
-
-static bool is_goto(const struct isa_insn *i)
-{
-	return i && (i->op == ISA_JA || i->op == ISA_JA32);
-}
-
-/* The register move that the jump @i skips, and nothing else. */
-static const struct isa_insn *skipped_move(const struct jit_build *b, const struct isa_insn *i)
-{
-	const struct isa_insn *m = only_after(b, b->pc + 1), *n = only_after(b, b->pc + 2);
-
-	if (!m || (m->op != ISA_MOV64_X && m->op != ISA_MOV32_X) || m->dst == m->src)
-		return NULL;
-	if (i->off == 1 ||
-	    (is_goto(n) && jit_jump_target(b, b->pc + 2, n) == jit_jump_target(b, b->pc, i)))
-		return m;
-	return NULL;
-}
-
-/* The flags are set: move unless @cc. A 32-bit cmov clears the upper half even where it moves nothing. */
+/*
+ * The flags are set: move unless @cc. A 32-bit cmov clears the upper half even where it moves nothing.
+ * What comes next is a target of the jump or never runs, so nobody asks for the upper half (J6).
+ */
 static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn *m)
 {
 	bool narrow = m->op == ISA_MOV32_X;
 	unsigned s = x86_reg[m->src];
 
-	if (narrow && !(b->zext & 1 << m->src)) {
+	if (narrow && !jit_upper_clear(b, b->pc, m->src)) {
 		x86_mov(b, false, T0, s);
 		s = T0;
 	}
 	x86_rr(b, X_CMOV | (cc ^ 1) | X_W, x86_reg[m->dst], s);
-	if (!narrow || !(b->zext & 1 << m->dst))
-		b->unsure = 1 << m->dst;
 }
 
 static void compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
@@ -267,16 +244,15 @@ static void lower_jump(struct jit_build *b, const struct isa_insn *i)
 	if (JIT_CLASS(code) == JIT_JMP32)
 		flags |= 0x80;
 	compare(b, i, flags);
-	n = skipped_move(b, i);
+	n = jit_skipped_move(b, i);
 	if (n) {
 		b->next++;
 		move_unless(b, cc, n);
 		return;
 	}
-	n = only_after(b, b->pc + 1);
-	if (i->off == 1 && is_goto(n)) {
+	if (jit_skips_goto(b, i)) {
 		b->next++;
-		x86_jump(b, cc ^ 1, jit_jump_target(b, b->pc + 1, n));
+		x86_jump(b, cc ^ 1, jit_jump_target(b, b->pc + 1, i + 1));
 	} else {
 		x86_jump(b, cc, jit_jump_target(b, b->pc, i));
 	}

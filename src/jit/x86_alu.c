@@ -229,7 +229,7 @@ void x86_move(struct jit_build *b, const struct isa_insn *i)
 			x86_mov(b, true, d, s);
 		break;
 	case ISA_MOV32_X:
-		if (!fuse_copy(b, i, false) && (d != s || !(b->zext & 1 << i->dst)))
+		if (!fuse_copy(b, i, false) && (d != s || !jit_upper_clear(b, b->pc, i->dst)))
 			x86_mov(b, false, d, s);
 		break;
 	case ISA_MOV64_K:

@@ -122,7 +122,7 @@ static void mulx_high(struct jit_build *b, const struct division *v)
 	if (v->d != RDX) {
 		x86_mov(b, true, T2, RDX);
 		x86_mov(b, v->wide, RDX, v->d);
-	} else if (!v->wide && !(b->zext & 1 << 3)) {
+	} else if (!v->wide && !jit_upper_clear(b, b->pc, 3)) {
 		x86_mov(b, false, RDX, RDX);
 	}
 	x86_vex(b, true, 2, 3, 0xf6, T0, T1, T0);

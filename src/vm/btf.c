@@ -558,6 +558,60 @@ bool vm_btf_member(const struct btf *b, uint32_t id, const char *path, uint32_t 
 	return true;
 }
 
+/* ---- functions --------------------------------------------------------------------------------- */
+
+bool vm_btf_func_is_global(const struct btf *b, uint32_t id)
+{
+	return vm_btf_func_name(b, id) && BTF_INFO_VLEN(b->types[id]->info) == BTF_FUNC_GLOBAL;
+}
+
+static bool value_same(const struct btf *a, uint32_t ida, const struct btf *b, uint32_t idb,
+		       bool pointee)
+{
+	const struct btf_type *x = resolve(a, ida), *y = resolve(b, idb);
+
+	if (!x || !y)
+		return !x && !y && !ida == !idb;
+	if (kind(x) != kind(y))
+		return false;
+	switch (kind(x)) {
+	case BTF_KIND_PTR:
+		return pointee || value_same(a, x->type, b, y->type, true);
+	case BTF_KIND_STRUCT:
+	case BTF_KIND_UNION:
+	case BTF_KIND_FWD:
+		return !strcmp(a->strings + x->name_off, b->strings + y->name_off);
+	default:
+		return vm_btf_size(a, ida) == vm_btf_size(b, idb);
+	}
+}
+
+static const struct btf_type *proto_of(const struct btf *b, uint32_t id)
+{
+	const struct btf_type *t = vm_btf_func_name(b, id) ? resolve(b, b->types[id]->type) : NULL;
+
+	return t && kind(t) == BTF_KIND_FUNC_PROTO ? t : NULL;
+}
+
+bool vm_btf_func_same(const struct btf *a, uint32_t ida, const struct btf *b, uint32_t idb)
+{
+	const struct btf_type *x = proto_of(a, ida), *y = proto_of(b, idb);
+	const struct btf_param *p, *q;
+	unsigned i, n;
+
+	if (!x || !y || BTF_INFO_VLEN(x->info) != BTF_INFO_VLEN(y->info))
+		return false;
+	if (!value_same(a, x->type, b, y->type, false))
+		return false;
+	p = (const void *)(x + 1);
+	q = (const void *)(y + 1);
+	n = BTF_INFO_VLEN(x->info);
+	for (i = 0; i < n; i++)
+		if (!value_same(a, p[i].type, b, q[i].type, false))
+			return false;
+	return true;
+}
+
 static bool is_kptr(const struct btf *b, const struct btf_type *t)
 {
 	const char *tag;

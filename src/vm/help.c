@@ -57,7 +57,7 @@ uint32_t vm_help_family(uint32_t type)
 
 bool vm_help_allowed(const struct prog *p, unsigned id)
 {
-	return who[id] & families[p->type];
+	return who[id] & families[p->run_type];
 }
 
 bool vm_help_gpl_only(unsigned id)

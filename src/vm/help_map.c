@@ -99,7 +99,7 @@ HELPER_FN(tail_call)
 		next = __atomic_load_n(&map_slots(m)[(uint32_t)c], __ATOMIC_ACQUIRE);
 	if (!next)
 		return (uint64_t)-ENOENT;
-	return (uint64_t)(int64_t)vm_tail_call(&vm_run_now()->vm, &next->code);
+	return (uint64_t)(int64_t)vm_tail_call(&vm_run_now()->vm, &vm_prog_now(next)->code);
 }
 
 /* ---- calling back -------------------------------------------------------------------------------- */

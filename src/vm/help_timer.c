@@ -81,7 +81,7 @@ static void reap(struct skep_engine *e)
 	for (; t; t = next) {
 		next = t->next;
 		if (t->prog)
-			vm_object_put(e, &t->prog->obj);
+			vm_object_put(e, vm_prog_object(t->prog));
 		free(t);
 	}
 }
@@ -148,6 +148,8 @@ static void run_callback(struct skep_engine *e, const struct timer *t)
 	struct run r;
 
 	vm_run_init(&r, e, NULL, t->prog);
+	r.prog = t->prog; /* the callback is of these instructions, joined or not */
+	r.vm.code = &t->prog->code;
 	if (m->def.type == BPF_MAP_TYPE_ARRAY) {
 		index = (uint32_t)((value - m->areas[0].base) / m->areas[0].stride);
 		key = (uintptr_t)&index;
@@ -168,11 +170,11 @@ static void fire(struct skep_engine *e, struct timer *t)
 	t->armed = false;
 	if (!vm_object_get_live(e, &copy.map->obj))
 		return;
-	vm_object_get(e, &copy.prog->obj);
+	vm_object_get(e, vm_prog_object(copy.prog));
 	ts->running = copy.at;
 	pthread_mutex_unlock(&ts->lock);
 	run_callback(e, &copy);
-	vm_object_put(e, &copy.prog->obj);
+	vm_object_put(e, vm_prog_object(copy.prog));
 	vm_object_put(e, &copy.map->obj);
 	pthread_mutex_lock(&ts->lock);
 	ts->running = 0;
@@ -332,7 +334,7 @@ static int set_callback(struct skep_engine *e, struct timer *t, struct prog *p, 
 	old->prog = t->prog;
 	old->next = e->timers->dead;
 	e->timers->dead = old;
-	vm_object_get(e, &p->obj);
+	vm_object_get(e, vm_prog_object(p));
 	t->prog = p;
 	t->func = func;
 	pthread_cond_signal(&e->timers->change);

@@ -80,6 +80,7 @@ struct pin {
 };
 
 struct attachment;
+struct device;
 struct vm_port;
 struct timers;
 
@@ -92,6 +93,7 @@ struct skep_engine {
 	unsigned n_pins;
 	pthread_mutex_t attach_lock;
 	struct attachment *attachments;
+	struct device *devices; /* device.c; under lock */
 	struct vm_port *ports;
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
@@ -273,6 +275,9 @@ bool vm_btf_member(const struct btf *b, uint32_t id, const char *path, uint32_t 
 /* -ENOENT: no type of that name and kind. */
 long vm_btf_find(const struct btf *b, const char *name, unsigned kind);
 const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
+bool vm_btf_func_is_global(const struct btf *b, uint32_t id);
+/* Do both functions take and return the same? */
+bool vm_btf_func_same(const struct btf *a, uint32_t ida, const struct btf *b, uint32_t idb);
 
 /*
  * The kernel's own, which libbpf finds functions and types in: read when first asked for. NULL: this kernel
@@ -305,6 +310,12 @@ struct prog {
 	unsigned n_lines;
 	uint32_t attach_btf_id;
 	struct prog *attach_prog;
+	bool attached;	   /* as an extension, once: from then on it has to be said where to */
+	uint32_t run_type; /* type, or what it extends is of */
+	struct extension *extensions; /* extend.c */
+	struct prog *joined;	      /* what runs in its stead, NULL: nothing (J3) */
+	struct prog *joins;	      /* all that were made; of a join: the next */
+	struct prog *of;	      /* this is a join of that program's */
 	_Atomic uint64_t run_ns, run_cnt;
 };
 
@@ -313,14 +324,42 @@ static inline struct prog *vm_prog_of(struct object *o)
 	return container_of(o, struct prog, obj);
 }
 
+/* What runs of it: itself, or joined with its extensions. */
+static inline struct prog *vm_prog_now(struct prog *p)
+{
+	struct prog *j = __atomic_load_n(&p->joined, __ATOMIC_ACQUIRE);
+
+	return j ? j : p;
+}
+
+/* What to hold while code of it may run. */
+static inline struct object *vm_prog_object(struct prog *p)
+{
+	return p->of ? &p->of->obj : &p->obj;
+}
+
 long vm_prog_do_load(struct call *c);
 long vm_prog_do_bind_map(struct call *c);
 long vm_prog_info(struct call *c, struct prog *p);
 void vm_prog_free(struct skep_engine *e, struct prog *p);
 void vm_prog_tag(struct prog *p, const struct bpf_insn *insns, unsigned n);
 int vm_prog_get(struct call *c, int fd, struct prog **out);
+/* Where that is allowed; what does not compile is interpreted. */
+void vm_prog_compile(struct skep_engine *e, struct prog *p);
 /* -EINVAL or 0: may a program of that type be loaded for that hook? */
 int vm_prog_check_attach(uint32_t type, uint32_t attach);
+
+/* ---- extensions (extend.c) ------------------------------------------------------------------------ */
+
+/* May @p stand for the function @btf_id of @target? 0, or -EINVAL with the reason. */
+int vm_extend_check(const struct prog *p, const struct prog *target, uint32_t btf_id,
+		    struct buf *log);
+/* Which of its functions that is. -EINVAL. */
+int vm_extend_find(const struct prog *target, uint32_t btf_id, unsigned *func);
+/* The caller holds both while it stands. -EBUSY: another does. */
+int vm_extend_add(struct skep_engine *e, struct prog *target, unsigned func, struct prog *by);
+void vm_extend_remove(struct skep_engine *e, struct prog *target, unsigned func);
+void vm_extend_free(struct skep_engine *e, struct prog *p);
 
 /* ---- links and attachments (link.c, attach.c) ----------------------------------------------------- */
 
@@ -336,8 +375,17 @@ struct link *vm_link_of(struct object *o);
 uint32_t vm_link_type(const struct link *l);
 const struct prog *vm_link_prog(const struct link *l);
 long vm_link_do_task_fd(struct call *c);
-/* The program that a link holds on that interface, with a reference, or NULL. */
+/* The program on that interface, by a link or by netlink, with a reference, or NULL. */
 struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
+/* The lock is held: does a link hold one there, which? */
+bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
+void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
+
+/* ---- interfaces (device.c) ------------------------------------------------------------------------- */
+
+/* The lock is held. Borrowed; NULL: none. */
+struct prog *vm_device_xdp(struct skep_engine *e, uint32_t ifindex);
+void vm_devices_done(struct skep_engine *e);
 
 long vm_attach_do_attach(struct call *c);
 long vm_attach_do_detach(struct call *c);

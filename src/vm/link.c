@@ -22,6 +22,8 @@ struct link {
 	char name[128]; /* of a raw tracepoint */
 	bool detached;
 	struct iter_target iter;
+	struct prog *extends; /* its function @func is replaced; NULL: none */
+	unsigned func;
 };
 
 uint32_t vm_link_type(const struct link *l)
@@ -41,6 +43,10 @@ struct link *vm_link_of(struct object *o)
 
 void vm_link_free(struct skep_engine *e, struct link *l)
 {
+	if (l->extends) {
+		vm_extend_remove(e, l->extends, l->func);
+		vm_object_put(e, &l->extends->obj);
+	}
 	if (l->prog)
 		vm_object_put(e, &l->prog->obj);
 	if (l->iter.map)
@@ -63,6 +69,7 @@ static bool taken(struct skep_engine *e, const struct link *new)
 		found |= !l->detached && l->type == new->type && l->ifindex == new->ifindex &&
 			 l->attach_type == new->attach_type && l->target == new->target;
 	}
+	found |= new->type == BPF_LINK_TYPE_XDP &&vm_device_xdp(e, new->ifindex);
 	pthread_mutex_unlock(&e->lock);
 	return found;
 }
@@ -150,6 +157,56 @@ static int to_kprobe(struct call *c, struct link *l)
 	return 0;
 }
 
+/* Takes the reference to @target. */
+static int extend(struct call *c, struct link *l, struct prog *target, uint32_t btf_id)
+{
+	unsigned func = 0;
+	int rc = vm_extend_find(target, btf_id, &func);
+
+	vm_sweep(c->e); /* as for XDP */
+	if (!rc)
+		rc = vm_extend_add(c->e, target, func, l->prog);
+	if (rc) {
+		vm_object_put(c->e, &target->obj);
+		return rc;
+	}
+	l->type = BPF_LINK_TYPE_TRACING;
+	l->attach_type = l->prog->attach_type;
+	l->target = btf_id;
+	l->extends = target;
+	l->func = func;
+	l->prog->attached = true;
+	return 0;
+}
+
+/* To what it was loaded for, once; to another function only if that is said. */
+static int to_function(struct call *c, struct link *l, int target_fd, uint32_t btf_id)
+{
+	struct prog *p = l->prog, *target = p->attach_prog;
+	struct buf log = {0};
+	int rc = 0;
+
+	if (!target_fd != !btf_id)
+		return -EINVAL;
+	if (!target_fd) {
+		if (p->attached)
+			return -EINVAL;
+		vm_object_get(c->e, &target->obj);
+		return extend(c, l, target, p->attach_btf_id);
+	}
+	rc = vm_prog_get(c, target_fd, &target);
+	if (rc)
+		return rc;
+	rc = vm_extend_check(p, target, btf_id, &log);
+	buf_done(&log);
+	if (!rc && target->type != p->run_type)
+		rc = -EINVAL;
+	if (!rc)
+		return extend(c, l, target, btf_id);
+	vm_object_put(c->e, &target->obj);
+	return rc;
+}
+
 static int to_tracing(struct call *c, struct link *l)
 {
 	if (l->attach_type != l->prog->attach_type)
@@ -175,6 +232,9 @@ static int to_target(struct call *c, struct link *l)
 	case BPF_PROG_TYPE_LSM:
 	case BPF_PROG_TYPE_TRACING:
 		return to_tracing(c, l);
+	case BPF_PROG_TYPE_EXT:
+		return to_function(c, l, (int)c->attr.a.link_create.target_fd,
+				   c->attr.a.link_create.target_btf_id);
 	case BPF_PROG_TYPE_FLOW_DISSECTOR:
 	case BPF_PROG_TYPE_SK_LOOKUP:
 		return to_netns(c, l);
@@ -255,6 +315,8 @@ static int aim_raw_tp(struct call *c, struct link *l)
 		l->target = l->prog->attach_btf_id;
 		return l->attach_type == BPF_TRACE_ITER ? -EINVAL : 0;
 	}
+	if (type == BPF_PROG_TYPE_EXT)
+		return name ? -EINVAL : to_function(c, l, 0, 0);
 	if (type != BPF_PROG_TYPE_RAW_TRACEPOINT && type != BPF_PROG_TYPE_RAW_TRACEPOINT_WRITABLE)
 		return -EINVAL;
 	if (vm_call_string(c, l->name, name, sizeof(l->name)) < 0)
@@ -395,19 +457,44 @@ long vm_link_do_detach(struct call *c)
 	return rc;
 }
 
-struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
+/* The lock is held. */
+static const struct link *xdp_on(struct skep_engine *e, uint32_t ifindex)
 {
 	const struct object_table *t = &e->tables[OBJECT_LINK];
-	struct prog *p = NULL;
 	unsigned i;
 
-	pthread_mutex_lock(&e->lock);
-	for (i = 0; !p && i < t->n; i++) {
-		struct link *l = vm_link_of(t->v[i]);
+	for (i = 0; i < t->n; i++) {
+		const struct link *l = vm_link_of(t->v[i]);
 
 		if (l->type == BPF_LINK_TYPE_XDP && l->ifindex == ifindex && !l->detached)
-			p = l->prog;
+			return l;
 	}
+	return NULL;
+}
+
+bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex)
+{
+	return xdp_on(e, ifindex) != NULL;
+}
+
+void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out)
+{
+	const struct link *l = xdp_on(e, ifindex);
+
+	if (!l)
+		return;
+	out->prog_id = l->prog->obj.id;
+	out->mode = l->flags & XDP_FLAGS_SKB_MODE ? XDP_ATTACHED_SKB : XDP_ATTACHED_DRV;
+}
+
+struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
+{
+	const struct link *l;
+	struct prog *p;
+
+	pthread_mutex_lock(&e->lock);
+	l = xdp_on(e, ifindex);
+	p = l ? l->prog : vm_device_xdp(e, ifindex);
 	if (p)
 		p->obj.refs++;
 	pthread_mutex_unlock(&e->lock);
@@ -445,6 +532,7 @@ static int fill(struct call *c, const struct link *l, struct bpf_link_info *info
 	case BPF_LINK_TYPE_TRACING:
 		info->tracing.attach_type = l->attach_type;
 		info->tracing.target_btf_id = (uint32_t)l->target;
+		info->tracing.target_obj_id = l->extends ? l->extends->obj.id : 0;
 		break;
 	case BPF_LINK_TYPE_ITER:
 		rc = answer_name(c, info->iter.target_name, &info->iter.target_name_len,

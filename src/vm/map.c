@@ -18,8 +18,8 @@
 static bool progs_type(struct vm_map *m, const struct prog *p)
 {
 	if (!m->progs.type)
-		m->progs.type = p->type;
-	return m->progs.type == p->type;
+		m->progs.type = p->run_type;
+	return m->progs.type == p->run_type;
 }
 
 int vm_map_progs_caller(struct skep_engine *e, struct vm_map *m, const struct prog *p)

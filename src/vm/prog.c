@@ -117,6 +117,8 @@ static int check_target(struct load *l)
 	if (a->attach_btf_id && !by_btf(a->prog_type))
 		return -EINVAL;
 	l->p->attach_btf_id = a->attach_btf_id;
+	if (a->prog_type == BPF_PROG_TYPE_EXT && l->p->attach_prog)
+		l->p->run_type = l->p->attach_prog->type;
 	return vm_prog_check_attach(a->prog_type, l->p->attach_type);
 }
 
@@ -165,7 +167,7 @@ static int check_attr(struct load *l)
 		return -EINVAL;
 	if (!a->insn_cnt || a->insn_cnt > INSNS_MAX)
 		return -E2BIG;
-	p->type = a->prog_type;
+	p->type = p->run_type = a->prog_type;
 	p->attach_type = attach_default(a);
 	p->flags = a->prog_flags;
 	p->sleepable = a->prog_flags & BPF_F_SLEEPABLE;
@@ -606,9 +608,8 @@ static void describe(struct jit_map *out, const struct map *m)
 	out->stride = m->areas[0].stride;
 }
 
-static void compile(struct load *l)
+static void compile(struct prog *p)
 {
-	struct prog *p = l->p;
 	struct jit_map *maps = calloc(p->n_maps + 1, sizeof(*maps));
 	struct jit_input in = {.insns = p->code.insns,
 			       .n_insns = p->n_insns,
@@ -618,6 +619,7 @@ static void compile(struct load *l)
 			       .kfuncs = vm_kfuncs,
 			       .n_kfuncs = vm_n_kfuncs,
 			       .maps = maps};
+	struct skep_err err;
 	unsigned i;
 
 	for (i = 0; maps && i < p->n_maps; i++) {
@@ -627,9 +629,15 @@ static void compile(struct load *l)
 		    type == BPF_MAP_TYPE_PROG_ARRAY)
 			describe(&maps[in.n_maps++], p->maps[i]->map);
 	}
-	if (!jit_compile(&p->code.jit, &in, &l->err))
+	if (!jit_compile(&p->code.jit, &in, &err))
 		p->target.entry = jit_target_entry(p->code.jit);
 	free(maps);
+}
+
+void vm_prog_compile(struct skep_engine *e, struct prog *p)
+{
+	if (may_compile(e, p))
+		compile(p);
 }
 
 /* Through prog arrays that hold interpreted programs only the interpreter finds its way (L4). */
@@ -688,7 +696,9 @@ static int check_type(struct load *l)
 		say(l, "Tracing programs must provide btf_id\n");
 		return -EINVAL;
 	}
-	if (p->type == BPF_PROG_TYPE_STRUCT_OPS || p->type == BPF_PROG_TYPE_EXT) {
+	if (p->type == BPF_PROG_TYPE_EXT)
+		return vm_extend_check(p, p->attach_prog, p->attach_btf_id, &l->log.text);
+	if (p->type == BPF_PROG_TYPE_STRUCT_OPS) {
 		say(l, "programs of this type replace parts of a kernel; there is none here\n");
 		return -EOPNOTSUPP;
 	}
@@ -716,8 +726,8 @@ static int translate(struct load *l)
 	p->code.n_helpers = vm_n_helpers;
 	p->code.kfuncs = vm_kfuncs_checked;
 	p->code.n_kfuncs = vm_n_kfuncs;
-	if (!rc && may_compile(l->c->e, p))
-		compile(l);
+	if (!rc)
+		vm_prog_compile(l->c->e, p);
 	if (!rc)
 		rc = join_arrays(l);
 	if (!rc)
@@ -774,6 +784,7 @@ void vm_prog_free(struct skep_engine *e, struct prog *p)
 {
 	unsigned i;
 
+	vm_extend_free(e, p);
 	for (i = 0; i < p->n_maps; i++)
 		vm_object_put(e, &p->maps[i]->obj);
 	if (p->btf)

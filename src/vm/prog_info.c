@@ -231,6 +231,8 @@ long vm_prog_info(struct call *c, struct prog *p)
 	info.verified_insns = p->n_insns;
 	info.btf_id = p->btf ? vm_btf_object(p->btf)->id : 0;
 	info.attach_btf_id = p->attach_btf_id;
+	if (p->attach_prog && p->attach_prog->btf)
+		info.attach_btf_obj_id = vm_btf_object(p->attach_prog->btf)->id;
 	rc = fill(c, p, &info);
 	if (rc)
 		return rc;

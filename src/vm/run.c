@@ -55,7 +55,7 @@ void vm_run_init(struct run *r, struct skep_engine *e, struct call *c, struct pr
 	int cpu = sched_getcpu();
 
 	memset(r, 0, sizeof(*r));
-	r->prog = p;
+	r->prog = p = vm_prog_now(p);
 	r->call = c;
 	r->vm.engine = e;
 	r->vm.code = &p->code;

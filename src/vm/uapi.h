@@ -54,6 +54,10 @@ enum {
 #define BPF_FUNC_cgrp_storage_get    210
 #define BPF_FUNC_cgrp_storage_delete 211
 
+#ifndef BPF_F_TEST_SKB_CHECKSUM_COMPLETE
+#define BPF_F_TEST_SKB_CHECKSUM_COMPLETE (1U << 2)
+#endif
+
 /* The attributes of a call: the header's, and the fields that came behind. */
 union vm_attr {
 	union bpf_attr a;

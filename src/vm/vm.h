@@ -66,6 +66,23 @@ extern const struct vm_caller vm_self; /* this process */
  */
 void vm_sweep(struct skep_engine *e);
 
+/* What XDP program an interface has. */
+struct vm_xdp {
+	uint32_t prog_id; /* 0: none */
+	uint8_t mode;	  /* XDP_ATTACHED_DRV, XDP_ATTACHED_SKB, XDP_ATTACHED_NONE */
+};
+
+/**
+ * vm_xdp_attach() - what netlink's IFLA_XDP asks for: attach, replace, take off.
+ * @fd: the caller's; negative: take off
+ * @expected_fd: what is to be there, with XDP_FLAGS_REPLACE
+ *
+ * It stays until it is taken off. *why: the kernel's words for a refusal, or NULL. Return: 0, -ENODEV, -EBADF, -EINVAL, -EBUSY, -EEXIST as the kernel.
+ */
+int vm_xdp_attach(struct skep_engine *e, const struct vm_caller *caller, uint32_t ifindex, int fd,
+		  int expected_fd, uint32_t flags, const char **why);
+void vm_xdp_query(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
+
 /** vm_unpin() - what unlink(2) of a pin's path is. Return: 0 or -ENOENT. */
 int vm_unpin(struct skep_engine *e, const char *path);
 

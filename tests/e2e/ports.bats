@@ -12,6 +12,7 @@ setup_file() {
 	chmod 755 "$DIR"
 	export OBJ=$DIR/forward.bpf.o
 	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/forward.bpf.c" -o "$OBJ"
+	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/plain.bpf.c" -o "$DIR/plain.o"
 	cc -o "$DIR/attach" "$BATS_TEST_DIRNAME/exec/attach.c" -lbpf
 	for _ in $(seq $FRAMES); do
 		printf '\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x88\xb5'
@@ -146,6 +147,63 @@ says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
 		exec 9>&-
 		wait $PIDS
 	done
+}
+
+@test "xdp-loader puts programs one behind the other, and frames go through all of them" {
+	xdp=$(dirname "$(dpkg -L xdp-tools libxdp1 | grep xdpfilt_alw_all.o)")
+	cat >"$DIR/loader" <<-END
+		xdp-loader load p1 $xdp/xdpfilt_alw_all.o && xdp-loader load p1 "$OBJ" -n reflect || exit 1
+		xdp-loader status p1
+		touch "$DIR/loaded"
+		while [ ! -e "$DIR/sent" ]; do sleep 0.1; done
+		bpftool -j map dump name forward.bss
+		xdp-loader unload p1 -a && xdp-loader status p1
+	END
+	before=$(count w1 rx)
+	in_ns timeout 60 "$SKEP" exec --root --unsafe --port p1=packet:p1 -- sh "$DIR/loader" >"$DIR/said" 2>&1 3>&- &
+	PIDS=$!
+	eventually 20 test -e "$DIR/loaded" || { cat "$DIR/said"; false; }
+	send w1
+	sleep 0.3
+	[ "$(($(count w1 rx) - before))" -eq $FRAMES ]
+	touch "$DIR/sent"
+	wait $PIDS
+	cat "$DIR/said"
+	[ "$(grep -c '^ => ' "$DIR/said")" = 2 ]
+	grep -q "\"seen\":$FRAMES}" "$DIR/said"
+	grep -q 'p1 *<No XDP program loaded!>' "$DIR/said"
+}
+
+@test "ip and bpftool net attach, show, replace and take off what the engine runs, with the kernel's errors" {
+	for how in 'skep exec' kernel; do
+		cat >"$DIR/netlink" <<-END
+			exec 2>&1
+			bpftool prog load "$DIR/plain.o" "/sys/fs/bpf/one" && bpftool prog load "$DIR/plain.o" "/sys/fs/bpf/two"
+			state() { ip -j link show p3 | jq -c '.[0].xdp | {mode, name: .prog.name}'; }
+			state
+			bpftool net attach xdp pinned "/sys/fs/bpf/one" dev p3; state
+			bpftool net attach xdp pinned "/sys/fs/bpf/two" dev p3
+			bpftool net attach xdp pinned "/sys/fs/bpf/two" dev p3 overwrite; state
+			bpftool net attach xdpgeneric pinned "/sys/fs/bpf/one" dev p3
+			ip link set dev p3 xdpoffload pinned "/sys/fs/bpf/one"
+			ip link set dev p3 xdp off; state
+			ip link set dev p3 xdpgeneric pinned "/sys/fs/bpf/one"; state
+			ip link set dev p3 xdp off; state
+			ip link set dev p3 xdpgeneric off; state
+			ip link set dev p3 xdp obj "$DIR/plain.o" sec xdp; state
+			bpftool net detach xdp dev p3; state
+			bpftool net attach xdp pinned "/sys/fs/bpf/one" dev nowhere
+			rm "/sys/fs/bpf/one" "/sys/fs/bpf/two"
+		END
+		if [ "$how" = kernel ]; then
+			in_ns sh -c 'mount -t bpf bpf /sys/fs/bpf && exec bash '"$DIR/netlink" >"$DIR/of-kernel"
+		else
+			in_ns timeout 60 "$SKEP" exec --root -- bash "$DIR/netlink" >"$DIR/of-skep"
+		fi
+	done
+	cat "$DIR/of-skep"
+	diff "$DIR/of-kernel" "$DIR/of-skep"
+	grep -q '"plain"' "$DIR/of-skep"
 }
 
 @test "an ordinary user has ports in a network namespace of his own" {

@@ -2,6 +2,7 @@
 /*
  * diff N [SEED]: N random programs, each run by the kernel, the interpreter and the JIT; what they
  * leave must be the same bytes. A program that differs is printed, with the seed that makes it alone.
+ * `diff --engine ...` asks no kernel: the interpreter takes its place, for machines that are emulated.
  */
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -23,7 +24,7 @@ struct count {
 
 /* The same value for both: the kernel's map, and a copy for the engine. */
 struct stage {
-	int map;
+	int map; /* -1: there is no kernel to ask */
 	struct gen_value *kernel, *mine;
 	struct __sk_buff *skb;
 	uint8_t *data; /* below 4 GiB */
@@ -42,7 +43,12 @@ static long bpf(unsigned cmd, union bpf_attr *attr)
 	return syscall(__NR_bpf, cmd, attr, sizeof(*attr));
 }
 
-static int stage_open(struct stage *s)
+#ifndef MAP_32BIT /* a hint serves as well */
+#define MAP_32BIT 0
+#endif
+#define LOW ((void *)0x10000000)
+
+static int kernel_open(struct stage *s)
 {
 	union bpf_attr attr = {
 		.map_type = BPF_MAP_TYPE_ARRAY,
@@ -51,15 +57,29 @@ static int stage_open(struct stage *s)
 		.max_entries = 1,
 		.map_flags = BPF_F_MMAPABLE,
 	};
-	uint8_t *low;
 
 	s->map = (int)bpf(BPF_MAP_CREATE, &attr);
 	if (s->map < 0)
 		return -errno;
 	s->kernel = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, s->map, 0);
-	low = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
+	return s->kernel == MAP_FAILED ? -errno : 0;
+}
+
+static int stage_open(struct stage *s, bool engine)
+{
+	static struct gen_value interpreted;
+	int rc = engine ? 0 : kernel_open(s);
+	uint8_t *low;
+
+	if (rc)
+		return rc;
+	if (engine) {
+		s->map = -1;
+		s->kernel = &interpreted;
+	}
+	low = mmap(LOW, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1,
 		   0);
-	if (s->kernel == MAP_FAILED || low == MAP_FAILED)
+	if (low == MAP_FAILED)
 		return -errno;
 	s->mine = (void *)low;
 	s->skb = (void *)(low + 4096);
@@ -285,41 +305,58 @@ static void run_jit(const struct stage *s, const struct gen_program *p, struct v
 	jit_free(code->jit);
 }
 
+/* What the kernel makes of it, and whether that is worth comparing with. */
+static bool ask_kernel(const struct stage *s, const struct gen_program *p, uint64_t seed,
+		       uint32_t *r0, struct count *c)
+{
+	uint64_t begun = now();
+	int rc = run_kernel(s, p, r0);
+
+	c->ns[0] += now() - begun;
+	if (rc == -E2BIG)
+		c->too_long++;
+	else if (rc && c->refused++ < SHOWN)
+		show_refusal(s, p, seed, rc);
+	if (!rc && seed % LOG_EACH == 0)
+		compare_text(s, p, seed, c);
+	return !rc;
+}
+
+static void run_interpreter(const struct stage *s, const struct gen_program *p,
+			    const struct vm_code *code, uint32_t *r0, uint64_t seed,
+			    struct count *c)
+{
+	uint64_t begun = now();
+	struct skep_err err;
+
+	if (s->map >= 0)
+		c->differ[0] += !same("interpreter", s, p, code, *r0, seed, c->differ[0] < SHOWN);
+	else if (run_code(s, p, code, r0, &err))
+		c->differ[0]++;
+	else
+		*s->kernel = *s->mine;
+	c->ns[1] += now() - begun;
+}
+
 static void one(const struct stage *s, uint64_t seed, struct count *c)
 {
 	static struct gen_program p;
 	static struct isa_insn insns[GEN_MAX];
 	struct vm_code code = {.insns = NULL};
 	struct skep_err err = {""};
-	uint64_t begun;
 	uint32_t r0 = 0;
-	int rc;
 
 	gen_program(&p, seed);
-	begun = now();
-	rc = run_kernel(s, &p, &r0);
-	c->ns[0] += now() - begun;
-	if (rc == -E2BIG) {
-		c->too_long++;
+	if (s->map >= 0 && !ask_kernel(s, &p, seed, &r0, c))
 		return;
-	}
-	if (rc) {
-		if (c->refused++ < SHOWN)
-			show_refusal(s, &p, seed, rc);
-		return;
-	}
 	c->run++;
 	count_used(c, &p);
-	if (seed % LOG_EACH == 0)
-		compare_text(s, &p, seed, c);
-	begun = now();
 	if (prepare(s, &p, &code, insns, &err)) {
 		c->differ[0]++;
 		printf("# `diff 1 %llu`: the kernel runs it, here: %s\n", (unsigned long long)seed,
 		       err.text);
 	} else {
-		c->differ[0] += !same("interpreter", s, &p, &code, r0, seed, c->differ[0] < SHOWN);
-		c->ns[1] += now() - begun;
+		run_interpreter(s, &p, &code, &r0, seed, c);
 		run_jit(s, &p, &code, r0, seed, c);
 	}
 	verify_free(code.proof);
@@ -380,14 +417,29 @@ static int summary(const struct count *c, unsigned n)
 	return kernel && interp && jit && all && !c->other_lines ? 0 : 1;
 }
 
+/* Without a kernel: the JIT beside the interpreter. */
+static int summary_engine(const struct count *c)
+{
+	printf("%s 1 - the interpreter runs all of %u programs (%u faults)\n",
+	       c->differ[0] ? "not ok" : "ok", c->run, c->differ[0]);
+	printf("%s 2 - the JIT agrees with the interpreter on %u programs (%u differ, %u left)\n1..2\n",
+	       c->differ[1] || !c->jitted ? "not ok" : "ok", c->jitted, c->differ[1], c->left);
+	return c->differ[0] || c->differ[1] || !c->jitted;
+}
+
 int main(int argc, char **argv)
 {
 	static struct count c;
+	bool engine = argc > 1 && !strcmp(argv[1], "--engine");
 	struct stage s;
-	uint64_t seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
-	unsigned n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 20000;
-	int rc = stage_open(&s);
+	uint64_t seed;
+	unsigned n;
+	int rc = stage_open(&s, engine);
 
+	argc -= engine;
+	argv += engine;
+	n = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 20000;
+	seed = argc > 2 ? strtoull(argv[2], NULL, 0) : 1;
 	setlinebuf(stdout);
 	if (rc) {
 		printf("1..0 # SKIP the kernel gives no map: %s\n", strerror(-rc));
@@ -395,5 +447,5 @@ int main(int argc, char **argv)
 	}
 	for (unsigned i = 0; i < n; i++)
 		one(&s, seed + i, &c);
-	return summary(&c, n);
+	return engine ? summary_engine(&c) : summary(&c, n);
 }

@@ -5,6 +5,7 @@ import { readFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname } from "node:path";
 import { fileURLToPath } from "node:url";
+import { Balance } from "./balance.mjs";
 import { Host, SCHEMA } from "./host.mjs";
 import { run } from "./sql.mjs";
 
@@ -34,6 +35,7 @@ class Mock {
 	constructor(options) {
 		this.options = options;
 		this.host = new Host(options);
+		this.balance = new Balance(options.services ?? 3);
 		this.token = options.token;
 		this.lost = options.lost ?? 0;
 		this.refuse = new Map(); // path -> [status, message]
@@ -155,6 +157,12 @@ class Mock {
 				);
 			case "/v1/trace/map":
 				return this.host.map(Number(url.searchParams.get("seconds") ?? 300));
+			case "/v1/balance/services":
+				return this.balance.answer();
+			case "/v1/balance/drain":
+				return this.balance.drain(url.searchParams);
+			case "/v1/balance/why":
+				return this.balance.why(url.searchParams.get("packet"));
 			case "/v1/query":
 				return this.query(req);
 			default:

@@ -58,6 +58,7 @@ test("every view has its heading, its place in the navigation and a title with t
 			["#/processes", "Processes"],
 			["#/connections", "Connections"],
 			["#/dns", "DNS"],
+			["#/balance", "Balance"],
 			["#/sql", "SQL"],
 			["#/status", "Status"],
 		]) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The agent's API: typed requests, and one event stream that comes back by itself.
 import type {
+	Balance,
 	Connection,
 	Dns,
 	Process,
@@ -10,6 +11,7 @@ import type {
 	ServiceMap,
 	SkepEvent,
 	Status,
+	Why,
 } from "./types";
 
 /** status 0: no answer at all (the agent is gone). */
@@ -96,6 +98,13 @@ export const api = {
 			`v1/trace/connections?all=${all ? 1 : 0}&limit=${limit}`,
 		),
 	dns: (limit: number) => get<{ dns: Dns[]; truncated: boolean }>(`v1/trace/dns?limit=${limit}`),
+	balance: () => get<Balance>("v1/balance/services"),
+	why: (packet: string) => get<Why>(`v1/balance/why?packet=${encodeURIComponent(packet)}`),
+	/** `on` false: it gets new connections again. */
+	drain(service: string, backend: string, on: boolean): Promise<string> {
+		const query = new URLSearchParams({ service, backend, ...(on ? {} : { on: "0" }) });
+		return request(`v1/balance/drain?${query}`, { method: "POST" });
+	},
 	async query(sql: string, limit: number): Promise<Result> {
 		const body = await request(
 			"v1/query",

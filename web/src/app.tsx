@@ -7,6 +7,7 @@ import { clock, text } from "./format";
 import { filter, lastAnswer, link, paused, status } from "./model";
 import { Toolbar } from "./parts/toolbar";
 import { route, VIEWS, type ViewName } from "./route";
+import { BalanceView } from "./views/balance";
 import { Connections } from "./views/connections";
 import { Denied } from "./views/denied";
 import { Dns } from "./views/dns";
@@ -20,6 +21,7 @@ const PAGES: Record<ViewName, () => preact.JSX.Element> = {
 	processes: Processes,
 	connections: Connections,
 	dns: Dns,
+	balance: BalanceView,
 	sql: Sql,
 	status: StatusView,
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the page knows of the host, kept true by polls and the event stream. Views only read it.
+import { BalanceRates } from "./balance";
 import { api, type ApiError, follow } from "./api";
 import { Cell } from "./cell";
 import { Poll } from "./poll";
@@ -7,7 +8,7 @@ import { mapSeconds } from "./prefs";
 import { route } from "./route";
 import { Traffic } from "./traffic";
 import { keyOf } from "./tree";
-import type { Connection, Dns, Process, ServiceMap, SkepEvent, Status } from "./types";
+import type { Balance, Connection, Dns, Process, ServiceMap, SkepEvent, Status } from "./types";
 
 export const PROCESS_LIMIT = 20_000;
 export const ROW_LIMIT = 10_000;
@@ -34,6 +35,8 @@ export const connections = new Cell<{ rows: Connection[]; truncated: boolean } |
 );
 export const dns = new Cell<{ rows: Dns[]; truncated: boolean } | undefined>(undefined);
 export const serviceMap = new Cell<ServiceMap | undefined>(undefined);
+export const balance = new Cell<Balance | undefined>(undefined);
+export const balanceRates = new BalanceRates();
 export const feed = new Cell<SkepEvent[]>([]);
 /** Events the stream dropped because this page was too slow. */
 export const streamLost = new Cell(0);
@@ -129,6 +132,12 @@ async function askDns(): Promise<void> {
 	dns.set({ rows: answer.dns, truncated: answer.truncated });
 }
 
+async function askBalance(): Promise<void> {
+	const answer = await api.balance();
+	balanceRates.take(answer, performance.now() / 1000);
+	balance.set(answer);
+}
+
 export const polls = {
 	status: new Poll(askStatus, () => 2000, running, refused),
 	// The stream keeps the processes true; the snapshot mends what it lost.
@@ -143,6 +152,12 @@ export const polls = {
 		askDns,
 		() => 2000,
 		() => live() && here("dns"),
+		refused,
+	),
+	balance: new Poll(
+		askBalance,
+		() => 2000,
+		() => live() && here("balance"),
 		refused,
 	),
 	map: new Poll(
@@ -251,6 +266,8 @@ function forget(): void {
 	connections.set(undefined);
 	dns.set(undefined);
 	serviceMap.set(undefined);
+	balance.set(undefined);
+	balanceRates.reset();
 	feed.set([]);
 	streamLost.set(0);
 	traffic.reset();

@@ -7,6 +7,7 @@ export const VIEWS = [
 	["processes", "Processes"],
 	["connections", "Connections"],
 	["dns", "DNS"],
+	["balance", "Balance"],
 	["sql", "SQL"],
 	["status", "Status"],
 ] as const;

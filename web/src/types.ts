@@ -135,3 +135,40 @@ export interface Result {
 	truncated: boolean;
 	millisec: number;
 }
+
+export interface BalanceBackend {
+	address: string;
+	weight: number;
+	state: string;
+	mode?: string;
+	health?: string;
+	packets: number;
+	bytes: number;
+	connections: number;
+	entries: number;
+}
+
+export interface BalanceService {
+	name: string;
+	vips: string[];
+	hash: string;
+	slots: number;
+	settled: boolean;
+	backends: BalanceBackend[];
+	dropped: Record<string, number>;
+}
+
+export interface Balance {
+	services: BalanceService[];
+	way: { interfaces: { name: string; native: boolean }[]; pinned: boolean };
+}
+
+/** What would become of a packet. */
+export interface Why {
+	verdict: string;
+	reason: string;
+	doc: string;
+	reaches: boolean;
+	steps: { what: string; text: string }[];
+	advice?: string;
+}

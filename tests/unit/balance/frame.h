@@ -200,6 +200,17 @@ static inline uint32_t pseudo6(const struct ip_words *ip, size_t payload)
 
 static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct ip_words *ip);
 
+static inline uint16_t l4_sum(const uint8_t *p, size_t n, int proto, const struct ip_words *ip)
+{
+	size_t len = ip->family == 4 ? 4 : 16;
+	uint32_t sum = sum16(ip->src, len, 0);
+	uint16_t all;
+
+	sum = sum16(ip->dst, len, sum) + (uint32_t)n + (uint32_t)proto;
+	all = (uint16_t)~sum16(p, n, sum);
+	return all ? all : 0xffff;
+}
+
 /* ICMP: echo with 8 bytes, or an error "about" another packet of which quote=N bytes of L4 follow. */
 static inline size_t icmp_put(uint8_t *p, struct words *w, const struct ip_words *ip, int type,
 			      int code)
@@ -251,7 +262,8 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 		p[head + i] = (uint8_t)(i * 7 + 1);
 	if (proto == 17)
 		put16(p + 4, (unsigned)(8 + len));
-	(void)ip;
+	if (head && !flag(w, "nosum"))
+		put16(p + (proto == 6 ? 16 : 6), l4_sum(p, head + len, proto, ip));
 	return head + len;
 }
 

@@ -31,6 +31,8 @@ struct run {
 	} seen[64];
 	int n_seen;
 	bool have;
+	bool no_sum;	 /* the outer UDP header shall have no checksum */
+	char second[64]; /* in the outer header */
 };
 
 static unsigned packets;
@@ -47,7 +49,8 @@ static unsigned packets;
 
 /* ---- what came out --------------------------------------------------------------------------- */
 
-static void check_outer4(struct run *r, const uint8_t *o, size_t size, int tos)
+/* @size: of what is behind the outer header. */
+static void check_outer4(struct run *r, const uint8_t *o, size_t size, int tos, int proto)
 {
 	uint8_t src[4], dst[4];
 
@@ -57,11 +60,11 @@ static void check_outer4(struct run *r, const uint8_t *o, size_t size, int tos)
 	      get16(o + 2), size + 20);
 	check(r, sum16(o, 20, 0) == 0xffff, "outer IPv4: checksum is wrong");
 	check(r, o[1] == tos && o[8] == 64 && get16(o + 6) == 0x4000, "outer IPv4: tos, ttl or DF");
-	check(r, o[9] == (r->in.family == 4 ? 4 : 41), "outer IPv4: protocol %u", o[9]);
+	check(r, o[9] == proto, "outer IPv4: protocol %u", o[9]);
 	check(r, !memcmp(o + 12, src, 4) && !memcmp(o + 16, dst, 4), "outer IPv4: addresses");
 }
 
-static void check_outer6(struct run *r, const uint8_t *o, size_t size, int tos)
+static void check_outer6(struct run *r, const uint8_t *o, size_t size, int tos, int proto)
 {
 	uint8_t src[16], dst[16];
 
@@ -71,29 +74,92 @@ static void check_outer6(struct run *r, const uint8_t *o, size_t size, int tos)
 	      get16(o + 4), size);
 	check(r, (get16(o) >> 4 & 0xff) == (unsigned)tos && o[7] == 64,
 	      "outer IPv6: class or hops");
-	check(r, o[6] == (r->in.family == 4 ? 4 : 41), "outer IPv6: next header %u", o[6]);
+	check(r, o[6] == proto, "outer IPv6: next header %u", o[6]);
 	check(r, !memcmp(o + 8, src, 16) && !memcmp(o + 24, dst, 16), "outer IPv6: addresses");
+}
+
+/* @o: the outer IP header. Return: bytes between it and the packet. */
+static size_t check_gue(struct run *r, const uint8_t *o, size_t size, bool v6)
+{
+	const uint8_t *udp = o + (v6 ? 40 : 20), *addrs = o + (v6 ? 8 : 12);
+	size_t udp_size = get16(udp + 4), more = udp_size - size - 8;
+	int inner = r->in.family == 4 ? 4 : 41;
+	uint32_t seed = sum16(addrs, v6 ? 32 : 8, 0) + (uint32_t)udp_size + 17;
+
+	check(r, get16(udp) >= 0xc000 && get16(udp + 2) == 6080, "GUE: ports");
+	check(r, more == 0 || more == (v6 ? 20 : 8), "GUE: %zu bytes of header", more);
+	check(r, !more || (udp[8] == more / 4 - 1 && udp[9] == inner && !get16(udp + 10)),
+	      "GUE: header");
+	check(r, !get16(udp + 6) || sum16(udp, udp_size, seed) == 0xffff, "GUE: checksum");
+	check(r, !get16(udp + 6) == r->no_sum, "GUE: checksum %04x", get16(udp + 6));
+	snprintf(r->second, sizeof(r->second), "none");
+	if (more)
+		inet_ntop(v6 ? AF_INET6 : AF_INET, udp + 12, r->second, sizeof(r->second));
+	return 8 + more;
+}
+
+/* Without the option the packet must be as it came. */
+static void check_option(struct run *r, const uint8_t *o, const uint8_t *in, size_t size)
+{
+	size_t head = r->in.family == 4 ? 20 : 40, more = r->in.family == 4 ? 8 : 24;
+	uint8_t back[2048], to[16];
+
+	check(r, inet_pton(r->in.family == 4 ? AF_INET : AF_INET6, r->out.backend, to) == 1,
+	      "family of %s", r->out.backend);
+	memcpy(back, o, head);
+	memcpy(back + head, o + head + more, size - head);
+	if (r->in.family == 4) {
+		check(r, sum16(o, (size_t)(o[0] & 15) * 4, 0) == 0xffff, "checksum of IP");
+		check(r, o[20] == 0x9a && o[21] == 8 && !memcmp(o + 16, to, 4), "option");
+		check(r, get16(o + 2) == get16(in + 2) + more, "length");
+		back[0] = (uint8_t)(back[0] - 2);
+		memcpy(back + 2, in + 2, 2);
+		memcpy(back + 10, in + 10, 2);
+		memcpy(back + 16, o + 24, 4);
+	} else {
+		check(r, o[6] == 60 && o[41] == 2 && o[42] == 0x1b && o[43] == 20, "option");
+		check(r, !memcmp(o + 24, to, 16) && get16(o + 4) == get16(in + 4) + more, "length");
+		back[6] = o[40];
+		memcpy(back + 4, in + 4, 2);
+		memcpy(back + 24, o + 44, 16);
+	}
+	check(r, !memcmp(back, in, size), "the packet differs but for the option");
 }
 
 static void check_forwarded(struct run *r)
 {
 	bool v6 = strchr(r->out.backend, ':') != NULL, tagged = r->in.l3 > 14;
+	bool bare = r->out.mode == BALANCE_L2 || r->out.mode == BALANCE_OPTION;
 	const uint8_t *in = r->in.data, *out = r->out.frame;
-	size_t l3 = r->in.l3, head = v6 ? 40 : 20;
+	size_t l3 = r->in.l3, head = v6 ? 40 : 20, more = 0;
 	static const uint8_t gateway[6] = {2, 0, 0, 0, 0, 2};
 	size_t size = r->in.family == 4 ? get16(in + l3 + 2) : get16(in + l3 + 4) + 40;
 	int tos = r->in.family == 4 ? in[l3 + 1] : (int)(get16(in + l3) >> 4 & 0xff);
+	int inner = r->out.mode == BALANCE_GUE ? 17 : r->in.family == 4 ? 4 : 41;
 
-	check(r, r->out.size == r->in.size + head, "%zu bytes from %zu", r->out.size, r->in.size);
+	if (bare)
+		v6 = r->in.family == 6;
 	check(r, !memcmp(out, tagged ? in + 6 : gateway, 6) && !memcmp(out + 6, in, 6),
 	      "link addresses");
 	check(r, !memcmp(out + 12, in + 12, l3 - 14), "tags");
 	check(r, get16(out + l3 - 2) == (v6 ? 0x86dd : 0x0800), "Ethernet type");
-	if (v6)
-		check_outer6(r, out + l3, size, tos);
-	else
-		check_outer4(r, out + l3, size, tos);
-	check(r, !memcmp(out + l3 + head, in + l3, r->in.size - l3), "the inner packet differs");
+	if (r->out.mode == BALANCE_OPTION) {
+		check(r, r->out.size == r->in.size + (v6 ? 24 : 8), "%zu bytes", r->out.size);
+		check_option(r, out + l3, in + l3, r->in.size - l3);
+		return;
+	}
+	if (bare)
+		head = 0;
+	if (r->out.mode == BALANCE_GUE)
+		more = check_gue(r, out + l3, size, v6);
+	check(r, r->out.size == r->in.size + head + more, "%zu bytes from %zu", r->out.size,
+	      r->in.size);
+	if (!bare && v6)
+		check_outer6(r, out + l3, size + more, tos, inner);
+	else if (!bare)
+		check_outer4(r, out + l3, size + more, tos, inner);
+	check(r, !memcmp(out + l3 + head + more, in + l3, r->in.size - l3),
+	      "the inner packet differs");
 }
 
 static void check_echo(struct run *r)
@@ -179,6 +245,12 @@ static void out_words(struct run *r, struct words *w)
 			      r->out.backend, label_find(r, v));
 		else if ((v = value(w, "mtu")))
 			check_told(r, (unsigned)atoi(v));
+		else if ((v = value(w, "second")))
+			check(r,
+			      !strcmp(v, "some") ? strcmp(r->second, "none") != 0 &&
+							   strcmp(r->second, r->out.backend) != 0
+						 : !strcmp(v, r->second),
+			      "second: %s", r->second);
 		else if ((v = value(w, "entry")))
 			check(r, atoi(v) == r->out.entry, "entry: %d", r->out.entry);
 		else
@@ -199,6 +271,7 @@ static void out(struct run *r, struct words *w)
 	if (*word(w) && !strchr(word(w), '='))
 		service = word_take(w);
 	check(r, !strcmp(service, r->out.service), "service '%s'", r->out.service);
+	r->no_sum = flag(w, "nosum");
 	if (!strcmp(reason, "forwarded"))
 		check_forwarded(r);
 	else if (!strcmp(reason, "echo"))
@@ -232,7 +305,7 @@ static void services(struct run *r, FILE *f)
 		strcat(text, line);
 	}
 	r->line++;
-	if (config_read("services", text, strlen(text), &set, &err))
+	if (config_read("services", text, strlen(text), &set, NULL, &err))
 		check(r, false, "from line %d: %s", begun, err.text);
 	if (r->sim)
 		check(r, !simulate_apply(r->sim, &set, &err), "%s", err.text);

@@ -14,7 +14,7 @@
 static int read_text(const char *text, struct config_set *set, struct skep_err *err)
 {
 	err->text[0] = '\0';
-	return config_read("f.yaml", text, strlen(text), set, err);
+	return config_read("f.yaml", text, strlen(text), set, NULL, err);
 }
 
 static void refused(const char *text, const char *why)
@@ -54,8 +54,8 @@ static void a_service_is_read_with_all_it_has(void **state maybe_unused)
 	assert_int_equal(set.services[0].backends[0].weight, 7);
 	assert_int_equal(set.services[0].backends[1].weight, 1);
 	assert_string_equal(config_addr_text(&set.services[0].backends[1].addr, text), "fd00::2");
-	assert_true(set.services[0].by_source);
-	assert_int_equal(set.services[0].drain_s, 60);
+	assert_int_equal(set.services[0].opt.hash, 1);
+	assert_int_equal(set.services[0].opt.drain_s, 60);
 	config_done(&set);
 }
 
@@ -74,7 +74,7 @@ static void one_document_leaves_nothing_to_the_next(void **state maybe_unused)
 	assert_int_equal(set.n, 2);
 	assert_int_equal(set.services[1].n_vips, 1);
 	assert_int_equal(set.services[1].backends[0].weight, 1);
-	assert_false(set.services[1].by_source);
+	assert_int_equal(set.services[1].opt.hash, 0);
 	config_done(&set);
 }
 
@@ -92,6 +92,49 @@ static void a_backend_without_a_mode_has_the_service_s(void **state maybe_unused
 	assert_int_equal(set.services[0].backends[0].mode, BALANCE_IPIP);
 	assert_int_equal(set.services[0].backends[1].mode, BALANCE_IPIP);
 	config_done(&set);
+}
+
+static void health_and_algorithm_are_read_and_have_defaults(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(
+		read_text(
+			HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  algorithm: leastConnections\n"
+				  "  slowStartSeconds: 30\n  health: {type: http, path: /long/well, "
+				  "host: a.example, status: 204, intervalSeconds: 2, rise: 1}\n"
+				  "---\n" HEAD("b") "  vips: ['10.0.0.1:2/tcp']\n"
+						    "  health: {path: /ok}\n"
+						    "---\n" HEAD("b") "  vips: ['10.0.0.1:2/tcp']\n"
+								      "  health: {path: /ok}\n",
+			&set, &err),
+		-EINVAL);
+	assert_int_equal(
+		read_text(
+			HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  algorithm: leastConnections\n"
+				  "  slowStartSeconds: 30\n  health: {type: http, path: /long/well, "
+				  "host: a.example, status: 204, intervalSeconds: 2, rise: 1}\n"
+				  "---\n" HEAD("b") "  vips: ['10.0.0.1:2/tcp']\n"
+						    "  health: {path: /ok}\n",
+			&set, &err),
+		0);
+	assert_int_equal(set.services[0].opt.algorithm, CONFIG_LEAST_CONNECTIONS);
+	assert_int_equal(set.services[0].opt.health.type, CONFIG_HEALTH_HTTP);
+	assert_int_equal(set.services[0].opt.health.status, 204);
+	assert_int_equal(set.services[0].opt.health.fall, 3);
+	assert_int_equal(set.services[0].opt.slow_start_s, 30);
+	assert_int_equal(set.services[1].opt.health.type, CONFIG_HEALTH_NONE);
+	for (size_t i = 3; i < sizeof(set.services[1].opt.health.path); i++)
+		assert_int_equal(set.services[1].opt.health.path[i], 0);
+	config_done(&set);
+	refused(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  health: {type: script}\n", "command");
+	refused(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  health: {type: dns}\n", "name");
+	refused(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  health: {type: ping}\n",
+		"expected none, tcp, http");
+	refused(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n"
+			  "  health: {type: tcp, timeoutSeconds: 9}\n",
+		"longer than");
 }
 
 static void mistakes_have_their_place(void **state maybe_unused)
@@ -116,6 +159,8 @@ static void mistakes_have_their_place(void **state maybe_unused)
 		"expected 0..1000");
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  mode: nat\n  backends: [{address: 1.2.3.4}]\n",
 		"backend 1.2.3.4: mode nat is not supported");
+	refused(HEAD("a") "  vips: ['[2001:db8::1]:1/tcp']\n  mode: option\n  backends: [{address: 1.2.3.4}]\n",
+		"mode option leads no packet for [2001:db8::1]:1/tcp there");
 	refused(HEAD("'a b'") "  vips: ['10.0.0.3:1/tcp']\n", "metadata.name");
 }
 
@@ -163,6 +208,7 @@ int main(void)
 		cmocka_unit_test(a_service_is_read_with_all_it_has),
 		cmocka_unit_test(one_document_leaves_nothing_to_the_next),
 		cmocka_unit_test(a_backend_without_a_mode_has_the_service_s),
+		cmocka_unit_test(health_and_algorithm_are_read_and_have_defaults),
 		cmocka_unit_test(mistakes_have_their_place),
 		cmocka_unit_test(what_two_services_cannot_share_is_refused),
 		cmocka_unit_test(one_port_may_stand_in_a_range_of_another),

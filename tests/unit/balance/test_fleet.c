@@ -43,7 +43,7 @@ static void services(struct world *w)
 	for (unsigned i = 1; i <= BACKENDS; i++)
 		if (w->listed[i])
 			buf_fmt(&text, "    - {address: 10.0.0.%u, weight: %u}\n", i, w->weight[i]);
-	assert_int_equal(config_read("test", text.data, text.len, &set, &err), 0);
+	assert_int_equal(config_read("test", text.data, text.len, &set, NULL, &err), 0);
 	if (w->sim ? simulate_apply(w->sim, &set, &err) : simulate_open(&w->sim, &set, 1500, &err))
 		fail_msg("%s", err.text);
 	config_done(&set);
@@ -192,7 +192,7 @@ static void a_state_that_does_not_fit_leaves_the_old_one(void **state maybe_unus
 			"---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: s%u}\nspec:\n  "
 			"vips: ['10.9.%u.%u:80/tcp']\n  backends: [{address: 10.0.0.1}]\n",
 			i, i >> 8, i & 255);
-	assert_int_equal(config_read("test", text.data, text.len, &set, &err), 0);
+	assert_int_equal(config_read("test", text.data, text.len, &set, NULL, &err), 0);
 	assert_int_equal(simulate_apply(w->sim, &set, &err), -ENOSPC);
 	assert_non_null(strstr(err.text, "no room"));
 	assert_int_equal(simulate_maps(w->sim)->state->active, active);

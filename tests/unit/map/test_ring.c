@@ -105,7 +105,7 @@ static void a_record_over_the_end_is_whole_for_both(void **state maybe_unused)
 	struct mapped r = map_of(m);
 	char text[1000], *p;
 	const char *q;
-	uint32_t len, i, k;
+	uint32_t len = 0, i, k;
 
 	for (i = 0; i < 50; i++) {
 		p = map_ring_reserve(m, sizeof(text), 0);

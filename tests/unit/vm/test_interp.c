@@ -5,6 +5,10 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <sys/mman.h>
+
+#ifndef MAP_32BIT /* a hint serves as well */
+#define MAP_32BIT 0
+#endif
 #include <cmocka.h>
 
 #include "isa/program.h"
@@ -487,7 +491,7 @@ static void may_goto_leaves_an_endless_loop(void **state maybe_unused)
 static uint64_t on_packet(const char *text)
 {
 	static const uint8_t packet[] = {0x11, 0x22, 0x33, 0x44, 0x55};
-	uint8_t *low = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
+	uint8_t *low = mmap((void *)0x20000000, 4096, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0);
 	struct __sk_buff skb = {0};
 	struct loaded l;

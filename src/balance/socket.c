@@ -1,0 +1,378 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "balance/socket.h"
+
+#include <arpa/inet.h>
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <fcntl.h>
+#include <ifaddrs.h>
+#include <inttypes.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#include "balance/balance.skel.h"
+#include "balance/inside.h"
+#include "balance/socket.skel.h"
+#include "host/host.h"
+
+#define LINK "at-"
+
+struct sockets {
+	struct socket_bpf *bpf;
+	struct maps *maps;
+	struct balance_door *doors;
+	struct ifaddrs *own; /* this host's addresses as of the start */
+	char pins[256];
+	bool pinned;
+	int links[16];
+	unsigned n_links;
+};
+
+/* ---- load ------------------------------------------------------------------------------------ */
+
+/* Tables of balance.bpf.o are shared, by name; the others are this object's own. */
+static int maps_share(struct sockets *s, struct skep_err *err)
+{
+	struct bpf_map *map, *theirs;
+	char path[512];
+	int rc = 0;
+
+	bpf_object__for_each_map(map, s->bpf->obj)
+	{
+		if (rc || bpf_map__is_internal(map))
+			continue;
+		theirs = bpf_object__find_map_by_name(s->maps->bpf->obj, bpf_map__name(map));
+		snprintf(path, sizeof(path), "%s/%s", s->pins, bpf_map__name(map));
+		if (theirs)
+			rc = bpf_map__reuse_fd(map, bpf_map__fd(theirs));
+		else if (s->pinned)
+			rc = bpf_map__set_pin_path(map, path);
+	}
+	return rc ? skep_fail(err, rc, "share balance's tables: %s", strerror(-rc)) : 0;
+}
+
+/* Cookie of the network namespace of this process. */
+static uint64_t home(void)
+{
+	cleanup(fd_close) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t size = sizeof(cookie);
+
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &size))
+		return 0;
+	return cookie;
+}
+
+static int load(struct sockets *s, struct skep_err *err)
+{
+	const struct maps_size *size = &s->maps->size;
+	int rc;
+
+	s->bpf = socket_bpf__open();
+	if (!s->bpf)
+		return skep_fail(err, -errno, "open socket.bpf.o: %s", strerror(errno));
+	bpf_map__set_max_entries(s->bpf->maps.doors, size->services);
+	bpf_map__set_max_entries(s->bpf->maps.asked, size->services);
+	bpf_map__set_max_entries(s->bpf->maps.joined, size->backends);
+	s->bpf->rodata->home = home();
+	rc = maps_share(s, err);
+	if (rc)
+		return rc;
+	rc = socket_bpf__load(s->bpf);
+	return rc ? skep_fail(err, rc, "load socket.bpf.o: %s: %s", strerror(-rc), host_bpf_log())
+		  : 0;
+}
+
+static size_t doors_bytes(const struct sockets *s)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (s->maps->size.services * sizeof(struct balance_door) + page - 1) & ~(page - 1);
+}
+
+int sockets_open(struct sockets **out, struct maps *maps, const char *pins, struct skep_err *err)
+{
+	struct sockets *s = calloc(1, sizeof(*s));
+	void *doors;
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	s->maps = maps;
+	s->pinned = pins;
+	snprintf(s->pins, sizeof(s->pins), "%s", pins ?: "");
+	rc = load(s, err);
+	if (rc && pins) { /* of another shape */
+		socket_bpf__destroy(s->bpf);
+		sockets_forget(pins);
+		rc = load(s, err);
+	}
+	if (!rc) {
+		doors = mmap(NULL, doors_bytes(s), PROT_READ | PROT_WRITE, MAP_SHARED,
+			     bpf_map__fd(s->bpf->maps.doors), 0);
+		if (doors == MAP_FAILED)
+			rc = skep_fail(err, -errno, "map doors: %s", strerror(errno));
+		else
+			s->doors = doors;
+	}
+	if (!rc && getifaddrs(&s->own))
+		s->own = NULL;
+	if (rc) {
+		sockets_free(s);
+		return rc;
+	}
+	maps->sockets = *out = s;
+	return 0;
+}
+
+void sockets_free(struct sockets *s)
+{
+	unsigned i;
+
+	if (!s)
+		return;
+	for (i = 0; i < s->n_links; i++)
+		fd_close(&s->links[i]);
+	if (s->doors)
+		munmap(s->doors, doors_bytes(s));
+	if (s->own)
+		freeifaddrs(s->own);
+	s->maps->sockets = NULL;
+	socket_bpf__destroy(s->bpf);
+	free(s);
+}
+
+int sockets_map(const struct sockets *s, const char *name)
+{
+	return bpf_object__find_map_fd_by_name(s->bpf->obj, name);
+}
+
+/* ---- attach ---------------------------------------------------------------------------------- */
+
+/* A pinned link that holds this very cgroup; -1 where there is none. */
+static int link_found(const char *path, uint64_t cgroup)
+{
+	struct bpf_link_info info = {0};
+	uint32_t size = sizeof(info);
+	int fd = bpf_obj_get(path);
+
+	if (fd < 0)
+		return -1;
+	if (!bpf_obj_get_info_by_fd(fd, &info, &size) && info.type == BPF_LINK_TYPE_CGROUP &&
+	    info.cgroup.cgroup_id == cgroup)
+		return fd;
+	unlink(path);
+	fd_close(&fd);
+	return -1;
+}
+
+static int hook_attach(struct sockets *s, const struct bpf_program *p, int dir, uint64_t id,
+		       struct skep_err *err)
+{
+	const char *name = bpf_program__name(p);
+	int *fd = &s->links[s->n_links], rc = 0;
+	char path[512];
+
+	snprintf(path, sizeof(path), "%s/" LINK "%s", s->pins, name);
+	*fd = s->pinned ? link_found(path, id) : -1;
+	if (*fd >= 0) {
+		s->n_links++;
+		rc = bpf_link_update(*fd, bpf_program__fd(p), NULL);
+		return rc ? skep_fail(err, rc, "replace %s: %s", name, strerror(-rc)) : 0;
+	}
+	*fd = bpf_link_create(bpf_program__fd(p), dir, bpf_program__expected_attach_type(p), NULL);
+	if (*fd < 0)
+		return skep_fail(err, *fd, "attach %s: %s", name, strerror(-*fd));
+	s->n_links++;
+	if (s->pinned && bpf_obj_pin(*fd, path))
+		rc = skep_fail(err, -errno, "pin %s: %s", path, strerror(errno));
+	return rc;
+}
+
+int sockets_attach(struct sockets *s, const char *cgroup, struct skep_err *err)
+{
+	cleanup(fd_close) int dir = open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	struct bpf_program *p;
+	struct stat st;
+	int rc = 0;
+
+	if (dir < 0 || fstat(dir, &st))
+		return skep_fail(err, -errno, "cgroup %s: %s", cgroup, strerror(errno));
+	bpf_object__for_each_program(p, s->bpf->obj)
+	{
+		if (!rc)
+			rc = hook_attach(s, p, dir, st.st_ino, err);
+	}
+	return rc;
+}
+
+void sockets_forget(const char *pins)
+{
+	struct socket_bpf *b = socket_bpf__open();
+	struct bpf_program *p;
+	char path[512];
+	static const char *const own[] = {"doors", "peers",  "talks", "friends",
+					  "asked", "joined", "held"};
+	unsigned i;
+
+	if (!b)
+		return;
+	bpf_object__for_each_program(p, b->obj)
+	{
+		snprintf(path, sizeof(path), "%s/" LINK "%s", pins, bpf_program__name(p));
+		unlink(path);
+	}
+	for (i = 0; i < array_size(own); i++) {
+		snprintf(path, sizeof(path), "%s/%s", pins, own[i]);
+		unlink(path);
+	}
+	socket_bpf__destroy(b);
+}
+
+/* ---- counters -------------------------------------------------------------------------------- */
+
+/* Both maps have one u64 a CPU. */
+static uint64_t sum(const struct bpf_map *map, uint32_t key)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	cleanup(mem_free) uint64_t *each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each));
+	uint64_t all = 0;
+
+	if (each && !bpf_map_lookup_elem(bpf_map__fd(map), &key, each))
+		for (i = 0; i < cpus; i++)
+			all += each[i];
+	return all;
+}
+
+uint64_t sockets_refused(const struct sockets *s, uint32_t stat)
+{
+	return sum(s->bpf->maps.asked, stat);
+}
+
+void sockets_show(const struct sockets *s, uint32_t backend, struct buf *out)
+{
+	const struct balance_end *e = &s->maps->ends[backend];
+
+	buf_fmt(out, ",\"port\":%u,\"connects\":%" PRIu64 ",\"sockets\":%u", ntohs(e->port),
+		sum(s->bpf->maps.joined, backend), e->live);
+}
+
+void sockets_count(const struct sockets *s, const struct fleet_service *f, cap_count_fn fn,
+		   void *arg)
+{
+	char labels[160], addr[64];
+	uint32_t i;
+
+	for (i = 0; i < f->n; i++) {
+		snprintf(labels, sizeof(labels), "service=\"%s\",backend=\"%s\"", f->want.name,
+			 config_addr_text(&f->backends[i].addr, addr));
+		fn(arg, "skep_balance_socket_connects_total", CAP_COUNTER,
+		   "Sockets connected to a backend", labels,
+		   (double)sum(s->bpf->maps.joined, f->backends[i].id));
+		fn(arg, "skep_balance_socket_live", CAP_GAUGE,
+		   "Open sockets connected to a backend", labels,
+		   (double)s->maps->ends[f->backends[i].id].live);
+	}
+	snprintf(labels, sizeof(labels), "service=\"%s\"", f->want.name);
+	fn(arg, "skep_balance_socket_refused_total", CAP_COUNTER,
+	   "Connects refused: the service had no backend", labels,
+	   (double)sockets_refused(s, f->stat));
+}
+
+/* ---- tables, for fleet.c --------------------------------------------------------------------- */
+
+static bool own_address(const struct ifaddrs *list, const struct config_addr *a)
+{
+	const struct ifaddrs *i;
+
+	for (i = list; i; i = i->ifa_next) {
+		const struct sockaddr_in6 *six = (const void *)i->ifa_addr;
+		const struct sockaddr_in *four = (const void *)i->ifa_addr;
+
+		if (!i->ifa_addr)
+			continue;
+		if (a->family == 4 && four->sin_family == AF_INET &&
+		    !memcmp(&four->sin_addr, a->bytes, 4))
+			return true;
+		if (a->family == 6 && six->sin6_family == AF_INET6 &&
+		    !memcmp(&six->sin6_addr, a->bytes, 16))
+			return true;
+	}
+	return false;
+}
+
+static bool node_is_here(const struct fleet_service *s, const struct config_addr *a)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->want.n_backends; i++)
+		if (!memcmp(&s->want.backends[i].addr, a, sizeof(*a)))
+			return s->want.backends[i].local;
+	return false;
+}
+
+static void door_locals(struct balance_door *d, const struct fleet_service *s,
+			const struct ifaddrs *own)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->n && d->n < BALANCE_LOCALS; i++) {
+		const struct fleet_backend *b = &s->backends[i];
+
+		if (b->listed && b->state == BALANCE_LIVE &&
+		    (node_is_here(s, &b->addr) || own_address(own, &b->addr)))
+			d->local[d->n++] = b->id;
+	}
+}
+
+void sockets_door(struct fleet *t, const struct fleet_service *s)
+{
+	const struct config_options *o = &s->want.opt;
+	struct balance_door d = {.affinity = (uint32_t)o->affinity_s};
+
+	if (!t->maps->sockets)
+		return;
+	if (o->socket)
+		d.flags = BALANCE_DOOR_OPEN;
+	if (o->algorithm == CONFIG_LEAST_CONNECTIONS)
+		d.flags |= BALANCE_DOOR_LEAST;
+	if (o->internal == CONFIG_LOCAL) {
+		d.flags |= BALANCE_DOOR_LOCAL;
+		door_locals(&d, s, t->maps->sockets->own);
+	}
+	t->maps->sockets->doors[s->instance] = d;
+}
+
+void sockets_end_new(struct fleet *t, uint32_t backend, uint16_t port)
+{
+	struct balance_end *e = &t->maps->ends[backend];
+
+	*e = (struct balance_end){
+		.port = htons(port),
+		.generation = (uint16_t)(e->generation + 1),
+	};
+}
+
+void sockets_ends(struct fleet *t, const struct fleet_service *s)
+{
+	uint32_t i, k;
+
+	for (i = 0; i < s->want.n_backends; i++) {
+		const struct config_backend *w = &s->want.backends[i];
+
+		for (k = i; k < s->n && memcmp(&s->backends[k].addr, &w->addr, sizeof(w->addr));)
+			k++;
+		if (k < s->n)
+			t->maps->ends[s->backends[k].id].port = htons((uint16_t)w->port);
+	}
+}
+
+bool sockets_same(const struct fleet *t, const struct fleet_service *s,
+		  const struct config_service *want, uint32_t i, uint32_t backend)
+{
+	const struct config_backend *w = &want->backends[i];
+
+	return t->maps->ends[backend].port == htons((uint16_t)w->port) && i < s->want.n_backends &&
+	       s->want.backends[i].local == w->local;
+}
