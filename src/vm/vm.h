@@ -173,7 +173,7 @@ struct vm_run {
 	unsigned fault_pc;
 	struct skep_err err;
 	uint64_t mac, net, end; /* of the packet: where its headers begin, and it ends */
-	struct vm_run *outer;	 /* of the run this one interrupts */
+	struct vm_run *outer;	/* of the run this one interrupts */
 };
 
 /** vm_running() - of this thread; NULL outside. */
