@@ -7,6 +7,9 @@
  * another way one day then costs a feature, not the agent. Calls that no way through this program
  * can lead to, and that are what an intruder would try first, end the process.
  *
+ * With balance.cgroup set a child was forked before (balance/reap.c): it enters network namespaces and
+ * ends sockets there, and is told nothing but when to look.
+ *
  * Landlock is not used: it would forbid reading /proc/PID/exe and cwd of every process outside its
  * domain, which is what the agent is for. The unit file mounts the file system read-only instead.
  */

@@ -202,6 +202,50 @@ times() { local n=$1; shift; for _ in $(seq "$n"); do "$@"; done; }
 	grep -q '^skep_balance_socket_connects_total{service="web",backend="10.88.0.1"}' "$DIR/metrics"
 }
 
+# held VERB: a client that waits; its line is in $DIR/hold
+held() {
+	rm -f "$DIR/hold"
+	client hold "$@" >"$DIR/hold" 3>&- &
+	echo $! >"$DIR/client-hold"
+	eventually 5 test -s "$DIR/hold"
+}
+hold_ended() { [ "$(tail -n 1 "$DIR/hold")" = "$1" ]; }
+
+@test "when a backend goes, sockets that are connected to it are told, others are left alone" {
+	"$SKEP" status --json | jq -e '.. | objects | select(.what? == "ending sockets whose backend is gone") | .ready' ||
+		skip "this kernel cannot end sockets"
+	web "$B1" "drainSeconds: 0"
+	held tcp 10.96.0.10 80
+	client hold tcp 10.88.0.1 8080 >"$DIR/direct" 3>&- &
+	echo $! >"$DIR/client-direct"
+	sleep 2
+	[ "$(wc -l <"$DIR/hold")" = 1 ]
+	web "$B2" "drainSeconds: 0"
+	eventually 10 hold_ended ECONNABORTED
+	held udp 10.96.0.10 53
+	web "$B3" "drainSeconds: 0"
+	eventually 10 hold_ended ECONNABORTED
+	held tcp 10.96.0.10 80
+	web "$B3, $B1" "drainSeconds: 0"
+	web "$B3" "drainSeconds: 0"
+	sleep 4
+	[ "$(wc -l <"$DIR/hold") $(wc -l <"$DIR/direct")" = "1 1" ]
+	kill "$(cat "$DIR/client-hold")" "$(cat "$DIR/client-direct")" || true
+	curl -s --unix-socket "$SKEP_SOCKET" http://localhost/metrics >"$DIR/metrics"
+	[ "$(awk '/^skep_balance_socket_destroyed_total/ { print ($2 >= 2) }' "$DIR/metrics")" = 1 ]
+	[ "$(awk '/^skep_balance_socket_undestroyed_total/ { print $2 }' "$DIR/metrics")" = 0 ]
+}
+
+@test "a socket that is not connected goes on with another backend when its own is gone" {
+	web "$B1" "drainSeconds: 0"
+	client chat 10.96.0.10 53 >"$DIR/chat" 3>&- &
+	chat=$!
+	sleep 1
+	web "$B2" "drainSeconds: 0"
+	wait $chat
+	[ "$(names <"$DIR/chat")" = "b1 b2 " ]
+}
+
 @test "a service for sockets must be of one family" {
 	run web "$B1, $S1"
 	[ "$status" -ne 0 ]

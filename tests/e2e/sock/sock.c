@@ -6,6 +6,7 @@
  *	tcp ADDRESS PORT               connect, print the server's name and getpeername()
  *	udp ADDRESS PORT               the same of a connected datagram socket, and recvfrom()'s source
  *	talk N ADDRESS PORT...         one socket, not connected: N datagrams to each; names and sources
+ *	chat ADDRESS PORT              one socket, not connected: 30 datagrams in 3 seconds
  *	hold tcp|udp ADDRESS PORT      connect, print, then wait for the socket's end and print that
  *	storm SECONDS ADDRESS PORT     connects, reads the name, closes, over and over: how many failed
  *	bind tcp|udp ADDRESS PORT      prints what bind() said
@@ -157,7 +158,7 @@ static int connected(const char *addr, const char *port, int type, char *name)
 	return fd;
 }
 
-static int talk(int n, char **list, int words)
+static int talk(int n, int pause_ms, char **list, int words)
 {
 	union addr a, from;
 	char name[64];
@@ -178,6 +179,7 @@ static int talk(int n, char **list, int words)
 			got = recvfrom(fd, name, 63, 0, &from.any, &size);
 			name[got > 0 ? got : 0] = '\0';
 			printf("%s %s\n", got > 0 ? name : problem(), text(&from));
+			usleep((useconds_t)pause_ms * 1000);
 		}
 	return 0;
 }
@@ -247,7 +249,9 @@ int main(int argc, char **argv)
 	if (!strcmp(verb, "tcp") || !strcmp(verb, "udp"))
 		return connected(argv[2], argv[3], kind(verb), name) < 0;
 	if (!strcmp(verb, "talk"))
-		return talk(atoi(argv[2]), argv + 3, argc - 3);
+		return talk(atoi(argv[2]), 0, argv + 3, argc - 3);
+	if (!strcmp(verb, "chat"))
+		return talk(30, 100, argv + 2, 2);
 	if (!strcmp(verb, "hold") && argc > 4)
 		return hold(kind(argv[2]), argv[3], argv[4]);
 	if (!strcmp(verb, "storm") && argc > 4)
