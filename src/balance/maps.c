@@ -90,7 +90,8 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->nat = map_memory(b->maps.nat);
 	m->nat_strangers = map_memory(b->maps.nat_strangers);
 	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends ||
-	    !m->flows || !m->counts || !m->nat_forth || !m->nat_back || !m->nat || !m->nat_strangers)
+	    !m->flows || !m->counts || !m->nat_forth || !m->nat_back || !m->nat ||
+	    !m->nat_strangers)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
 	return 0;
 }
