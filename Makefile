@@ -29,7 +29,7 @@ CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong -fPIE
 CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined
 # It does not understand fences and says so; what they order is atomic anyway.
 CFLAGS_tsan    := -O1 -g -fsanitize=thread -Wno-tsan
-CFLAGS_fuzz    := -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
+CFLAGS_fuzz    := -O1 -g -DSKEP_FUZZ -fsanitize=fuzzer-no-link,address,undefined -fno-omit-frame-pointer
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 LDFLAGS_asan    := -fsanitize=address,undefined
 LDFLAGS_tsan    := -fsanitize=thread
@@ -80,6 +80,7 @@ help:
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## test-arm64: the engine and its JIT for arm64, under qemu-user
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
+## test-tools: Debian's libbpf-tools on the engine: how many load, how many run
 ## lint: floors, format, sizes, spelling of the house
 ## bench: the figures, each as a ratio against a named peer
 ## fuzz: fuzz each parser for FUZZ_SECONDS (default 60)
