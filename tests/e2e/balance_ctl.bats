@@ -52,7 +52,7 @@ balancer_up() {
 	C
 	ip netns exec skep-ctl-balancer "$SKEP" up --config "$DIR/skep.yaml" --state-dir "$DIR/state" --socket "$SKEP_SOCKET" 2>>"$DIR/agent.log" 3>&- &
 	echo $! >"$DIR/pid"
-	eventually 15 answers
+	eventually 60 answers
 }
 
 answers() { "$SKEP" balance get >/dev/null 2>&1; }
@@ -235,7 +235,11 @@ health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | s
 	mkdir -p "$DIR/www"; : >"$DIR/www/a.yaml"
 	ip netns exec skep-ctl-b1 python3 -m http.server 8080 --bind 10.78.0.11 --directory "$DIR/www" >/dev/null 2>&1 3>&- &
 	echo $! >>"$DIR/pids"
+	openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=a -days 2 -keyout "$DIR/key" -out "$DIR/cert" 2>/dev/null
+	ip netns exec skep-ctl-b1 openssl s_server -accept 8443 -cert "$DIR/cert" -key "$DIR/key" -www >/dev/null 2>&1 3>&- &
+	echo $! >>"$DIR/pids"
 	{
+		service https $VIP:86/tcp $'  health: {type: https, port: 8443, host: a.example, intervalSeconds: 1, rise: 1, fall: 1}\n' 11 12
 		service http $VIP:81/tcp $'  health: {type: http, port: 8080, path: /a.yaml, intervalSeconds: 1, rise: 1, fall: 1, panicPercent: 0}\n' 11 12
 		service status $VIP:82/tcp $'  health: {type: http, port: 8080, path: /none, intervalSeconds: 1, rise: 1, fall: 1}\n' 11
 		service script $VIP:83/tcp $'  health: {type: script, command: "test $BACKEND:$PORT:$SERVICE = 10.78.0.11:83:script", intervalSeconds: 1, rise: 1, fall: 1}\n' 11 12
@@ -244,6 +248,8 @@ health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | s
 	} | "$SKEP" apply -f -
 	for d in "http 12" "status 11" "script 12" "slow 11" "dns 11"; do eventually 6 health_is $d false; done
 	eventually 10 health_is http 11 true
+	eventually 10 health_is https 11 true
+	health_is https 12 false
 	eventually 5 health_is script 11 true
 	"$SKEP" balance describe status --json | jq -r '.backends[0].health.reason' | grep -q 'status 404'
 	"$SKEP" balance describe slow --json | jq -r '.backends[0].health.reason' | grep -q 'no answer in time'
