@@ -164,13 +164,13 @@ state_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | se
 	in_ns client socat - TCP:$VIP:7 <"$DIR/in" >"$DIR/out1" 3>&- 8>&- &
 	exec 8>"$DIR/in"
 	echo one >&8
-	eventually 5 test -s "$DIR/out1"
+	eventually 20 test -s "$DIR/out1"
 	who=$(cut -c2 "$DIR/out1" | head -n 1)
 	"$SKEP" balance drain web 10.78.0.1$who
 	other=b$((3 - who))
 	[ "$(asked 15)" = "$other hi" ]
 	echo two >&8
-	eventually 5 grep -q "b$who two" "$DIR/out1"
+	eventually 20 grep -q "b$who two" "$DIR/out1"
 	timeout 10 "$SKEP" balance watch web --seconds 4 >"$DIR/watch"
 	grep -q "web 10.78.0.1$who draining, 1 connections left" "$DIR/watch"
 	service web $VIP:7/tcp "" 11 12 13 | "$SKEP" apply -f -
@@ -179,7 +179,7 @@ state_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | se
 	balancer_up
 	state_is web 1$who draining
 	echo three >&8
-	eventually 5 grep -q "b$who three" "$DIR/out1"
+	eventually 20 grep -q "b$who three" "$DIR/out1"
 	"$SKEP" balance drain web 10.78.0.1$who --cancel
 	eventually 5 asked_is "b1 hib2 hib3 hi"
 	exec 8>&-
@@ -211,10 +211,10 @@ health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | s
 	first=$(tail -n 1 "$DIR/live.out")
 	kill_server b2
 	begun=$(date +%s%N)
-	eventually 6 state_is web 12 down
+	eventually 12 state_is web 12 down
 	took=$((($(date +%s%N) - begun) / 1000000))
 	echo "# down after $took ms" >&3
-	[ "$took" -lt 4500 ]
+	[ "$took" -lt 6000 ]
 	[ "$(asked 20)" = "b1 hib3 hi" ]
 	echo >&8
 	eventually 60 eval '[ "$(wc -l <"$DIR/live.out")" -ge 2 ]'
