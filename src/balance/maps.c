@@ -31,7 +31,6 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.services, s->services);
 	bpf_map__set_max_entries(b->maps.counts, s->services);
 	bpf_map__set_max_entries(b->maps.backends, s->backends);
-	bpf_map__set_max_entries(b->maps.ends, s->backends);
 	bpf_map__set_max_entries(b->maps.sent, s->backends);
 	bpf_map__set_max_entries(b->maps.rings, s->slots);
 	bpf_map__set_max_entries(b->maps.flows, 1U << s->bucket_log);
@@ -76,11 +75,10 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->services = map_memory(b->maps.services);
 	m->rings = map_memory(b->maps.rings);
 	m->backends = map_memory(b->maps.backends);
-	m->ends = map_memory(b->maps.ends);
 	m->flows = map_memory(b->maps.flows);
 	m->counts = map_memory(b->maps.counts);
-	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends ||
-	    !m->flows || !m->counts)
+	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->flows ||
+	    !m->counts)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
 	return 0;
 }
@@ -152,7 +150,6 @@ void maps_done(struct maps *m)
 	unmap(m->bpf->maps.services, m->services);
 	unmap(m->bpf->maps.rings, m->rings);
 	unmap(m->bpf->maps.backends, m->backends);
-	unmap(m->bpf->maps.ends, m->ends);
 	unmap(m->bpf->maps.flows, m->flows);
 	unmap(m->bpf->maps.counts, m->counts);
 	balance_bpf__destroy(m->bpf);

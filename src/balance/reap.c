@@ -207,7 +207,7 @@ static int maps_share(struct reap_bpf *b, const struct maps *maps, const struct 
 	int rc = bpf_map__reuse_fd(b->maps.peers, sockets_map(sockets, "peers"));
 
 	if (!rc)
-		rc = bpf_map__reuse_fd(b->maps.ends, bpf_map__fd(maps->bpf->maps.ends));
+		rc = bpf_map__reuse_fd(b->maps.ends, sockets_map(sockets, "ends"));
 	if (!rc)
 		rc = bpf_map__reuse_fd(b->maps.backends, bpf_map__fd(maps->bpf->maps.backends));
 	return rc;
