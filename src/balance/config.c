@@ -209,7 +209,6 @@ static int option_check(const struct config_service *s, const struct config_back
 /* Backends that have no mode have the service's. */
 static int modes_set(struct config_service *s, int mode, struct skep_err *err)
 {
-	char text[64];
 	uint32_t i;
 	int rc = 0;
 
@@ -217,14 +216,27 @@ static int modes_set(struct config_service *s, int mode, struct skep_err *err)
 		struct config_backend *b = &s->backends[i];
 
 		b->mode = b->mode ? b->mode - 1 : mode;
-		if (b->mode == BALANCE_NAT)
-			return skep_fail(err, -EINVAL, "backend %s: mode %s is not supported",
-					 config_addr_text(&b->addr, text),
-					 config_mode_text(b->mode));
 		if (b->mode == BALANCE_OPTION)
 			rc = option_check(s, b, err);
 	}
 	return rc;
+}
+
+/* Translation does not change the family: both ends must have it. */
+static int check_families(const struct config_service *s, struct skep_err *err)
+{
+	char addr[64], vip[64];
+	uint32_t i, k;
+
+	for (i = 0; i < s->n_backends; i++)
+		for (k = 0; s->backends[i].mode == BALANCE_NAT && k < s->n_vips; k++)
+			if (s->backends[i].addr.family != s->vips[k].addr.family)
+				return skep_fail(err, -EINVAL,
+						 "backend %s is of mode nat, which does not lead "
+						 "from %s: make a service for each family",
+						 config_addr_text(&s->backends[i].addr, addr),
+						 config_vip_text(&s->vips[k], vip));
+	return 0;
 }
 
 void config_service_done(struct config_service *s)
@@ -305,6 +317,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 		rc = check_backends(&s, err);
 	if (!rc)
 		rc = check_options(&s.opt, err);
+	if (!rc)
+		rc = check_families(&s, err);
 	if (!rc)
 		rc = check_socket(&s, err);
 	if (rc)

@@ -26,7 +26,6 @@
 #define SECOND	     1000000000ULL
 #define SWEEP_S	     30
 #define SWEEP_SOON_S 2
-#define BUSY_UNITS   14 /* a minute */
 
 uint32_t fleet_units(void)
 {
@@ -155,7 +154,9 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 	memcpy(r.dst, b->addr.bytes, 16);
 	memcpy(r.src, src->bytes, 16);
 	memcpy(r.hop_dst, t->way.gateway, 6);
-	if (r.family == 4)
+	if (b->mode == BALANCE_NAT)
+		r.port = htons(b->port);
+	else if (r.family == 4)
 		r.sum = sum_constant(&r, head);
 	t->maps->backends[b->id] = r;
 }
@@ -211,6 +212,8 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 	if (!rc && maps->adopted)
 		rc = adopt(t, err);
 	if (!rc)
+		nat_open(t);
+	if (!rc)
 		ways_renew(t);
 	if (rc)
 		fleet_free(t);
@@ -247,7 +250,8 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
 		if (!b || !b->listed || b->wanted != want->backends[i].weight ||
-		    b->mode != want->backends[i].mode || !sockets_same(s, want, i))
+		    b->mode != want->backends[i].mode || b->port != want->backends[i].port ||
+		    !sockets_same(s, want, i))
 			return false;
 	}
 	return true;
@@ -299,6 +303,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 		b->down = b->down && next->want.opt.health.type;
 		b->wanted = (uint32_t)w->weight;
 		b->mode = (uint8_t)w->mode;
+		b->port = (uint16_t)w->port;
 		b->listed = true;
 		next->n++;
 		if (!was)
@@ -356,8 +361,9 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = (s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
-			 (counted ? BALANCE_COUNTED : 0),
+		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
+				   (counted ? BALANCE_COUNTED : 0) |
+				   (nat_some(s) ? BALANCE_SOME_NAT : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
@@ -567,7 +573,9 @@ static void change_finish(struct fleet *t, struct change *c)
 		if (b->state == BALANCE_GONE && t->maps->backends[b->id].state != BALANCE_GONE)
 			backend_gone(t, b->id);
 		t->maps->backends[b->id].state = b->state;
-		t->maps->backends[b->id].mode = b->mode;
+		if (t->maps->backends[b->id].mode != b->mode ||
+		    (b->mode == BALANCE_NAT && t->maps->backends[b->id].port != htons(b->port)))
+			backend_write(t, b, c->next->stat);
 	}
 	for (i = 0; !c->next && i < c->old->n; i++) {
 		backend_gone(t, c->old->backends[i].id);
@@ -602,10 +610,12 @@ static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
 			if (c->list[i].next->backends[b].state == BALANCE_LIVE)
 				t->maps->backends[c->list[i].next->backends[b].id].state =
 					BALANCE_LIVE;
+	nat_before(t, c);
 	__atomic_store_n(&t->maps->state->active, !t->maps->state->active, __ATOMIC_SEQ_CST);
 	vips_settle(t, c, &groups);
 	for (i = 0; i < c->n; i++)
 		change_finish(t, &c->list[i]);
+	nat_after(t);
 	return 0;
 }
 
@@ -738,6 +748,7 @@ void fleet_sweep(struct fleet *t, uint64_t boot_now)
 	for (i = 0; i < buckets; i++)
 		for (w = 0; w < BALANCE_WAYS; w++)
 			entry_sweep(t, &t->maps->flows[i].entry[w], units, looked);
+	nat_sweep(t, units);
 	t->swept_at = boot_now;
 }
 

@@ -433,5 +433,5 @@ bool sockets_same(const struct fleet_service *s, const struct config_service *wa
 
 	if (!want->opt.socket)
 		return true;
-	return i < s->want.n_backends && is->port == w->port && is->local == w->local;
+	return i < s->want.n_backends && is->local == w->local;
 }

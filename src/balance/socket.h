@@ -52,7 +52,7 @@ void sockets_door(struct fleet *t, const struct fleet_service *s);
 void sockets_end(struct fleet *t, uint32_t backend, const struct config_backend *w, bool fresh);
 /** sockets_ends() - of a service's backends, as they are wanted, after the commit. */
 void sockets_ends(struct fleet *t, const struct fleet_service *s);
-/** sockets_same() - whether backend @i of @want is as it was wanted before, port and node. */
+/** sockets_same() - whether backend @i of @want stands where it stood, by its node. */
 bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i);
 
 #endif

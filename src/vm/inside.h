@@ -95,6 +95,7 @@ struct skep_engine {
 	struct attachment *attachments;
 	struct device *devices; /* device.c; under lock */
 	struct vm_port *ports;
+	_Atomic unsigned n_tcx;	 /* links of tcx that there are or were tried */
 	_Atomic uint32_t stats;	 /* somebody wants run times */
 	_Atomic uint64_t memory; /* of all maps */
 	struct map_objects map_objects;
@@ -363,6 +364,13 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 /* The lock is held: does a link hold one there, which? */
 bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
 void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
+
+/*
+ * The programs of a tcx hook in their order, each with a reference. Return: how many; @max 0: whether
+ * there are any.
+ */
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
+		     unsigned max);
 
 /* ---- interfaces (device.c) ------------------------------------------------------------------------- */
 

@@ -22,6 +22,7 @@ struct link {
 	bool detached;
 	struct prog *extends; /* its function @func is replaced; NULL: none */
 	unsigned func;
+	double order; /* of tcx, among those of its hook */
 };
 
 struct link *vm_link_of(struct object *o)
@@ -35,6 +36,8 @@ void vm_link_free(struct skep_engine *e, struct link *l)
 		vm_extend_remove(e, l->extends, l->func);
 		vm_object_put(e, &l->extends->obj);
 	}
+	if (l->type == VM_LINK_TCX)
+		e->n_tcx--;
 	if (l->prog)
 		vm_object_put(e, &l->prog->obj);
 	free(l);
@@ -86,12 +89,54 @@ static int to_xdp(struct call *c, struct link *l)
 	return taken(c->e, l) ? -EBUSY : 0;
 }
 
+static bool on_hook(const struct link *l, uint32_t ifindex, uint32_t hook)
+{
+	return l->type == VM_LINK_TCX && !l->detached && l->ifindex == ifindex &&
+	       l->attach_type == hook && l->order;
+}
+
+/* The first or the last of a hook, or the one that the caller names by its number. */
+static int place(struct call *c, struct link *new)
+{
+	uint32_t flags = new->flags, id = c->attr.a.link_create.target_btf_id; /* relative_id */
+	const struct object_table *t = &c->e->tables[OBJECT_LINK];
+	double lo = 0, hi = 0, at = 0; /* of all; of the named one */
+	unsigned i;
+
+	for (i = 0; i < t->n; i++) {
+		const struct link *l = vm_link_of(t->v[i]);
+
+		if (!on_hook(l, new->ifindex, new->attach_type))
+			continue;
+		lo = !lo || l->order < lo ? l->order : lo;
+		hi = !hi || l->order > hi ? l->order : hi;
+		if (id && (flags & VM_F_LINK ? l->obj.id : l->prog->obj.id) == id)
+			at = l->order;
+	}
+	if (id && !at)
+		return -ENOENT;
+	/* Neighbours are whole numbers apart, or what once lay between them was halved away. */
+	if (!id)
+		new->order = flags &VM_F_BEFORE ? (lo ? lo : 1e9) - 1 : (hi ? hi : 1e9) + 1;
+	else
+		new->order = flags &VM_F_BEFORE ? at - 0.5 : at + 0.5;
+	return 0;
+}
+
 static int to_tcx(struct call *c, struct link *l)
 {
 	bool tcx = l->attach_type == VM_TCX_INGRESS || l->attach_type == VM_TCX_EGRESS;
+	int rc;
 
 	l->type = tcx ? VM_LINK_TCX : VM_LINK_NETKIT;
-	return to_device(c, l, VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK);
+	c->e->n_tcx += tcx;
+	rc = to_device(c, l, VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK);
+	if (rc || !tcx)
+		return rc;
+	pthread_mutex_lock(&c->e->lock);
+	rc = place(c, l);
+	pthread_mutex_unlock(&c->e->lock);
+	return rc;
 }
 
 static int to_cgroup(struct call *c, struct link *l)
@@ -464,6 +509,46 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
 		p->obj.refs++;
 	pthread_mutex_unlock(&e->lock);
 	return p;
+}
+
+/* The lock is held: the next in order behind @after. */
+static const struct link *tcx_next(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+				   double after)
+{
+	const struct object_table *t = &e->tables[OBJECT_LINK];
+	const struct link *next = NULL;
+	unsigned i;
+
+	for (i = 0; i < t->n; i++) {
+		const struct link *l = vm_link_of(t->v[i]);
+
+		if (on_hook(l, ifindex, hook) && l->order > after &&
+		    (!next || l->order < next->order))
+			next = l;
+	}
+	return next;
+}
+
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
+		     unsigned max)
+{
+	const struct link *l;
+	double after = 0;
+	unsigned n = 0;
+
+	if (!e->n_tcx)
+		return 0;
+	pthread_mutex_lock(&e->lock);
+	while ((l = tcx_next(e, ifindex, hook, after)) && n < (max ? max : 1)) {
+		after = l->order;
+		if (max) {
+			out[n] = l->prog;
+			out[n]->obj.refs++;
+		}
+		n++;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return n;
 }
 
 /* ---- infos -------------------------------------------------------------------------------------------------- */

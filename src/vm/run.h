@@ -43,6 +43,8 @@ struct run {
 		uint64_t flags, key;
 		struct map *map;
 	} redirect; /* what the last bpf_redirect*() asked for */
+	/* bpf_clone_redirect(), where frames can go; NULL: nowhere. */
+	int (*clone)(struct run *r, uint32_t ifindex, uint64_t flags);
 	int retval; /* bpf_set_retval() */
 	struct {
 		bool set;
