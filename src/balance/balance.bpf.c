@@ -45,6 +45,7 @@
 #include "bpf.h"
 
 #include "balance/answer.bpf.h"
+#include "balance/quic.bpf.h"
 
 LICENSE;
 
@@ -124,6 +125,15 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 	return id ? send_to(ctx, p, id) : done(p, BALANCE_FRAGMENT, XDP_DROP);
 }
 
+/* Backend that the packet itself names, 0: none. */
+static __always_inline __u32 named(struct xdp_md *ctx, const struct packet *p,
+				   const struct balance_service *v)
+{
+	if (!(v->flags & BALANCE_QUIC) || p->proto != PROTO_UDP || p->kind != KIND_FLOW)
+		return 0;
+	return quic_backend(ctx, p->l4, v->stat);
+}
+
 /* A packet whose protocol and ports are known. */
 __noinline int serve(struct xdp_md *ctx, struct packet *p)
 {
@@ -140,7 +150,7 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 						       : done(p, BALANCE_FOREIGN, XDP_PASS);
 	p->service = v->stat;
 	hashes(p, v);
-	id = choose(p, v, id);
+	id = named(ctx, p, v) ?: choose(p, v, id);
 	if (p->fragment && id) /* its later fragments have no ports */
 		insert(s, fragment_hash(p), id, 1, now());
 	return send_to(ctx, p, id);
@@ -159,13 +169,14 @@ __noinline int odd(struct packet *p, __u32 reason)
 }
 
 /* Ports, and of TCP whether the flow begins. @need: what must be there, less behind an ICMP error. */
-static __always_inline int ports_get(struct packet *p, void *l4, void *end)
+static __always_inline int ports_get(struct packet *p, void *data, void *l4, void *end)
 {
 	struct tcp *tcp = l4;
 
 	if (l4 + 8 > end)
 		return -1;
 	p->ports = *(__u32 *)l4;
+	p->l4 = l4 - data;
 	p->kind = KIND_FLOW;
 	if (p->proto == PROTO_UDP)
 		return 0;
@@ -262,7 +273,7 @@ static __always_inline int in4(struct xdp_md *ctx, struct packet *p, struct bala
 		return icmp4(ctx, p, s, ip, l4, end);
 	if (p->proto != PROTO_TCP && p->proto != PROTO_UDP)
 		return odd(p, BALANCE_UNSERVED);
-	if (ports_get(p, l4, end))
+	if (ports_get(p, (void *)(long)ctx->data, l4, end))
 		return odd(p, BALANCE_MALFORMED);
 	return 0;
 }
@@ -314,7 +325,7 @@ static __always_inline int in6(struct xdp_md *ctx, struct packet *p, struct bala
 		return icmp6(ctx, p, s, ip, l4, end);
 	if (p->proto != PROTO_TCP && p->proto != PROTO_UDP)
 		return odd(p, BALANCE_UNSERVED);
-	if (ports_get(p, l4, end))
+	if (ports_get(p, (void *)(long)ctx->data, l4, end))
 		return odd(p, BALANCE_MALFORMED);
 	return 0;
 }

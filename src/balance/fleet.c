@@ -360,7 +360,7 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 		.ring = s->ring,
 		.ring_log = s->log,
 		.flags = (s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
-			 (counted ? BALANCE_COUNTED : 0),
+			 (counted ? BALANCE_COUNTED : 0) | (s->want.opt.quic ? BALANCE_QUIC : 0),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
@@ -556,6 +556,7 @@ static int olds_room(struct fleet *t, size_t n)
 static void backend_gone(struct fleet *t, uint32_t id)
 {
 	t->maps->backends[id].state = BALANCE_GONE;
+	quic_forget(t, id);
 	t->swept_at = 0;
 	t->gone++;
 }
@@ -593,6 +594,8 @@ static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
 	size_t i;
 	int rc = olds_room(t, c->n);
 
+	if (!rc)
+		rc = quic_stage(t, c, err);
 	if (!rc)
 		rc = vips_stage(t, c, &groups, err);
 	if (rc) {

@@ -119,6 +119,12 @@ int vips_adopt(struct fleet *t, const struct fleet_service *s);
 /** plan_tell() - what these changes would do to slots and to flows with entries, as a JSON object. */
 void plan_tell(const struct fleet *t, const struct change *list, size_t n, struct buf *out);
 
+/* quic.c */
+/** quic_stage() - server ids of the backends of services that ask for them. Return: 0, -ENOSPC. */
+int quic_stage(struct fleet *t, const struct changes *c, struct skep_err *err);
+/** quic_forget() - a backend that is gone. */
+void quic_forget(struct fleet *t, uint32_t id);
+
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */
 int adopt(struct fleet *t, struct skep_err *err);

@@ -32,8 +32,8 @@ struct maps {
 	struct sockets *sockets; /* NULL: nothing is served at sockets */
 	struct balance_bucket *flows;
 	struct balance_counts *counts;
-	int vip4, vip6, sent, totals, told, prog; /* borrowed */
-	bool adopted;				  /* pinned maps were found and taken over */
+	int vip4, vip6, quic, sent, totals, told, prog; /* borrowed */
+	bool adopted;					/* pinned maps were found and taken over */
 };
 
 #define MAPS_RANGES 1024
