@@ -60,6 +60,7 @@ struct fleet {
 	bool stale;	    /* a service is */
 	uint64_t looked_at; /* at loads */
 	uint64_t swept_at;
+	bool quic; /* map "quic" may have entries */
 	uint64_t full_seen;
 	uint64_t gone;	     /* backends that went so far */
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */

@@ -17,6 +17,7 @@ int quic_stage(struct fleet *t, const struct changes *c, struct skep_err *err)
 	for (i = 0; i < c->n; i++) {
 		const struct fleet_service *s = c->list[i].next;
 
+		t->quic |= s && s->want.opt.quic;
 		for (b = 0; s && s->want.opt.quic && b < s->n; b++) {
 			struct balance_quic k =
 				key_of(s->stat, config_quic_id(&s->backends[b].addr));
@@ -37,6 +38,8 @@ void quic_forget(struct fleet *t, uint32_t id)
 	struct balance_quic k;
 	uint32_t found;
 
+	if (!t->quic)
+		return;
 	memcpy(a.bytes, r->dst, r->family == 4 ? 4 : 16);
 	k = key_of(r->stat, config_quic_id(&a));
 	if (!bpf_map_lookup_elem(t->maps->quic, &k, &found) && found == id)
