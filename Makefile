@@ -80,6 +80,7 @@ help:
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## test-arm64: the engine and its JIT for arm64, under qemu-user
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
+## test-tools: Debian's libbpf-tools on the engine: how many load, how many run
 ## lint: floors, format, sizes, spelling of the house
 ## bench: the figures, each as a ratio against a named peer
 ## fuzz: fuzz each parser for FUZZ_SECONDS (default 60)

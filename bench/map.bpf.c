@@ -56,24 +56,29 @@ struct {
 	__type(value, __u64);
 } bloom SEC(".maps");
 
-__u32 state = 1, fresh = ENTRIES;
+/* One a thread: those that run at once are on different CPUs. */
+struct {
+	__u32 s, fresh, pad[14];
+} state[2] = {{.s = 1, .fresh = ENTRIES}, {.s = 2718281, .fresh = 1U << 31}};
 
 /* The keys: a generator of period 2^32. */
 #define NEXT(s) ((s) = (s)*1664525 + 1013904223, (s) >> 19)
 
-#define LOOP(name, body)                        \
-	SEC("xdp")                              \
-	int name(struct xdp_md *ctx)            \
-	{                                       \
-		__u32 s = state, key;           \
-		__u64 sum = 0, value = 1;       \
-                                                \
-		for (int i = 0; i < OPS; i++) { \
-			key = NEXT(s);          \
-			body;                   \
-		}                               \
-		state = s + (__u32)value;       \
-		return (int)sum;                \
+#define LOOP(name, body)                                               \
+	SEC("xdp")                                                     \
+	int name(struct xdp_md *ctx)                                   \
+	{                                                              \
+		__u32 cpu = bpf_get_smp_processor_id() & 1;            \
+		__u32 s = state[cpu].s, fresh = state[cpu].fresh, key; \
+		__u64 sum = 0, value = 1;                              \
+                                                                       \
+		for (int i = 0; i < OPS; i++) {                        \
+			key = NEXT(s);                                 \
+			body;                                          \
+		}                                                      \
+		state[cpu].s = s + (__u32)value;                       \
+		state[cpu].fresh = fresh;                              \
+		return (int)sum;                                       \
 	}
 
 #define ROUTE(bits, n)                      \

@@ -2,11 +2,15 @@
 /*
  * map: what an operation on a map costs a program, in the engine and in the kernel, alternating in one
  * run. The engine's side calls what compiled programs call; the kernel's is map.bpf.c under
- * BPF_PROG_TEST_RUN. Median and least of ROUNDS; the ratio is of medians, engine / kernel.
+ * BPF_PROG_TEST_RUN. Median and least of ROUNDS; the ratio is of medians, engine / kernel. Then the same by
+ * two threads at once, each on a CPU of its own: how much more they do than one.
  */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <sys/mman.h>
 #include <time.h>
 
@@ -27,7 +31,7 @@ static struct maps {
 	struct map *array, *percpu_array, *hash, *percpu_hash, *lru, *lpm, *ring, *queue, *bloom;
 } maps;
 
-static uint32_t state = 1, fresh = ENTRIES;
+static __thread uint32_t state = 1, fresh = ENTRIES;
 
 #define NEXT(s) ((s) = (s)*1664525 + 1013904223, (s) >> 19)
 
@@ -114,7 +118,7 @@ static void fail(const char *what)
 
 static struct map *make(uint32_t type, uint32_t key, uint32_t value, uint32_t n, uint32_t flags)
 {
-	struct map_def def = {type, key, value, n, flags, .cpus = 1, .fields = {-1, -1}};
+	struct map_def def = {type, key, value, n, flags, .cpus = 2, .fields = {-1, -1}};
 	struct skep_err err;
 	struct map *m = NULL;
 
@@ -220,14 +224,18 @@ static int by_value(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
+static int prog_of(const struct figure *f, struct map_bench_bpf *skel)
+{
+	return bpf_program__fd(bpf_object__find_program_by_name(skel->obj, f->name));
+}
+
 static void figure(const struct figure *f, struct map_bench_bpf *skel)
 {
-	struct bpf_program *p = bpf_object__find_program_by_name(skel->obj, f->name);
+	int prog = prog_of(f, skel), i;
 	double engine[ROUNDS], kernel[ROUNDS];
-	int i;
 
 	for (i = 0; i < ROUNDS; i++) {
-		kernel[i] = run_kernel(bpf_program__fd(p), bpf_map__fd(skel->maps.ring));
+		kernel[i] = run_kernel(prog, bpf_map__fd(skel->maps.ring));
 		engine[i] = run_engine(f);
 	}
 	qsort(engine, ROUNDS, sizeof(double), by_value);
@@ -235,6 +243,79 @@ static void figure(const struct figure *f, struct map_bench_bpf *skel)
 	printf("%8.3f  %-44s median %.1f / %.1f ns; least %.1f / %.1f ns\n",
 	       engine[ROUNDS / 2] / kernel[ROUNDS / 2], f->title, engine[ROUNDS / 2],
 	       kernel[ROUNDS / 2], engine[0], kernel[0]);
+}
+
+/* ---- two threads ------------------------------------------------------------------------------- */
+
+struct worker {
+	const struct figure *f;
+	int prog, ring; /* of the kernel, or -1 */
+	unsigned cpu, n;
+	double ns[ROUNDS];
+};
+
+static atomic_uint arrived, finished;
+
+static double run_worker(const struct worker *w)
+{
+	return w->prog < 0 ? run_engine(w->f) : run_kernel(w->prog, w->ring);
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	cpu_set_t set;
+	int i;
+
+	CPU_ZERO(&set);
+	CPU_SET(w->cpu, &set);
+	if (sched_setaffinity(0, sizeof(set), &set))
+		fail("two threads need two CPUs");
+	map_cpu = w->cpu;
+	state += w->cpu * 2718281;
+	fresh += w->cpu << 31;
+	atomic_fetch_add(&arrived, 1);
+	while (atomic_load(&arrived) < w->n)
+		;
+	for (i = 0; i < ROUNDS; i++)
+		w->ns[i] = run_worker(w);
+	atomic_fetch_add(&finished, 1);
+	while (atomic_load(&finished) < w->n) /* the other is not to be alone */
+		run_worker(w);
+	return NULL;
+}
+
+/* ns an operation of one of @n threads that run at once. */
+static double at_once(unsigned n, const struct figure *f, int prog, int ring)
+{
+	static struct worker w[2];
+	static double all[2 * ROUNDS];
+	pthread_t t[2];
+	unsigned i;
+
+	arrived = finished = 0;
+	for (i = 0; i < n; i++) {
+		w[i] = (struct worker){.f = f, .prog = prog, .ring = ring, .cpu = i, .n = n};
+		if (pthread_create(&t[i], NULL, work, &w[i]))
+			fail("could not start a thread");
+	}
+	for (i = 0; i < n; i++) {
+		pthread_join(t[i], NULL);
+		memcpy(all + i * ROUNDS, w[i].ns, sizeof(w[i].ns));
+	}
+	qsort(all, n * ROUNDS, sizeof(double), by_value);
+	return all[n * ROUNDS / 2];
+}
+
+static void pair(const struct figure *f, struct map_bench_bpf *skel)
+{
+	int prog = prog_of(f, skel), ring = bpf_map__fd(skel->maps.ring);
+	double one = at_once(1, f, -1, -1), two = at_once(2, f, -1, -1);
+	double kernel_one = at_once(1, f, prog, ring), kernel_two = at_once(2, f, prog, ring);
+
+	printf("%8.3f  %-44s 2 threads do %.2f of what 1 does (kernel %.2f): %.1f / %.1f ns\n",
+	       two / kernel_two, f->title, 2 * one / two, 2 * kernel_one / kernel_two, two,
+	       kernel_two);
 }
 
 int main(int argc, char **argv)
@@ -249,6 +330,10 @@ int main(int argc, char **argv)
 	for (i = 0; i < array_size(figures); i++) {
 		if (argc < 2 || strstr(figures[i].name, argv[1]))
 			figure(figures + i, skel);
+	}
+	for (i = 0; i < array_size(figures); i++) {
+		if (argc < 2 || strstr(figures[i].name, argv[1]))
+			pair(figures + i, skel);
 	}
 	map_bench_bpf__destroy(skel);
 	return 0;

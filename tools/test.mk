@@ -120,6 +120,9 @@ test-kernels: build/skep | build/.deps-kernels
 test-selftests: build/skep | build/.deps-selftests
 	@$(SUDO) tools/selftests $(SUITES)
 
+test-tools: build/skep | build/.deps-tools
+	@tools/loads $(TOOLS)
+
 bench: | build/.deps-build build/.deps-bench
 	@$(MAKE) --no-print-directory KIND=release build/skep unit
 	@$(SUDO) bench/run

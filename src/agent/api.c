@@ -279,7 +279,8 @@ static void serve_events(struct api_call *call)
 	if (filter_take(call->values, &job.filter)) {
 		http_error(call->conn, 400,
 			   "kind: expected process.fork, process.exec, process.exit, "
-			   "connection.open, connection.close, dns, process or connection");
+			   "connection.open, connection.close, dns, balance.backend, process, "
+			   "connection or balance");
 		return;
 	}
 	job.limit = (uint64_t)call->values[EVENTS_LIMIT].num;

@@ -5,23 +5,25 @@
 #include <sys/queue.h>
 
 #define HEARTBEAT_S 15
-#define TABLES	    3
+#define TABLES	    4
 
 #define REMOTE "coalesce(remote_service, remote_addr) || ':' || remote_port"
 
 const struct event_kind event_kinds[EVENT_KINDS] = {
-	{"process.fork", "process", "time", "origin = 'fork'", "exe", false},
-	{"process.exec", "process", "time", "origin = 'exec'", "argv", false},
+	{"process.fork", "process", "time", "origin = 'fork'", "exe", false, false},
+	{"process.exec", "process", "time", "origin = 'exec'", "argv", false, false},
 	{"process.exit", "process", "ended",
 	 "ended is not null and "
 	 "(exit_code is not null or signal is not null)",
-	 "coalesce('signal ' || signal, 'exit ' || exit_code)", true},
+	 "coalesce('signal ' || signal, 'exit ' || exit_code)", false, true},
 	{"connection.open", "connection", "time", "origin = 'event' and state is not 'failed'",
-	 "direction || ' ' || " REMOTE, false},
+	 "direction || ' ' || " REMOTE, false, false},
 	{"connection.close", "connection", "ended", "ended is not null",
-	 "direction || ' ' || " REMOTE " || coalesce(' ' || error, '')", true},
+	 "direction || ' ' || " REMOTE " || coalesce(' ' || error, '')", false, true},
 	{"dns", "dns", "coalesce(ended, time)", "1",
-	 "name || ' ' || type || coalesce(' ' || rcode, '')", true},
+	 "name || ' ' || type || coalesce(' ' || rcode, '')", false, true},
+	{"balance.backend", "backend", "time", "1",
+	 "backend || ' ' || state || coalesce(': ' || reason, '')", true, false},
 };
 
 struct client {
@@ -85,11 +87,12 @@ void event_view_sql(struct store *s, struct buf *sql)
 	for (k = event_kinds; k < event_kinds + EVENT_KINDS; k++) {
 		if (!store_table_find(s, k->table))
 			continue;
-		buf_fmt(sql,
-			"%sselect %s as at, '%s' as event, pid, started, comm, service, container, "
-			"%s as detail from %s where %s",
-			sql->len ? " union all " : "", k->at, k->name, k->detail, k->table,
-			k->where);
+		buf_fmt(sql, "%sselect %s as at, '%s' as event, %s, %s as detail from %s where %s",
+			sql->len ? " union all " : "", k->at, k->name,
+			k->no_process ? "null as pid, null as started, null as comm, service, "
+					"null as container"
+				      : "pid, started, comm, service, container",
+			k->detail, k->table, k->where);
 	}
 }
 

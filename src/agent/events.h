@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "store/store.h"
 
-#define EVENT_KINDS	  6
+#define EVENT_KINDS	  7
 #define EVENT_CLIENTS_MAX 64
 #define EVENT_PENDING_MAX (1U << 20) /* bytes a reader may be behind before it loses events */
 
@@ -23,6 +23,7 @@ struct event_kind {
 	const char *at;	    /* SQL: its time */
 	const char *where;  /* SQL: which rows */
 	const char *detail; /* SQL: the event in a few words */
+	bool no_process;    /* the table has no pid, started, comm and container */
 	bool at_end;	    /* its time is column "ended", else "time" */
 };
 

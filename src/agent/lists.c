@@ -303,6 +303,14 @@ static int past_kind(const struct query_job *job, const struct event_kind *k, st
 	return store_sql(s, sql.data, params, n, &limits, &sink, &truncated, err);
 }
 
+/* One that asks for a process means no kind without one. */
+static bool kind_meant(const struct event_filter *f, unsigned i)
+{
+	bool process = f->pid >= 0 || f->comm[0] || f->container[0];
+
+	return (f->kinds >> i & 1) && !(process && event_kinds[i].no_process);
+}
+
 int list_events(const struct query_job *job, struct store *s, struct query_out *o,
 		struct skep_err *err)
 {
@@ -311,7 +319,8 @@ int list_events(const struct query_job *job, struct store *s, struct query_out *
 	int rc = 0;
 
 	for (i = 0; i < EVENT_KINDS && !rc; i++)
-		if ((job->filter.kinds >> i & 1) && store_table_find(s, event_kinds[i].table))
+		if (kind_meant(&job->filter, (unsigned)i) &&
+		    store_table_find(s, event_kinds[i].table))
 			rc = past_kind(job, &event_kinds[i], s, &p, o->millisec, err);
 	if (rc)
 		return rc;

@@ -18,6 +18,8 @@
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
+#include "balance/happened.h"
+#include "balance/health.h"
 #include "balance/reap.h"
 #include "balance/socket.h"
 #include "balance/wanted.h"
@@ -30,7 +32,8 @@ struct balance_spec {
 	int next_hop; /* index into route, gateway, reflect */
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
-	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s;
+	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s, nat_flows;
+	uint16_t nat_ports[2];
 	char pins[256], cgroup[256];
 };
 
@@ -68,6 +71,25 @@ static bool source4_read(const char *s, size_t n, void *out)
 static bool source6_read(const char *s, size_t n, void *out)
 {
 	return source_read(s, n, 6, out);
+}
+
+/* "1024-32767" */
+static bool ports_read(const char *s, size_t n, void *out)
+{
+	uint16_t *p = out;
+	unsigned first, last;
+	char text[12], end;
+
+	if (n >= sizeof(text))
+		return false;
+	memcpy(text, s, n);
+	text[n] = '\0';
+	if (sscanf(text, "%5u-%5u%c", &first, &last, &end) != 2 || !first || first > last ||
+	    last > 65535)
+		return false;
+	p[0] = (uint16_t)first;
+	p[1] = (uint16_t)last;
+	return true;
 }
 
 static const struct conf_field interface_fields[] = {
@@ -170,6 +192,20 @@ static const struct conf_field fields[] = {
 	 .most = 14400,
 	 .preset = "3600",
 	 .doc = "a flow silent for so long is forgotten"},
+	{.key = "natFlows",
+	 .type = CONF_INT,
+	 .offset = AT(nat_flows),
+	 .least = 512,
+	 .most = 1 << 24,
+	 .preset = "65536",
+	 .doc = "mode nat: connections there is room for, 80 bytes each; rounded up to a power of two"},
+	{.key = "natPorts",
+	 .type = CONF_READ,
+	 .offset = AT(nat_ports),
+	 .preset = "1024-32767",
+	 .read = ports_read,
+	 .choices = "a range of ports like 1024-32767",
+	 .doc = "mode nat: our ports towards backends; each may be used once for each backend's port"},
 	{.key = "pinDir",
 	 .type = CONF_STR,
 	 .offset = AT(pins),
@@ -192,6 +228,8 @@ struct balance {
 	struct maps maps;
 	struct fleet *fleet;
 	struct config_set wanted;
+	struct health *health;
+	struct store_table *table; /* of what happened to backends */
 	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;
@@ -216,7 +254,7 @@ static int balance_open(void **out, const struct cap_env *env, struct skep_err *
 	b->env = *env;
 	b->probe4 = b->probe6 = -1;
 	*out = b;
-	return 0;
+	return happened_open(&b->table, env, err);
 }
 
 static void unload(struct balance *b)
@@ -228,6 +266,7 @@ static void unload(struct balance *b)
 	b->n_links = 0;
 	why_free(b->why);
 	b->why = NULL;
+	health_free(take(b->health));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	reap_free(b->reap);
@@ -301,10 +340,15 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.vips = (uint32_t)s->vips,
 		.bucket_log = 9,
 		.gue_port = (uint16_t)s->gue_port,
+		.nat_log = 6,
+		.nat_first = s->nat_ports[0],
+		.nat_last = s->nat_ports[1],
 	};
 
 	while (s->n_interfaces && (int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
 		size.bucket_log++;
+	while (s->n_interfaces && (int64_t)BALANCE_WAYS << size.nat_log < s->nat_flows)
+		size.nat_log++;
 	return size;
 }
 
@@ -370,6 +414,14 @@ static int attach_all(struct balance *b, const struct balance_spec *s, struct sk
 	return rc ? rc : attach_sockets(b, s, err);
 }
 
+static void on_health(void *arg, const char *service, const struct config_addr *backend, bool up,
+		      const char *reason)
+{
+	struct balance *b = arg;
+
+	happened_backend(b->table, &b->env, service, backend, up, reason);
+}
+
 static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 {
 	const struct balance_spec *want = spec;
@@ -396,6 +448,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 		rc = why_open(&b->why, &b->maps, err);
 	if (!rc)
 		rc = attach_all(b, want, err);
+	if (!rc)
+		rc = health_open(&b->health, on_health, b, err);
 	if (rc) {
 		unload(b);
 		return rc;
@@ -483,6 +537,8 @@ static int balance_resources(void *cap, enum cap_change change, const char *file
 		wanted_undo(&b->wanted, &c);
 	else
 		wanted_keep(&b->wanted, &c);
+	if (!rc && !dry && b->fleet)
+		health_sync(b->health, b->fleet);
 	return rc;
 }
 
@@ -503,6 +559,19 @@ static const char *state_name(const struct fleet_backend *b)
 					      : "gone";
 }
 
+static void health_add(const struct health_state *h, struct buf *out)
+{
+	if (!h)
+		return;
+	buf_fmt(out,
+		",\"health\":{\"up\":%s,\"asked\":%s,\"us\":%u,\"probes\":%" PRIu64
+		",\"failures\":%" PRIu64 ",\"reason\":",
+		h->up ? "true" : "false", h->asked ? "true" : "false", h->us, h->probes,
+		h->failures);
+	buf_json(out, h->reason, strlen(h->reason));
+	buf_str(out, "}");
+}
+
 static void backend_add(struct balance *b, const struct fleet_service *s,
 			const struct fleet_backend *x, struct buf *out)
 {
@@ -519,6 +588,7 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
+	health_add(health_get(b->health, s->want.name, &x->addr), out);
 	if (s->want.opt.socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");
@@ -654,7 +724,7 @@ static int balance_ask(void *cap, const char *question, const char *text, size_t
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
 			  void *arg)
 {
-	char labels[128], addr[64];
+	char labels[320], addr[64];
 	uint32_t i;
 
 	for (i = 0; i < s->n; i++) {
@@ -666,6 +736,9 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		   labels, (double)sent.packets);
 		fn(arg, "skep_balance_bytes_total", CAP_COUNTER, "Bytes sent to a backend", labels,
 		   (double)sent.bytes);
+		fn(arg, "skep_balance_returned_total", CAP_COUNTER,
+		   "Answers of a backend of mode nat, sent to clients", labels,
+		   (double)sent.returned);
 		fn(arg, "skep_balance_connections_total", CAP_COUNTER, "TCP SYNs sent to a backend",
 		   labels, (double)sent.flows);
 	}
@@ -703,6 +776,13 @@ static void balance_count(void *cap, cap_count_fn fn, void *arg)
 		reap_count(b->reap, fn, arg);
 	fn(arg, "skep_balance_entries_total", CAP_COUNTER, "Flows recorded in the flow table", "",
 	   (double)b->maps.state->inserted);
+	fn(arg, "skep_balance_translated", CAP_GAUGE, "Connections of mode nat", "",
+	   (double)fleet_translated(b->fleet));
+	fn(arg, "skep_balance_translated_total", CAP_COUNTER, "Connections of mode nat, all", "",
+	   (double)b->maps.state->nat_made);
+	fn(arg, "skep_balance_nat_full_total", CAP_COUNTER,
+	   "Connections of mode nat refused: no room, or no port of ours", "",
+	   (double)b->maps.state->nat_full);
 	fn(arg, "skep_balance_full_total", CAP_COUNTER,
 	   "Flows that found no room and went to the older backend", "",
 	   (double)b->maps.state->full);
@@ -762,6 +842,23 @@ static void neighbour_ask(const struct balance *b, const struct config_addr *a)
 		sendto(b->probe6, "", 0, MSG_DONTWAIT, (struct sockaddr *)&six, sizeof(six));
 }
 
+/* Clients of translated connections whose answers found no link address. */
+static void clients_ask(struct balance *b)
+{
+	unsigned i;
+
+	for (i = 0; i < BALANCE_STRANGERS; i++) {
+		struct balance_stranger *x = &b->maps.nat_strangers[i];
+		struct config_addr a = {.family = (uint8_t)x->family};
+
+		if (!x->family)
+			continue;
+		memcpy(a.bytes, x->addr, 16);
+		x->family = 0;
+		neighbour_ask(b, &a);
+	}
+}
+
 static void balance_tick(void *cap, uint64_t boot_now)
 {
 	struct balance *b = cap;
@@ -771,6 +868,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	if (!b->fleet)
 		return;
 	fleet_tick(b->fleet, boot_now);
+	clients_ask(b);
 	if (b->reap)
 		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {
@@ -785,14 +883,16 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	}
 }
 
-static unsigned balance_poll(void *cap maybe_unused)
+static unsigned balance_poll(void *cap)
 {
-	return 0;
+	struct balance *b = cap;
+
+	return b->fleet ? health_poll(b->health, b->fleet, host_boot_now()) : 0;
 }
 
-static int balance_fd(void *cap maybe_unused)
+static int balance_fd(void *cap)
 {
-	return -1;
+	return health_fd(((struct balance *)cap)->health);
 }
 
 static uint64_t balance_lost(void *cap maybe_unused)

@@ -134,7 +134,7 @@ struct hop {
 struct packet {
 	__u64 hash, source; /* of the flow; of the client's address */
 	__u64 flow[4];	    /* addresses as in the packet, source first; IPv4 in one word each */
-	__u32 ports, l2, l4, size; /* l2: length; l4: offset, of TCP and UDP */
+	__u32 ports, l2, size;
 	__u32 slot_hash, service, backend, entry;
 	__u16 changed;
 	__be16 l2_proto;
@@ -142,7 +142,10 @@ struct packet {
 	__be32 tags[2];
 	__u8 family, proto, kind, tos, fragment; /* fragment: 1 the first, 2 a later one */
 	__u8 df;
+	__u16 l4; /* where it begins; of an ICMP error its own */
 	__be32 fragment_id;
+	__u32 place;  /* NAT_SEND: of the connection */
+	__u8 back;    /* and whether the packet is an answer */
 	__u32 second; /* the backend that may know the flow instead, 0: none */
 	struct hop hop;
 };

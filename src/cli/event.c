@@ -128,6 +128,9 @@ static void detail(const json_t *e, const char *kind, struct buf *b)
 		connection_detail(e, kind, b);
 	else if (!strcmp(kind, "dns"))
 		dns_detail(e, b);
+	else if (!strncmp(kind, "balance", 7))
+		buf_fmt(b, "%s %s%s%s", text(e, "backend"), text(e, "state"),
+			has(e, "reason") ? ": " : "", text(e, "reason"));
 	else
 		buf_fmt(b, "%" PRId64 " events: this reader was too slow", number(e, "events"));
 }

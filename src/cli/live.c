@@ -18,13 +18,16 @@ static void links_done(struct links *l)
 		close(l->fds[--l->n]);
 }
 
-static int link_all(struct links *l, struct ports *ports, int prog, struct skep_err *err)
+/* What Debian's headers do not have yet. */
+#define TCX_INGRESS ((enum bpf_attach_type)46)
+
+static int link_all(struct links *l, struct ports *ports, int prog, bool tc, struct skep_err *err)
 {
 	struct port_view v;
 	int fd;
 
 	while (ports_view(ports, l->n, &v)) {
-		fd = bpf_link_create(prog, (int)v.ifindex, BPF_XDP, NULL);
+		fd = bpf_link_create(prog, (int)v.ifindex, tc ? TCX_INGRESS : BPF_XDP, NULL);
 		if (fd < 0)
 			return skep_fail(err, fd, "port %s: the program cannot be attached: %s",
 					 v.name, strerror(-fd));
@@ -33,13 +36,17 @@ static int link_all(struct links *l, struct ports *ports, int prog, struct skep_
 	return 0;
 }
 
-static void add_up(struct ports *ports, struct object_result *r)
+static void add_up(struct ports *ports, bool tc, struct object_result *r)
 {
 	struct port_view v;
-	unsigned i;
+	unsigned i, act;
 
 	for (i = 0; ports_view(ports, i, &v); i++) {
 		r->packets += v.count->received;
+		for (act = 0; tc && act < array_size(v.count->tc); act++)
+			r->verdicts[act] += v.count->tc[act];
+		if (tc)
+			continue;
 		r->verdicts[XDP_ABORTED] += v.count->aborted;
 		r->verdicts[XDP_DROP] += v.count->drop;
 		r->verdicts[XDP_PASS] += v.count->pass;
@@ -48,7 +55,7 @@ static void add_up(struct ports *ports, struct object_result *r)
 	}
 }
 
-int live_run(struct ports *ports, int prog, unsigned seconds, struct object_result *r,
+int live_run(struct ports *ports, int prog, bool tc, unsigned seconds, struct object_result *r,
 	     struct skep_err *err)
 {
 	cleanup(links_done) struct links links = {.n = 0};
@@ -63,10 +70,10 @@ int live_run(struct ports *ports, int prog, unsigned seconds, struct object_resu
 	stop = signalfd(-1, &ends, SFD_CLOEXEC);
 	if (stop < 0)
 		return skep_note(err, -errno, "signalfd");
-	rc = link_all(&links, ports, prog, err);
+	rc = link_all(&links, ports, prog, tc, err);
 	if (!rc)
 		rc = ports_run(ports, stop, seconds, err);
-	add_up(ports, r);
+	add_up(ports, tc, r);
 	return rc;
 }
 

@@ -15,7 +15,7 @@
  *
  * Ends at SIGINT, SIGTERM, after @seconds (0: never), or when all captures are read.
  */
-int live_run(struct ports *ports, int prog, unsigned seconds, struct object_result *r,
+int live_run(struct ports *ports, int prog, bool tc, unsigned seconds, struct object_result *r,
 	     struct skep_err *err);
 
 /**

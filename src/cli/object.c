@@ -293,12 +293,15 @@ static int run_all(struct session *s, struct skep_err *err)
 	const struct capture_packet blank = {
 		.data = zeros, .len = sizeof(zeros), .wire_len = sizeof(zeros)};
 
-	if (s->wish->ports && bpf_program__type(s->prog) != BPF_PROG_TYPE_XDP)
-		return skep_fail(err, -EINVAL, "a port takes programs of type xdp, not %s",
+	bool tc = bpf_program__type(s->prog) == BPF_PROG_TYPE_SCHED_CLS;
+
+	if (s->wish->ports && !tc && bpf_program__type(s->prog) != BPF_PROG_TYPE_XDP)
+		return skep_fail(err, -EINVAL,
+				 "a port takes programs of type xdp or sched_cls, not %s",
 				 s->r->type);
 	if (s->wish->ports)
-		return live_run(s->wish->ports, bpf_program__fd(s->prog), s->wish->seconds, s->r,
-				err);
+		return live_run(s->wish->ports, bpf_program__fd(s->prog), tc, s->wish->seconds,
+				s->r, err);
 	if (!s->kind)
 		return run_bare(s, err);
 	return s->in ? run_capture(s, err) : run_packet(s, &blank, err);

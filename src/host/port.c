@@ -212,17 +212,13 @@ static void give_back(struct port *p, const struct vm_frame *frames, int n)
 			port_pool_give(p->pool, frames[i].buf);
 }
 
-/* What the kernel's stack sends into the TAP leaves by the port; no program is asked. */
+/* What the kernel's stack sends into the TAP leaves by the port. */
 static int from_stack(struct port *p, struct vm_frame *frames, struct skep_err *err)
 {
 	int n = p->stack->ops->receive(p->stack, frames, err), i;
 
-	for (i = 0; i < n; i++) {
-		if (p->ops->send(p, &frames[i], false))
-			p->vm.count.unsent++;
-		else
-			p->vm.count.sent++;
-	}
+	for (i = 0; i < n; i++)
+		vm_port_leave(&p->vm, &frames[i]);
 	give_back(p, frames, n);
 	return n;
 }

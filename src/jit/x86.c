@@ -221,7 +221,8 @@ static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn 
 	x86_rr(b, X_CMOV | (cc ^ 1) | X_W, x86_reg[m->dst], s);
 }
 
-static void compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
+/* Returns the condition under which @i jumps. */
+static unsigned compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned alu = JIT_ALU(code), d = x86_reg[i->dst], s = x86_reg[i->src];
@@ -233,23 +234,36 @@ static void compare(struct jit_build *b, const struct isa_insn *i, uint8_t flags
 		x86_rr(b, (alu == 4 ? X_TEST : X_CMP) | W(wide), s, d);
 	else
 		compare_imm(b, wide, alu, d, i->imm, b->flag_was == flags);
+	return condition[alu];
+}
+
+/* Greater turned into less, which needs one flag less: a cmov by two has twice the latency. */
+static unsigned compare_for_move(struct jit_build *b, const struct isa_insn *i, uint8_t flags)
+{
+	unsigned cc = condition[JIT_ALU(jit_codes[i->op])];
+
+	if (!JIT_SRC_X(jit_codes[i->op]) ||
+	    (cc != CC_A && cc != CC_BE && cc != CC_G && cc != CC_LE))
+		return compare(b, i, flags);
+	x86_rr(b, X_CMP | W(JIT_CLASS(jit_codes[i->op]) == JIT_JMP), x86_reg[i->dst],
+	       x86_reg[i->src]);
+	return cc == CC_A ? CC_B : cc == CC_BE ? CC_AE : cc == CC_G ? CC_L : CC_GE;
 }
 
 static void lower_jump(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op], flags = (uint8_t)(i->dst + 1);
-	unsigned alu = JIT_ALU(code), cc = condition[alu];
-	const struct isa_insn *n;
+	unsigned alu = JIT_ALU(code), cc;
+	const struct isa_insn *n = jit_skipped_move(b, i);
 
 	if (JIT_CLASS(code) == JIT_JMP32)
 		flags |= 0x80;
-	compare(b, i, flags);
-	n = jit_skipped_move(b, i);
 	if (n) {
 		b->next++;
-		move_unless(b, cc, n);
+		move_unless(b, compare_for_move(b, i, flags), n);
 		return;
 	}
+	cc = compare(b, i, flags);
 	if (jit_skips_goto(b, i)) {
 		b->next++;
 		x86_jump(b, cc ^ 1, jit_jump_target(b, b->pc + 1, i + 1));
@@ -311,6 +325,12 @@ static void lower_load(struct jit_build *b, const struct isa_insn *i)
 		jit_refuse(b, "a load that its loader did not resolve");
 }
 
+/* The second half of an LDDW is never met. */
+static void lower_none(struct jit_build *b, const struct isa_insn *i maybe_unused)
+{
+	jit_refuse(b, "an instruction that nothing may execute");
+}
+
 typedef void lower_fn(struct jit_build *b, const struct isa_insn *i);
 
 #define IS_ALU(c) (JIT_CLASS(c) == JIT_ALU32 || JIT_CLASS(c) == JIT_ALU64)
@@ -332,6 +352,7 @@ static lower_fn *const lower[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
 #include "isa/insn.def"
 #undef INSN
+	[ISA_NONE] = lower_none,
 	[JIT_ROL64] = x86_alu,
 	[JIT_ROL32] = x86_alu,
 };

@@ -27,6 +27,7 @@
 #define HASH_LOCKED  (1U << 31) /* in a head */
 #define HASH_RETRIES 16		/* lock-free searches led astray before taking the lock */
 #define HASH_SWEEP   256	/* elements used lately that an eviction passes over */
+#define HASH_RUN     16		/* elements that a CPU looks at in a row */
 
 struct hash_elem {
 	_Atomic uint32_t next;
@@ -48,8 +49,9 @@ struct hash_free {
 	_Atomic uint32_t head;
 	_Atomic uint32_t fresh; /* elements from here to fresh_end were never used */
 	uint32_t fresh_end;
-	_Atomic uint32_t extra; /* H2; 0: taken */
-	_Atomic uint32_t hand;	/* where the zone's next eviction looks first */
+	_Atomic uint32_t extra;		    /* H2; 0: taken */
+	_Alignas(64) _Atomic uint32_t hand; /* where the zone's next run of elements begins */
+	_Atomic uint32_t at; /* where the CPU's next eviction looks first, in a run of its own */
 };
 
 struct hash {

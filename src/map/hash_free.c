@@ -3,7 +3,8 @@
  * hash_free.c: elements that are in no chain, and how they get there when a map is full (LRU).
  *
  * Eviction is a clock: a hand goes round the zone's elements; one that was looked up since the hand came
- * by is passed over (its mark is cleared), the first that was not goes.
+ * by is passed over (its mark is cleared), the first that was not goes. A CPU takes the hand's next
+ * HASH_RUN places at once, so that CPUs that evict at the same time touch other elements.
  */
 #include "map/hash.h"
 
@@ -153,17 +154,28 @@ static bool unhook(struct hash *h, uint32_t i)
 	return found;
 }
 
+/* Threads that share a CPU's number may run into each other: they look at what they need not, no more. */
+static uint32_t next_place(struct hash *h, unsigned zone)
+{
+	struct hash_free *f = list_of(h, map_cpu);
+	uint32_t at = atomic_load_explicit(&f->at, memory_order_relaxed);
+
+	if (at % HASH_RUN == 0)
+		at = atomic_fetch_add_explicit(&list_of(h, zone)->hand, HASH_RUN,
+					       memory_order_relaxed);
+	atomic_store_explicit(&f->at, at + 1, memory_order_relaxed);
+	return at % h->n_zone;
+}
+
 uint32_t hash_evict(struct hash *h)
 {
 	unsigned zone = h->zones == 1 ? 0 : map_cpu, passed = 0;
 	uint64_t steps = 4ULL * h->n_zone + HASH_SWEEP;
-	struct hash_free *f = list_of(h, zone);
 	struct hash_elem *e;
 	uint32_t i;
 
 	while (steps--) {
-		i = atomic_fetch_add_explicit(&f->hand, 1, memory_order_relaxed) % h->n_zone;
-		i += zone * h->n_zone + 1;
+		i = zone * h->n_zone + next_place(h, zone) + 1;
 		e = hash_elem(h, i);
 		if (!atomic_load_explicit(&e->live, memory_order_relaxed))
 			continue;

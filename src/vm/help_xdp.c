@@ -183,6 +183,8 @@ HELPER_FN(clone_redirect)
 
 	if (c & ~(uint64_t)BPF_F_INGRESS)
 		return FAIL(EINVAL);
+	if (vm_run_now()->clone)
+		return (uint64_t)(int64_t)vm_run_now()->clone(vm_run_now(), (uint32_t)b, c);
 	return if_indextoname((unsigned)b, name) ? 0 : FAIL(EINVAL);
 }
 

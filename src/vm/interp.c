@@ -5,7 +5,7 @@
  *
  *	r0..r10, I --dispatch by I->op--> interp.def --> next
  *	                                     |
- *	              an address: this stack? else the region of last time? else others, maps? else fault
+ *	              an address: this stack? else near where it was last? else others, maps? else fault
  *
  * N1  No access without a check (E2), helpers' results and packet pointers not excepted.
  * N2  Control stays in the program: decode and verify_structure saw every jump; what comes from a
@@ -17,6 +17,7 @@
 #include "vm/vm.h"
 
 #include <endian.h>
+#include <linux/filter.h>
 
 static __thread struct vm_run *running;
 
@@ -56,6 +57,28 @@ bool vm_access(struct vm_run *run, uint64_t addr, size_t size, bool write)
 		}
 	}
 	return in_stacks(run, addr, size) || (run->covers && run->covers(run, addr, size, write));
+}
+
+/*
+ * Where the last access besides the stack was, for reads and for writes: @room bytes from @lo, at least
+ * as many as the widest access, so that one comparison is enough. Only helpers change what may be
+ * touched; after them it is the stack's first frame again, which may be touched always.
+ */
+struct near {
+	uint64_t lo, room;
+};
+
+static bool far_access(struct vm_run *run, struct near *near, uint64_t addr, size_t size,
+		       bool write)
+{
+	const struct vm_region *g;
+
+	if (!vm_access(run, addr, size, write))
+		return false;
+	g = &run->regions[run->hit];
+	if (hit_region(run, addr, size, write) && g->hi - g->lo >= sizeof(uint64_t))
+		*near = (struct near){g->lo, g->hi - g->lo};
+	return true;
 }
 
 /* ---- faults ---------------------------------------------------------------------------------- */
@@ -136,6 +159,24 @@ int vm_tail_call(struct vm_run *run, const struct vm_code *next)
 	return 0;
 }
 
+/* Offsets from the network or the link header: where that is; 0 outside. */
+static uint64_t header_at(const struct vm_run *run, int32_t off, unsigned size)
+{
+	uint64_t at = off >= SKF_NET_OFF ? run->net + (uint64_t)(off - SKF_NET_OFF)
+					 : run->mac + (uint64_t)(off - SKF_LL_OFF);
+
+	return off >= SKF_LL_OFF && at >= run->mac && at + size <= run->end ? at : 0;
+}
+
+static uint64_t read_net(uint64_t at, unsigned size)
+{
+	uint64_t v = 0;
+
+	for (unsigned n = 0; n < size; n++)
+		v = v << 8 | ((const uint8_t *)(uintptr_t)at)[n];
+	return v;
+}
+
 /*
  * LD_ABS and LD_IND: @off into the packet of the __sk_buff at @ctx, in host order.
  * Returns 0; 1: outside the packet; -EFAULT.
@@ -143,8 +184,10 @@ int vm_tail_call(struct vm_run *run, const struct vm_code *next)
 static int packet_read(struct vm_run *run, uint64_t ctx, int32_t off, unsigned size, uint64_t *out)
 {
 	const struct __sk_buff *skb = (const void *)(uintptr_t)ctx;
-	uint64_t data, end, v = 0;
+	uint64_t data, end, at = off < 0 ? header_at(run, off, size) : 0;
 
+	if (at)
+		return *out = read_net(at, size), 0;
 	if (!vm_access(run, ctx, offsetof(struct __sk_buff, napi_id), false))
 		return -EFAULT;
 	data = skb->data;
@@ -153,9 +196,7 @@ static int packet_read(struct vm_run *run, uint64_t ctx, int32_t off, unsigned s
 		return 1;
 	if (!vm_access(run, data + (uint64_t)off, size, false))
 		return -EFAULT;
-	for (unsigned n = 0; n < size; n++)
-		v = v << 8 | ((const uint8_t *)(uintptr_t)data)[(uint64_t)off + n];
-	*out = v;
+	*out = read_net(data + (uint64_t)off, size);
 	return 0;
 }
 
@@ -229,10 +270,17 @@ static uint64_t pop(struct vm_run *run, struct machine *m)
 
 #define JUMP(n) GO(i + 1 + (n))
 
-/* Own frames, then what was hit last, then all the rest. */
-#define CHECK(addr, size, write)                                                            \
-	if (unlikely((addr)-base > live - (size)) && !hit_region(run, addr, size, write) && \
-	    unlikely(!vm_access(run, addr, size, write)))                                   \
+#define FORGET()                                 \
+	near[false] = near[true] = (struct near) \
+	{                                        \
+		base, ISA_STACK                  \
+	}
+
+/* Own frames, then what is near, then all the rest. */
+#define CHECK(addr, size, write)                                           \
+	if ((addr)-base > live - (size) &&                                 \
+	    unlikely((addr)-near[write].lo > near[write].room - (size)) && \
+	    unlikely(!far_access(run, &near[write], addr, size, write)))   \
 	FAULT(bad_access(run, code, i, addr, size))
 
 #define LOAD(type, wide)                                           \
@@ -282,6 +330,7 @@ static uint64_t pop(struct vm_run *run, struct machine *m)
 		run->code = code;                                            \
 		run->budget = bounded ? (uint64_t)left / sizeof(*i) : 0;     \
 		r[0] = (table)[i->imm](r[1], r[2], r[3], r[4], r[5]);        \
+		FORGET();                                                    \
 		if (bounded)                                                 \
 			left = (int64_t)(run->budget * sizeof(*i));          \
 		if (unlikely(run->fault))                                    \
@@ -328,6 +377,7 @@ static uint64_t execute(struct vm_run *run, const struct vm_code *code, const st
 #undef INSN
 	};
 	struct machine m;
+	struct near near[2];
 	const bool bounded = run->budget;
 	const uint64_t base = (uintptr_t)m.stack;
 	uint64_t r[16] = {[1] = args[0], args[1], args[2], args[3], args[4]};
@@ -345,6 +395,7 @@ static uint64_t execute(struct vm_run *run, const struct vm_code *code, const st
 		left = (int64_t)(min(run->budget, (uint64_t)INT64_MAX / sizeof(*i)) * sizeof(*i));
 	live = push(run, &m);
 	r[10] = base + live;
+	FORGET();
 	DISPATCH();
 
 #define DO(id, ...)            \

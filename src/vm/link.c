@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "vm/inside.h"
+#include "vm/iter.h"
 
 struct link {
 	struct object obj;
@@ -20,9 +21,21 @@ struct link {
 	uint32_t netfilter[4];
 	char name[128]; /* of a raw tracepoint */
 	bool detached;
+	struct iter_target iter;
 	struct prog *extends; /* its function @func is replaced; NULL: none */
 	unsigned func;
+	double order; /* of tcx, among those of its hook */
 };
+
+uint32_t vm_link_type(const struct link *l)
+{
+	return l->type;
+}
+
+const struct prog *vm_link_prog(const struct link *l)
+{
+	return l->prog;
+}
 
 struct link *vm_link_of(struct object *o)
 {
@@ -35,8 +48,12 @@ void vm_link_free(struct skep_engine *e, struct link *l)
 		vm_extend_remove(e, l->extends, l->func);
 		vm_object_put(e, &l->extends->obj);
 	}
+	if (l->type == VM_LINK_TCX)
+		e->n_tcx--;
 	if (l->prog)
 		vm_object_put(e, &l->prog->obj);
+	if (l->iter.map)
+		vm_object_put(e, &l->iter.map->obj);
 	free(l);
 }
 
@@ -86,12 +103,54 @@ static int to_xdp(struct call *c, struct link *l)
 	return taken(c->e, l) ? -EBUSY : 0;
 }
 
+static bool on_hook(const struct link *l, uint32_t ifindex, uint32_t hook)
+{
+	return l->type == VM_LINK_TCX && !l->detached && l->ifindex == ifindex &&
+	       l->attach_type == hook && l->order;
+}
+
+/* The first or the last of a hook, or the one that the caller names by its number. */
+static int place(struct call *c, struct link *new)
+{
+	uint32_t flags = new->flags, id = c->attr.a.link_create.target_btf_id; /* relative_id */
+	const struct object_table *t = &c->e->tables[OBJECT_LINK];
+	double lo = 0, hi = 0, at = 0; /* of all; of the named one */
+	unsigned i;
+
+	for (i = 0; i < t->n; i++) {
+		const struct link *l = vm_link_of(t->v[i]);
+
+		if (!on_hook(l, new->ifindex, new->attach_type))
+			continue;
+		lo = !lo || l->order < lo ? l->order : lo;
+		hi = !hi || l->order > hi ? l->order : hi;
+		if (id && (flags & VM_F_LINK ? l->obj.id : l->prog->obj.id) == id)
+			at = l->order;
+	}
+	if (id && !at)
+		return -ENOENT;
+	/* Neighbours are whole numbers apart, or what once lay between them was halved away. */
+	if (!id)
+		new->order = flags &VM_F_BEFORE ? (lo ? lo : 1e9) - 1 : (hi ? hi : 1e9) + 1;
+	else
+		new->order = flags &VM_F_BEFORE ? at - 0.5 : at + 0.5;
+	return 0;
+}
+
 static int to_tcx(struct call *c, struct link *l)
 {
 	bool tcx = l->attach_type == VM_TCX_INGRESS || l->attach_type == VM_TCX_EGRESS;
+	int rc;
 
 	l->type = tcx ? VM_LINK_TCX : VM_LINK_NETKIT;
-	return to_device(c, l, VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK);
+	c->e->n_tcx += tcx;
+	rc = to_device(c, l, VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK);
+	if (rc || !tcx)
+		return rc;
+	pthread_mutex_lock(&c->e->lock);
+	rc = place(c, l);
+	pthread_mutex_unlock(&c->e->lock);
+	return rc;
 }
 
 static int to_cgroup(struct call *c, struct link *l)
@@ -197,8 +256,10 @@ static int to_tracing(struct call *c, struct link *l)
 {
 	if (l->attach_type != l->prog->attach_type)
 		return -EINVAL;
-	if (l->attach_type == BPF_TRACE_ITER)
-		return -EOPNOTSUPP; /* nothing here walks the kernel's objects */
+	if (l->attach_type == BPF_TRACE_ITER) {
+		l->type = BPF_LINK_TYPE_ITER;
+		return vm_iter_aim(c, l->prog, &l->iter);
+	}
 	if (l->attach_type == BPF_LSM_CGROUP)
 		return to_cgroup(c, l);
 	l->type = l->attach_type == BPF_TRACE_RAW_TP ? BPF_LINK_TYPE_RAW_TRACEPOINT
@@ -316,8 +377,23 @@ long vm_link_do_raw_tp(struct call *c)
 	return rc ? rc : make(c, p, aim_raw_tp);
 }
 
+static long iterate(struct call *c, struct link *l)
+{
+	struct prog *p;
+	long rc;
+
+	pthread_mutex_lock(&c->e->lock); /* l->prog changes under it */
+	p = l->prog;
+	p->obj.refs++;
+	pthread_mutex_unlock(&c->e->lock);
+	rc = vm_iter_file(c, p, &l->iter);
+	vm_object_put(c->e, &p->obj);
+	return rc;
+}
+
 long vm_link_do_iter(struct call *c)
 {
+	long made = -EINVAL;
 	struct object *o;
 	int rc;
 
@@ -326,8 +402,10 @@ long vm_link_do_iter(struct call *c)
 	rc = vm_call_object(c, (int)c->attr.a.iter_create.link_fd, OBJECT_LINK, &o);
 	if (rc)
 		return rc;
+	if (vm_link_of(o)->iter.kind)
+		made = iterate(c, vm_link_of(o));
 	vm_object_put(c->e, o);
-	return -EINVAL; /* no link here is an iterator's */
+	return made;
 }
 
 /* ---- what happens to them ------------------------------------------------------------------------------ */
@@ -350,7 +428,9 @@ static int change(struct call *c, struct link *l, struct prog *new, const struct
 {
 	struct prog *was = l->prog;
 
-	if (!changeable(l))
+	if (!changeable(l) && !l->iter.kind)
+		return -EINVAL;
+	if (l->iter.kind && new->attach_btf_id != was->attach_btf_id)
 		return -EINVAL;
 	if (l->detached)
 		return -ENOLINK;
@@ -466,6 +546,46 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
 	return p;
 }
 
+/* The lock is held: the next in order behind @after. */
+static const struct link *tcx_next(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+				   double after)
+{
+	const struct object_table *t = &e->tables[OBJECT_LINK];
+	const struct link *next = NULL;
+	unsigned i;
+
+	for (i = 0; i < t->n; i++) {
+		const struct link *l = vm_link_of(t->v[i]);
+
+		if (on_hook(l, ifindex, hook) && l->order > after &&
+		    (!next || l->order < next->order))
+			next = l;
+	}
+	return next;
+}
+
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
+		     unsigned max)
+{
+	const struct link *l;
+	double after = 0;
+	unsigned n = 0;
+
+	if (!e->n_tcx)
+		return 0;
+	pthread_mutex_lock(&e->lock);
+	while ((l = tcx_next(e, ifindex, hook, after)) && n < (max ? max : 1)) {
+		after = l->order;
+		if (max) {
+			out[n] = l->prog;
+			out[n]->obj.refs++;
+		}
+		n++;
+	}
+	pthread_mutex_unlock(&e->lock);
+	return n;
+}
+
 /* ---- infos -------------------------------------------------------------------------------------------------- */
 
 /* A string into the caller's buffer; its length goes to *len. -ENOSPC when it was cut. */
@@ -488,6 +608,7 @@ static int answer_name(struct call *c, uint64_t to, uint32_t *len, const char *n
 static int fill(struct call *c, const struct link *l, struct bpf_link_info *info)
 {
 	uint32_t *words = (uint32_t *)&info->raw_tracepoint;
+	int rc;
 
 	switch (l->type) {
 	case BPF_LINK_TYPE_RAW_TRACEPOINT:
@@ -498,6 +619,11 @@ static int fill(struct call *c, const struct link *l, struct bpf_link_info *info
 		info->tracing.target_btf_id = (uint32_t)l->target;
 		info->tracing.target_obj_id = l->extends ? l->extends->obj.id : 0;
 		break;
+	case BPF_LINK_TYPE_ITER:
+		rc = answer_name(c, info->iter.target_name, &info->iter.target_name_len,
+				 vm_iter_name(&l->iter));
+		vm_iter_info(&l->iter, words + 3);
+		return rc;
 	case BPF_LINK_TYPE_CGROUP:
 		info->cgroup.cgroup_id = l->detached ? 0 : l->target;
 		info->cgroup.attach_type = l->attach_type;

@@ -3,6 +3,7 @@
 
 #include <time.h>
 
+#include "vm/port_inside.h"
 #include "vm/run.h"
 
 /* One program for a batch of frames. */
@@ -14,7 +15,7 @@ struct batch {
 
 /* ---- which there are ------------------------------------------------------------------------ */
 
-static struct vm_port *find(struct skep_engine *e, uint32_t ifindex)
+struct vm_port *vm_port_find(struct skep_engine *e, uint32_t ifindex)
 {
 	struct vm_port *p = e->ports;
 
@@ -28,7 +29,7 @@ bool vm_port_is(struct skep_engine *e, uint32_t ifindex)
 	bool is;
 
 	pthread_mutex_lock(&e->lock);
-	is = find(e, ifindex) != NULL;
+	is = vm_port_find(e, ifindex) != NULL;
 	pthread_mutex_unlock(&e->lock);
 	return is;
 }
@@ -38,7 +39,7 @@ int vm_port_add(struct skep_engine *e, struct vm_port *p)
 	int rc = 0;
 
 	pthread_mutex_lock(&e->lock);
-	if (find(e, p->ifindex)) {
+	if (vm_port_find(e, p->ifindex)) {
 		rc = -EEXIST;
 	} else {
 		p->engine = e;
@@ -70,7 +71,7 @@ bool vm_port_linked(const struct vm_port *p)
 
 	if (prog)
 		vm_object_put(p->engine, &prog->obj);
-	return prog != NULL;
+	return prog || vm_link_tcx(p->engine, p->ifindex, VM_TCX_INGRESS, NULL, 0);
 }
 
 /* ---- one frame ------------------------------------------------------------------------------- */
@@ -108,7 +109,7 @@ static uint32_t decide(struct batch *b, const struct vm_port *p, struct vm_frame
 	return verdict;
 }
 
-static void pass(struct vm_port *p, struct vm_frame *f)
+void vm_port_pass(struct vm_port *p, struct vm_frame *f)
 {
 	int rc = p->ops->pass(p, f);
 
@@ -120,7 +121,7 @@ static void pass(struct vm_port *p, struct vm_frame *f)
 		p->count.unsent++;
 }
 
-static void send(struct vm_port *p, struct vm_frame *f, bool keep)
+void vm_port_send(struct vm_port *p, struct vm_frame *f, bool keep)
 {
 	if (p->ops->send(p, f, keep))
 		p->count.unsent++;
@@ -146,14 +147,15 @@ static bool leaves(struct vm_port *from, struct vm_frame *f, uint32_t to, uint32
 static void send_to(struct vm_port *from, struct vm_frame *f, const struct bpf_devmap_val *to,
 		    bool keep)
 {
-	struct vm_port *p = find(from->engine, to->ifindex); /* P1: ports do not change now */
+	struct vm_port *p =
+		vm_port_find(from->engine, to->ifindex); /* P1: ports do not change now */
 
 	if (!p)
 		from->count.astray++;
 	else if (to->bpf_prog.id && !leaves(from, f, to->ifindex, to->bpf_prog.id))
 		from->count.drop++;
 	else
-		send(p, f, keep);
+		vm_port_send(p, f, keep);
 }
 
 struct crowd {
@@ -195,6 +197,13 @@ static void broadcast(struct vm_port *from, struct vm_frame *f, struct map *m, u
 	}
 }
 
+/* What no XDP program kept: through tc to the stack. */
+static void up(struct vm_port *p, struct vm_frame *f)
+{
+	if (vm_tc_ingress(p, f))
+		vm_port_pass(p, f);
+}
+
 static void redirect(const struct batch *b, struct vm_port *from, struct vm_frame *f)
 {
 	struct bpf_devmap_val to = {.ifindex = b->run.redirect.ifindex};
@@ -207,7 +216,7 @@ static void redirect(const struct batch *b, struct vm_port *from, struct vm_fram
 		return;
 	}
 	if (m->def.type == BPF_MAP_TYPE_CPUMAP) {
-		pass(from, f); /* all CPUs lead to the same stack */
+		up(from, f); /* all CPUs lead to the same stack */
 		return;
 	}
 	if (b->run.redirect.flags & BPF_F_BROADCAST) {
@@ -228,11 +237,11 @@ static void obey(const struct batch *b, struct vm_port *p, struct vm_frame *f, u
 		break;
 	case XDP_PASS:
 		p->count.pass++;
-		pass(p, f);
+		up(p, f);
 		break;
 	case XDP_TX:
 		p->count.tx++;
-		send(p, f, false);
+		vm_port_send(p, f, false);
 		break;
 	case XDP_REDIRECT:
 		p->count.redirect++;
@@ -276,7 +285,7 @@ void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n)
 		p->count.bytes += frames[i].len;
 	if (!prog) {
 		for (i = 0; i < n; i++)
-			pass(p, &frames[i]);
+			up(p, &frames[i]);
 		return;
 	}
 	run_batch(p, prog, frames, n);

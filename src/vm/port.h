@@ -5,7 +5,8 @@
  *	frames --> vm_port_receive --> the program linked to the port's ifindex, once a frame
  *	                                 |  XDP_TX          -> send() of the same port
  *	                                 |  XDP_REDIRECT    -> send() of the port with that ifindex
- *	                                 |  XDP_PASS        -> pass(): the stack behind the port
+ *	                                 |  XDP_PASS        -> tcx ingress -> pass(): the stack behind
+ *	                                 |                       (port_tc.c)
  *	                                 '  else            counted; the frame is its owner's again
  *
  * P1  All ports of an engine are driven by one thread; programs, links and maps may change meanwhile.
@@ -41,6 +42,7 @@ struct vm_port_count {
 	uint64_t unsent;			    /* the port could not */
 	uint64_t unpassed;			    /* no stack is behind it */
 	uint64_t astray;			    /* redirected to what is no port */
+	uint64_t tc[8]; /* what chains of sched_cls programs decided, by TC_ACT_ */
 };
 
 struct vm_port;
@@ -84,5 +86,8 @@ bool vm_port_linked(const struct vm_port *p);
  * Without a program frames are passed. A fault of interpreted code is XDP_ABORTED.
  */
 void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n);
+
+/** vm_port_leave() - what the stack behind the port sends: through tcx egress and out. */
+void vm_port_leave(struct vm_port *p, struct vm_frame *f);
 
 #endif

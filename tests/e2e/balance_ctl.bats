@@ -196,6 +196,68 @@ state_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | se
 	[ "$status" = 1 ]
 }
 
+HEALTH=$'  health: {type: tcp, intervalSeconds: 1, timeoutSeconds: 1, rise: 2, fall: 2}\n'
+health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | select(.address == \"10.78.0.$2\").health.up")" = "$3" ]; }
+
+@test "a backend that dies gets no new connections within fall times interval, and comes back" {
+	service web $VIP:7/tcp "$HEALTH" 11 12 13 | "$SKEP" apply -f -
+	eventually 20 asked_is "b1 hib2 hib3 hi"
+	"$SKEP" events -f --kind balance.backend --json >"$DIR/events" 3>&- &
+	follower=$!
+	mkfifo "$DIR/in2" || true
+	in_ns client bash "$BATS_TEST_DIRNAME/live.bash" $VIP 7 20 <"$DIR/in2" >"$DIR/live.out" 2>"$DIR/live.err" 3>&- &
+	exec 8>"$DIR/in2"
+	eventually 20 test -s "$DIR/live.out"
+	first=$(tail -n 1 "$DIR/live.out")
+	kill_server b2
+	begun=$(date +%s%N)
+	eventually 6 state_is web 12 down
+	took=$((($(date +%s%N) - begun) / 1000000))
+	echo "# down after $took ms" >&3
+	[ "$took" -lt 4500 ]
+	[ "$(asked 20)" = "b1 hib3 hi" ]
+	echo >&8
+	eventually 60 eval '[ "$(wc -l <"$DIR/live.out")" -ge 2 ]'
+	round=$(tail -n 1 "$DIR/live.out")
+	for b in b1 b3; do # those of the living are where they were
+		[ "$(grep -o "$b" <<<"$first" | wc -l)" = "$(grep -o "$b" <<<"$round" | wc -l)" ]
+	done
+	serve b2
+	eventually 8 state_is web 12 live
+	eventually 10 asked_is "b1 hib2 hib3 hi"
+	exec 8>&-
+	eventually 5 eval '[ "$(jq -r .state "$DIR/events" | tr "\n" " ")" = "down up " ]'
+	kill "$follower" || true
+	"$SKEP" events --kind balance.backend | grep -q 'web .*10.78.0.12 down'
+}
+
+@test "HTTP, DNS and scripts tell health, and nothing that is up is left alone with panic off" {
+	mkdir -p "$DIR/www"; : >"$DIR/www/a.yaml"
+	ip netns exec skep-ctl-b1 python3 -m http.server 8080 --bind 10.78.0.11 --directory "$DIR/www" >/dev/null 2>&1 3>&- &
+	echo $! >>"$DIR/pids"
+	{
+		service http $VIP:81/tcp $'  health: {type: http, port: 8080, path: /a.yaml, intervalSeconds: 1, rise: 1, fall: 1, panicPercent: 0}\n' 11 12
+		service status $VIP:82/tcp $'  health: {type: http, port: 8080, path: /none, intervalSeconds: 1, rise: 1, fall: 1}\n' 11
+		service script $VIP:83/tcp $'  health: {type: script, command: "test $BACKEND:$PORT:$SERVICE = 10.78.0.11:83:script", intervalSeconds: 1, rise: 1, fall: 1}\n' 11 12
+		service slow $VIP:84/tcp $'  health: {type: script, command: "sleep 7711", intervalSeconds: 1, rise: 1, fall: 1}\n' 11
+		service dns $VIP:53/udp $'  health: {type: dns, name: a.example, intervalSeconds: 1, rise: 1, fall: 1}\n' 11
+	} | "$SKEP" apply -f -
+	for d in "http 12" "status 11" "script 12" "slow 11" "dns 11"; do eventually 6 health_is $d false; done
+	eventually 10 health_is http 11 true
+	eventually 5 health_is script 11 true
+	"$SKEP" balance describe status --json | jq -r '.backends[0].health.reason' | grep -q 'status 404'
+	"$SKEP" balance describe slow --json | jq -r '.backends[0].health.reason' | grep -q 'no answer in time'
+	service none $VIP:85/tcp "" 11 | "$SKEP" apply -f -
+	eventually 3 eval '! pgrep -f "^sleep 7711" >/dev/null'
+}
+
+@test "services of Kubernetes are applied as kubectl prints them, and deleted by their name" {
+	service web $VIP:7/tcp "" 11 | "$SKEP" apply -f - -f "$BATS_TEST_DIRNAME/../unit/balance/kube/list.json"
+	[ "$("$SKEP" balance get --json | jq -r '[.services[].name] | sort | join(" ")')" = "kube-system/dns:dns kube-system/dns:dns-tcp web" ]
+	"$SKEP" delete service/kube-system/dns
+	[ "$("$SKEP" balance get --json | jq -r '.services[].name')" = web ]
+}
+
 @test "ten thousand services are one apply" {
 	for i in $(seq 0 9999); do
 		printf -- '---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: s%s}\nspec:\n  vips: ["198.18.%s.%s:80/tcp"]\n  backends: [{address: 10.78.0.11}, {address: 10.78.0.12}]\n' $i $((i / 256)) $((i % 256))

@@ -13,6 +13,7 @@ setup_file() {
 	export OBJ=$DIR/forward.bpf.o
 	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/forward.bpf.c" -o "$OBJ"
 	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/plain.bpf.c" -o "$DIR/plain.o"
+	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/tc.bpf.c" -o "$DIR/tc.o"
 	cc -o "$DIR/attach" "$BATS_TEST_DIRNAME/exec/attach.c" -lbpf
 	for _ in $(seq $FRAMES); do
 		printf '\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x88\xb5'
@@ -45,7 +46,7 @@ send() { in_ns timeout 20 socat -u -b 60 "OPEN:${2:-$DIR/frames}" "INTERFACE:$1"
 
 # live OPTION...: skep run in the background; its ports are open when this returns.
 live() {
-	in_ns timeout 30 "$SKEP" run "$OBJ" --unsafe --json "$@" >"$DIR/live.json" 2>"$DIR/live.err" 3>&- &
+	in_ns timeout 30 "$SKEP" run "${LIVE_OBJ:-$OBJ}" --unsafe --json "$@" >"$DIR/live.json" 2>"$DIR/live.err" 3>&- &
 	LIVE=$!
 	PIDS="${PIDS:-} $LIVE"
 	sleep 1.5
@@ -149,6 +150,50 @@ says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
 	done
 }
 
+@test "tc programs see what XDP leaves: they drop it, lead it out of another port, copy it, or let it up" {
+	LIVE_OBJ=$DIR/tc.o
+	for kind in packet xdp; do
+		before=$(count w2 rx)
+		live --prog lead --port a=$kind:p1 --port b=$kind:p2 --set target=@b --dump tc.bss
+		send w1
+		result
+		says ".verdicts == {TC_ACT_REDIRECT: $FRAMES} and .maps[\"tc.bss\"][0].value.wrong == 0 and .ports[1].sent == $FRAMES"
+		[ "$(($(count w2 rx) - before))" -eq $FRAMES ]
+	done
+	before=$(count w2 rx)
+	live --prog copy --port a=xdp:p1,stack=st1 --port b=xdp:p2 --set target=@b
+	send w1
+	[ "$(count st1 rx)" -eq $FRAMES ]
+	result
+	says ".verdicts == {TC_ACT_OK: $FRAMES} and .ports[0].passed == $FRAMES"
+	[ "$(($(count w2 rx) - before))" -eq $FRAMES ]
+}
+
+@test "tc programs of a command stand in a chain, in and out" {
+	mkfifo "$DIR/end2"
+	sees() { # HOOK IFACE PROG...: how many frames leave p2 when they come in at p1
+		local before=$(count w2 rx)
+		in_ns "$SKEP" exec --port p1=packet:p1 --port p2=packet:p2 --unsafe -- "$DIR/tcx" "$DIR/tc-$(index p2).o" "$@" <"$DIR/end2" >"$DIR/said" 3>&- &
+		PIDS=$!
+		exec 9>"$DIR/end2"
+		eventually 10 grep -q attached "$DIR/said"
+		send w1
+		sleep 0.5
+		exec 9>&-
+		wait $PIDS
+		echo "$(($(count w2 rx) - before))"
+	}
+	cp "$BATS_TEST_DIRNAME/../../build/e2e/exec/tcx" "$DIR/tcx"
+	sed "s/^const volatile __u32 target;/static const __u32 target = $(index p2);/" "$BATS_TEST_DIRNAME/run/tc.bpf.c" >"$DIR/tc-fixed.bpf.c"
+	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$DIR/tc-fixed.bpf.c" -o "$DIR/tc-$(index p2).o"
+	[ "$(sees ingress p1 lead)" -eq $FRAMES ]
+	[ "$(sees ingress p1 mark ingress p1 drop_marked ingress p1 lead)" -eq 0 ]
+	[ "$(sees ingress p1 drop_marked ingress p1 mark ingress p1 lead)" -eq $FRAMES ]
+	[ "$(sees ingress p1 drop_marked ingress p1 lead ingress p1 mark before)" -eq 0 ]
+	[ "$(sees ingress p1 lead egress p2 mark egress p2 drop_marked)" -eq 0 ]
+	[ "$(sees ingress p1 lead egress p1 mark egress p1 drop_marked)" -eq $FRAMES ]
+}
+
 @test "xdp-loader puts programs one behind the other, and frames go through all of them" {
 	xdp=$(dirname "$(dpkg -L xdp-tools libxdp1 | grep xdpfilt_alw_all.o)")
 	cat >"$DIR/loader" <<-END
@@ -238,8 +283,8 @@ says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
 	[[ "$output" == *"AF_PACKET needs CAP_NET_RAW"* ]]
 	run in_ns setpriv --reuid=65534 --regid=65534 --clear-groups "$SKEP" run "$OBJ" --prog pass --port a=xdp:p1
 	[[ "$output" == *"AF_XDP needs"* ]]
-	run in_ns "$SKEP" run "$OBJ" --prog other --port a=packet:p1
-	[[ "$output" == *"programs of type xdp, not sched_cls"* ]]
+	run in_ns "$SKEP" run "$OBJ" --prog filter --port a=packet:p1
+	[[ "$output" == *"programs of type xdp or sched_cls, not"* ]]
 	run in_ns "$SKEP" run "$OBJ" --prog pass --port a=packet:p1 --port b=packet:p1
 	[[ "$output" == *"another port has its ifindex"* ]]
 	run in_ns "$SKEP" exec --port a=packet:nowhere -- true

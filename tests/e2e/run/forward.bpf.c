@@ -76,8 +76,8 @@ int pass(struct xdp_md *x)
 	return XDP_PASS;
 }
 
-SEC("tc")
-int other(struct __sk_buff *skb)
+SEC("socket")
+int filter(struct __sk_buff *skb)
 {
 	return 0;
 }

@@ -14,7 +14,7 @@
 #include "isa/program.h"
 
 /* 400: above the kernel's helpers */
-enum { TAIL = BPF_FUNC_tail_call, LOOP = 400, BREAK, SUM, FAULTS };
+enum { TAIL = BPF_FUNC_tail_call, LOOP = 400, BREAK, SUM, FAULTS, REVOKE };
 
 static struct vm_run run;
 static const struct vm_code *next_code;
@@ -60,9 +60,18 @@ static uint64_t helper_faults(uint64_t addr, uint64_t size, uint64_t write, uint
 	return !vm_access(vm_running(), addr, size, write);
 }
 
+/* What the program may touch besides its stack ends here. */
+static uint64_t helper_revoke(uint64_t a maybe_unused, uint64_t b maybe_unused,
+			      uint64_t c maybe_unused, uint64_t d maybe_unused,
+			      uint64_t e maybe_unused)
+{
+	vm_running()->n_regions = 0;
+	return 0;
+}
+
 static vm_helper *const helpers[] = {
 	[TAIL] = helper_tail, [LOOP] = helper_loop,	[BREAK] = helper_break,
-	[SUM] = helper_sum,   [FAULTS] = helper_faults,
+	[SUM] = helper_sum,   [FAULTS] = helper_faults, [REVOKE] = helper_revoke,
 };
 
 /* A program that lives until the test's end. */
@@ -238,6 +247,30 @@ static void regions_are_exact_and_may_be_read_only(void **state maybe_unused)
 	assert_int_equal(bytes[0], 0x1122334455fffe88);
 }
 
+static void what_was_touched_is_checked_again(void **state maybe_unused)
+{
+	uint64_t bytes[2] = {5, 6};
+	uint64_t lo = (uintptr_t)bytes, hi = lo + sizeof(bytes);
+
+	assert_int_equal(
+		in_region(lo, hi, true,
+			  "r0 = *(u64 *)(r1 +0); *(u64 *)(r1 +8) = 7; r0 = *(u64 *)(r1 +8); exit"),
+		7);
+	in_region(lo, hi, true, "r0 = *(u64 *)(r1 +0); r0 = *(u64 *)(r1 +9); exit");
+	assert_int_equal(run.fault_pc, 1);
+	in_region(lo, hi, false, "r0 = *(u64 *)(r1 +0); *(u8 *)(r1 +0) = 1; exit");
+	assert_int_equal(run.fault_pc, 1);
+	in_region(lo, lo + 4, true, "r0 = *(u32 *)(r1 +0); r0 = *(u64 *)(r1 +0); exit");
+	assert_int_equal(run.fault_pc, 1);
+	in_region(lo, hi, true,
+		  "r6 = r1; r0 = *(u64 *)(r6 +0); call unknown#404; r0 = *(u64 *)(r6 +0); exit");
+	assert_int_equal(run.fault_pc, 3);
+	in_region(lo, hi, true,
+		  "r6 = r1; *(u64 *)(r6 +0) = 9; call unknown#404; *(u64 *)(r6 +0) = 8; exit");
+	assert_int_equal(run.fault_pc, 3);
+	assert_int_equal(bytes[0], 9);
+}
+
 static uint64_t asked_addr;
 static size_t asked_size;
 static bool asked_write;
@@ -325,7 +358,7 @@ static void helpers_get_r1_to_r5(void **state maybe_unused)
 {
 	equals(54321, "r1 = 1; r2 = 2; r3 = 3; r4 = 4; r5 = 5; call unknown#402; exit");
 	equals(54321, "r1 = 1; r2 = 2; r3 = 3; r4 = 4; r5 = 5; call kfunc#0; exit");
-	faults(-EINVAL, 0, "call unknown#404; exit");
+	faults(-EINVAL, 0, "call unknown#405; exit");
 	faults(-EINVAL, 0, "call unknown#399; exit");
 	faults(-EINVAL, 0, "call unknown#4000000; exit");
 	faults(-EINVAL, 0, "call kfunc#1; exit");
@@ -346,6 +379,13 @@ static void callbacks_may_end_the_loop(void **state maybe_unused)
 {
 	equals(4, "r1 = 100; r2 = func pc+4; r3 = 0; call unknown#400; exit; "
 		  "r0 = 0; if r1 < 0x3 goto pc+1; r0 = 1; exit");
+}
+
+static void what_nothing_may_execute_is_a_fault(void **state maybe_unused)
+{
+	faults(-EINVAL, 2, "r0 = 1; if r0 == 0x0 goto pc+1; r10 += 8; exit");
+	faults(-EINVAL, 2, "r0 = 1; if r0 == 0x0 goto pc+1; r0 /= 0; exit");
+	equals(1, "r0 = 1; if r0 == 0x1 goto pc+1; r0 /= 0; exit");
 }
 
 static void a_fault_in_a_callback_ends_the_program(void **state maybe_unused)
@@ -553,6 +593,7 @@ int main(void)
 		cmocka_unit_test(an_access_outside_is_a_fault),
 		cmocka_unit_test(an_atomic_off_its_alignment_is_a_fault),
 		cmocka_unit_test(regions_are_exact_and_may_be_read_only),
+		cmocka_unit_test(what_was_touched_is_checked_again),
 		cmocka_unit_test(maps_are_asked_for_the_rest),
 		cmocka_unit_test(a_stack_is_zero_and_shows_nothing_of_before),
 		cmocka_unit_test(a_call_keeps_r6_to_r9_and_has_its_own_frame),
@@ -562,6 +603,7 @@ int main(void)
 		cmocka_unit_test(helpers_get_r1_to_r5),
 		cmocka_unit_test(callbacks_see_the_stack_of_who_asked),
 		cmocka_unit_test(callbacks_may_end_the_loop),
+		cmocka_unit_test(what_nothing_may_execute_is_a_fault),
 		cmocka_unit_test(a_fault_in_a_callback_ends_the_program),
 		cmocka_unit_test(a_callback_is_a_function_or_a_fault),
 		cmocka_unit_test(helpers_can_ask_what_the_program_may_touch),
