@@ -36,8 +36,8 @@ struct maps {
 	struct balance_bucket *nat_forth, *nat_back;
 	struct balance_nat *nat;
 	struct balance_stranger *nat_strangers;
-	int vip4, vip6, sent, totals, told, prog; /* borrowed */
-	bool adopted;				  /* pinned maps were found and taken over */
+	int vip4, vip6, quic, sent, totals, told, prog; /* borrowed */
+	bool adopted;					/* pinned maps were found and taken over */
 };
 
 #define MAPS_RANGES 1024
