@@ -242,7 +242,8 @@ static unsigned compare_for_move(struct jit_build *b, const struct isa_insn *i, 
 {
 	unsigned cc = condition[JIT_ALU(jit_codes[i->op])];
 
-	if (!JIT_SRC_X(jit_codes[i->op]) || (cc != CC_A && cc != CC_BE && cc != CC_G && cc != CC_LE))
+	if (!JIT_SRC_X(jit_codes[i->op]) ||
+	    (cc != CC_A && cc != CC_BE && cc != CC_G && cc != CC_LE))
 		return compare(b, i, flags);
 	x86_rr(b, X_CMP | W(JIT_CLASS(jit_codes[i->op]) == JIT_JMP), x86_reg[i->dst],
 	       x86_reg[i->src]);
