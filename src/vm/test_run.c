@@ -627,10 +627,10 @@ static int run_netfilter(struct call *c, struct run *r)
 	rc = nf_state(c, &st);
 	if (!rc)
 		rc = nf_packet(c, r, &st, &protocol);
-	from = now_ns();
+	from = now_ns(CLOCK_MONOTONIC);
 	for (i = 0; !rc && i < times; i++)
 		rc = nf_once(r, &st, protocol, &retval);
-	from = now_ns() - from;
+	from = now_ns(CLOCK_MONOTONIC) - from;
 	count_run(r, from, times);
 	return rc ? rc
 		  : finish(c, NULL, 0, NULL, 0, retval,
