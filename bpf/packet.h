@@ -86,7 +86,9 @@ struct tcp {
 	__be16 urgent;
 };
 
+#define TCP_FIN 1
 #define TCP_SYN 2
+#define TCP_RST 4
 #define TCP_ACK 16
 
 #endif

@@ -137,6 +137,7 @@ static int backend_add(struct fleet *t, struct fleet_service *s, uint32_t id)
 				    .listed = true,
 				    .factor = FLEET_FACTOR_ONE,
 				    .share = 1};
+	b->port = r->mode == BALANCE_NAT ? __builtin_bswap16(r->port) : 0;
 	b->addr.family = r->family;
 	memcpy(b->addr.bytes, r->dst, r->family == 4 ? 4 : 16);
 	return 0;
@@ -158,12 +159,11 @@ static int ring_read(struct fleet *t, struct fleet_service *s)
 }
 
 /* A backend that only entries name. */
-static int entry_read(struct fleet *t, __u64 e)
+static int named_read(struct fleet *t, uint32_t id)
 {
-	uint32_t id = BALANCE_ENTRY_BACKEND(e);
 	struct fleet_service *s;
 
-	if (!e || id >= t->maps->size.backends || t->backends.used[id])
+	if (!id || id >= t->maps->size.backends || t->backends.used[id])
 		return 0;
 	for (s = t->services; s; s = s->hh.next)
 		if (s->stat == t->maps->backends[id].stat)
@@ -197,7 +197,9 @@ int adopt(struct fleet *t, struct skep_err *err)
 		rc = ring_read(t, s) ?: vips_adopt(t, s);
 	for (i = 0; i < buckets && !rc; i++)
 		for (w = 0; w < BALANCE_WAYS && !rc; w++)
-			rc = entry_read(t, t->maps->flows[i].entry[w]);
+			rc = named_read(t, BALANCE_ENTRY_BACKEND(t->maps->flows[i].entry[w]));
+	if (!rc)
+		rc = nat_each(t, named_read, t);
 	if (!rc)
 		rc = order_make(t);
 	return rc ? skep_fail(err, rc, "read the pinned tables: %s", strerror(-rc)) : 0;

@@ -42,9 +42,8 @@
  *     packets of no service (totals).
  */
 #include "bpf.h"
-#include "bpf.h"
 
-#include "balance/answer.bpf.h"
+#include "balance/translate.bpf.h"
 
 LICENSE;
 
@@ -77,12 +76,11 @@ static __always_inline int send_to(struct xdp_md *ctx, struct packet *p, __u32 i
 
 /* ---- the packet ------------------------------------------------------------------------------ */
 
-static __always_inline __u64 fragment_hash(const struct packet *p)
+static __always_inline int is_nat(__u32 id)
 {
-	__u64 h = balance_mix(BALANCE_SEED, p->flow[0] ^ p->flow[1] * 3);
+	struct balance_backend *b = backend_get(id);
 
-	h = balance_mix(h, p->flow[2] ^ p->flow[3] * 3);
-	return balance_mix_end(balance_mix(h, (__u64)p->fragment_id << 8 | p->proto));
+	return b && b->mode == BALANCE_NAT;
 }
 
 /* Backend of a fragment that has no ports. */
@@ -114,14 +112,22 @@ static __always_inline void hashes(struct packet *p, const struct balance_servic
 __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 {
 	struct balance_state *s = state_get();
+	int verdict;
 	__u32 id;
 
 	if (!p || !s)
 		return XDP_ABORTED;
+	if (nat_to_us(s, p)) {
+		verdict = nat_part_back(p);
+		if (verdict != NAT_NONE)
+			return verdict;
+	}
 	if (!ours(s, &p->flow[2], p->family))
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
 	id = choose_later(p);
-	return id ? send_to(ctx, p, id) : done(p, BALANCE_FRAGMENT, XDP_DROP);
+	if (!id)
+		return done(p, BALANCE_FRAGMENT, XDP_DROP);
+	return is_nat(id) ? nat_part(p, id) : send_to(ctx, p, id);
 }
 
 /* A packet whose protocol and ports are known. */
@@ -129,10 +135,16 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 {
 	struct balance_state *s = state_get();
 	struct balance_service *v;
+	int verdict;
 	__u32 id;
 
 	if (!p || !s)
 		return XDP_ABORTED;
+	if (nat_to_us(s, p)) {
+		verdict = nat_answer(p);
+		if (verdict != NAT_NONE)
+			return verdict;
+	}
 	id = service_find(s, &p->flow[2], p->family, p->ports >> 16, p->proto);
 	v = id ? bpf_map_lookup_elem(&services, &id) : 0;
 	if (!v)
@@ -140,7 +152,14 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 						       : done(p, BALANCE_FOREIGN, XDP_PASS);
 	p->service = v->stat;
 	hashes(p, v);
-	id = choose(p, v, id);
+	if (v->flags & BALANCE_SOME_NAT) {
+		verdict = nat_serve(p, id);
+		if (verdict != NAT_NONE)
+			return verdict;
+		id = p->backend;
+	} else {
+		id = choose(p, v, id);
+	}
 	if (p->fragment && id) /* its later fragments have no ports */
 		insert(s, fragment_hash(p), id, 1, now());
 	return send_to(ctx, p, id);
@@ -255,6 +274,7 @@ static __always_inline int in4(struct xdp_md *ctx, struct packet *p, struct bala
 	if (ip->version != 4 || ip->words < 5 || p->size < ip->words * 4 ||
 	    p->size > (__u64)(end - (void *)ip))
 		return odd(p, BALANCE_MALFORMED);
+	p->l4 = l4 - (void *)(long)ctx->data;
 	if (frag & IP4_OFFSET)
 		return serve_later(ctx, p);
 	p->fragment = !!(frag & IP4_MF);
@@ -308,6 +328,7 @@ static __always_inline int in6(struct xdp_md *ctx, struct packet *p, struct bala
 	l4 = skip_extensions(p, ip + 1, end);
 	if (!l4)
 		return odd(p, BALANCE_MALFORMED);
+	p->l4 = l4 - (void *)(long)ctx->data;
 	if (p->fragment == 2)
 		return serve_later(ctx, p);
 	if (p->proto == PROTO_ICMPV6)
@@ -317,6 +338,12 @@ static __always_inline int in6(struct xdp_md *ctx, struct packet *p, struct bala
 	if (ports_get(p, l4, end))
 		return odd(p, BALANCE_MALFORMED);
 	return 0;
+}
+
+static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int verdict)
+{
+	verdict = verdict ?: serve(ctx, p);
+	return verdict == NAT_SEND ? nat_send(ctx, p) : verdict;
 }
 
 static __always_inline int passed(enum balance_reason reason)
@@ -368,7 +395,7 @@ int balance(struct xdp_md *ctx)
 			p.tags[0] = *(__be32 *)(data + 12);
 		if (l2 > 18)
 			p.tags[1] = *(__be32 *)(data + 16);
-		return in4(ctx, &p, s, ip, end) ?: serve(ctx, &p);
+		return finish(ctx, &p, in4(ctx, &p, s, ip, end));
 	}
 	if (proto == bpf_htons(ETH_IPV6)) {
 		struct ip6 *ip = data + l2;
@@ -383,7 +410,7 @@ int balance(struct xdp_md *ctx)
 			p.tags[0] = *(__be32 *)(data + 12);
 		if (l2 > 18)
 			p.tags[1] = *(__be32 *)(data + 16);
-		return in6(ctx, &p, s, ip, end) ?: serve(ctx, &p);
+		return finish(ctx, &p, in6(ctx, &p, s, ip, end));
 	}
 	return passed(BALANCE_NOT_IP);
 }

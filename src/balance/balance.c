@@ -32,7 +32,8 @@ struct balance_spec {
 	int next_hop; /* index into route, gateway, reflect */
 	uint8_t gateway[6];
 	struct config_addr source4, source6;
-	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s;
+	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s, nat_flows;
+	uint16_t nat_ports[2];
 	char pins[256], cgroup[256];
 };
 
@@ -70,6 +71,25 @@ static bool source4_read(const char *s, size_t n, void *out)
 static bool source6_read(const char *s, size_t n, void *out)
 {
 	return source_read(s, n, 6, out);
+}
+
+/* "1024-32767" */
+static bool ports_read(const char *s, size_t n, void *out)
+{
+	uint16_t *p = out;
+	unsigned first, last;
+	char text[12], end;
+
+	if (n >= sizeof(text))
+		return false;
+	memcpy(text, s, n);
+	text[n] = '\0';
+	if (sscanf(text, "%5u-%5u%c", &first, &last, &end) != 2 || !first || first > last ||
+	    last > 65535)
+		return false;
+	p[0] = (uint16_t)first;
+	p[1] = (uint16_t)last;
+	return true;
 }
 
 static const struct conf_field interface_fields[] = {
@@ -172,6 +192,20 @@ static const struct conf_field fields[] = {
 	 .most = 14400,
 	 .preset = "3600",
 	 .doc = "a flow silent for so long is forgotten"},
+	{.key = "natFlows",
+	 .type = CONF_INT,
+	 .offset = AT(nat_flows),
+	 .least = 512,
+	 .most = 1 << 24,
+	 .preset = "65536",
+	 .doc = "mode nat: connections there is room for, 80 bytes each; rounded up to a power of two"},
+	{.key = "natPorts",
+	 .type = CONF_READ,
+	 .offset = AT(nat_ports),
+	 .preset = "1024-32767",
+	 .read = ports_read,
+	 .choices = "a range of ports like 1024-32767",
+	 .doc = "mode nat: our ports towards backends; each may be used once for each backend's port"},
 	{.key = "pinDir",
 	 .type = CONF_STR,
 	 .offset = AT(pins),
@@ -306,10 +340,15 @@ static struct maps_size size_of(const struct balance_spec *s)
 		.vips = (uint32_t)s->vips,
 		.bucket_log = 9,
 		.gue_port = (uint16_t)s->gue_port,
+		.nat_log = 6,
+		.nat_first = s->nat_ports[0],
+		.nat_last = s->nat_ports[1],
 	};
 
 	while (s->n_interfaces && (int64_t)(BALANCE_WAYS / 2) << size.bucket_log < s->flows)
 		size.bucket_log++;
+	while (s->n_interfaces && (int64_t)BALANCE_WAYS << size.nat_log < s->nat_flows)
+		size.nat_log++;
 	return size;
 }
 
@@ -683,7 +722,7 @@ static int balance_ask(void *cap, const char *question, const char *text, size_t
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
 			  void *arg)
 {
-	char labels[128], addr[64];
+	char labels[320], addr[64];
 	uint32_t i;
 
 	for (i = 0; i < s->n; i++) {
@@ -695,6 +734,9 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		   labels, (double)sent.packets);
 		fn(arg, "skep_balance_bytes_total", CAP_COUNTER, "Bytes sent to a backend", labels,
 		   (double)sent.bytes);
+		fn(arg, "skep_balance_returned_total", CAP_COUNTER,
+		   "Answers of a backend of mode nat, sent to clients", labels,
+		   (double)sent.returned);
 		fn(arg, "skep_balance_connections_total", CAP_COUNTER, "TCP SYNs sent to a backend",
 		   labels, (double)sent.flows);
 	}
@@ -732,6 +774,13 @@ static void balance_count(void *cap, cap_count_fn fn, void *arg)
 		reap_count(b->reap, fn, arg);
 	fn(arg, "skep_balance_entries_total", CAP_COUNTER, "Flows recorded in the flow table", "",
 	   (double)b->maps.state->inserted);
+	fn(arg, "skep_balance_translated", CAP_GAUGE, "Connections of mode nat", "",
+	   (double)fleet_translated(b->fleet));
+	fn(arg, "skep_balance_translated_total", CAP_COUNTER, "Connections of mode nat, all", "",
+	   (double)b->maps.state->nat_made);
+	fn(arg, "skep_balance_nat_full_total", CAP_COUNTER,
+	   "Connections of mode nat refused: no room, or no port of ours", "",
+	   (double)b->maps.state->nat_full);
 	fn(arg, "skep_balance_full_total", CAP_COUNTER,
 	   "Flows that found no room and went to the older backend", "",
 	   (double)b->maps.state->full);
@@ -791,6 +840,23 @@ static void neighbour_ask(const struct balance *b, const struct config_addr *a)
 		sendto(b->probe6, "", 0, MSG_DONTWAIT, (struct sockaddr *)&six, sizeof(six));
 }
 
+/* Clients of translated connections whose answers found no link address. */
+static void clients_ask(struct balance *b)
+{
+	unsigned i;
+
+	for (i = 0; i < BALANCE_STRANGERS; i++) {
+		struct balance_stranger *x = &b->maps.nat_strangers[i];
+		struct config_addr a = {.family = (uint8_t)x->family};
+
+		if (!x->family)
+			continue;
+		memcpy(a.bytes, x->addr, 16);
+		x->family = 0;
+		neighbour_ask(b, &a);
+	}
+}
+
 static void balance_tick(void *cap, uint64_t boot_now)
 {
 	struct balance *b = cap;
@@ -800,6 +866,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	if (!b->fleet)
 		return;
 	fleet_tick(b->fleet, boot_now);
+	clients_ask(b);
 	if (b->reap)
 		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {

@@ -18,7 +18,7 @@ enum balance_reason {
 #define BALANCE_FILTER_BITS 20
 
 /* One more whenever what stands in a pinned table changes its meaning or place. */
-#define BALANCE_LAYOUT 1
+#define BALANCE_LAYOUT 2
 
 /* Map "state", one entry. */
 struct balance_state {
@@ -27,9 +27,17 @@ struct balance_state {
 	__u64 inserted;	  /* flows recorded */
 	__u64 full;	  /* flows that found no room and went to the older backend */
 	__u32 layout;	  /* BALANCE_LAYOUT of who made the tables */
-	__u32 pad[9];
+	__u32 use;	  /* BALANCE_USE_NAT ... */
+	__u64 us6[2];	  /* our addresses towards backends of mode nat; they have filter bits */
+	__be32 us4;
+	__u32 pad[3];
 	__u64 filter[(1 << BALANCE_FILTER_BITS) / 64]; /* a bit for each address of ours */
+	__u64 nat_made;				       /* translated connections */
+	__u64 nat_full;				       /* refused: no room, or no port of ours */
+	__u64 more[6];
 };
+
+#define BALANCE_USE_NAT 1U /* some service has backends of mode nat */
 
 /* Maps "vip4" and "vip6". Port 0: the value is an index of "ranges"; protocol 0: the bare address. */
 struct balance_key4 {
@@ -60,9 +68,9 @@ struct balance_ranges {
 	} range[BALANCE_RANGES];
 };
 
-#define BALANCE_BY_SOURCE 1U /* the client's address alone chooses the slot */
-
-#define BALANCE_COUNTED 2U /* every flow has an entry, so that they can be counted */
+#define BALANCE_BY_SOURCE 1U   /* the client's address alone chooses the slot */
+#define BALANCE_SOME_NAT  128U /* some backend is of mode nat */
+#define BALANCE_COUNTED	  2U   /* every flow has an entry, so that they can be counted */
 
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
@@ -125,8 +133,11 @@ struct balance_backend {
 	__u32 hop_ifindex; /* 0: the interface of arrival */
 	__u32 hop_until;   /* jiffies */
 	__u16 hop_mtu;	   /* 0: any */
-	__u16 sum;	   /* of the constant words of an outer IPv4 header */
-	__u8 family;	   /* 4 or 6 */
+	union {
+		__u16 sum;   /* of the constant words of an outer IPv4 header */
+		__be16 port; /* mode nat; 0: the one that the client spoke to */
+	};
+	__u8 family; /* 4 or 6 */
 	__u8 state;
 	__u8 hop_flags;
 	__u8 mode;  /* BALANCE_IPIP ... */
@@ -176,8 +187,9 @@ struct balance_counts {
 
 /* Map "sent", by backend, per CPU: all packets of the reason "forwarded". */
 struct balance_sent {
-	__u64 packets, bytes; /* bytes: of the packet as it came, from its IP header on */
-	__u64 flows;	      /* of TCP: SYNs */
+	__u64 packets, bytes;		/* bytes: of the packet as it came, from its IP header on */
+	__u64 flows;			/* of TCP: SYNs */
+	__u64 returned, returned_bytes; /* answers, mode nat */
 };
 
 /* Map "told": what became of the last packet, only where `telling` is set. */
@@ -355,7 +367,7 @@ _Static_assert(sizeof(struct balance_talk_key) == 32, "balance_talk_key is a map
 _Static_assert(sizeof(struct balance_friend_key) == 16, "balance_friend_key is a map's key");
 _Static_assert(sizeof(struct balance_stale) == 56, "balance_stale crosses to user space");
 _Static_assert(sizeof(struct balance_bucket) == 64, "balance_bucket is a cache line");
-_Static_assert(sizeof(struct balance_state) == 64 + (1 << BALANCE_FILTER_BITS) / 8,
+_Static_assert(sizeof(struct balance_state) == 128 + (1 << BALANCE_FILTER_BITS) / 8,
 	       "balance_state crosses to user space");
 #endif
 

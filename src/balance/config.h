@@ -12,7 +12,7 @@
 #define CONFIG_VIPS_MAX	    256
 #define CONFIG_BACKENDS_MAX 4096
 #define CONFIG_WEIGHT_MAX   1000
-#define CONFIG_NAME_MAX	    64
+#define CONFIG_NAME_MAX	    160
 
 struct config_addr {
 	uint8_t family; /* 4 or 6, 0: none */

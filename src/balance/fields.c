@@ -110,9 +110,10 @@ const char *config_mode_text(int mode)
 /* What is kept is whether that is this host. */
 static bool node_read(const char *s, size_t n, void *out)
 {
-	char name[256] = "";
+	static char name[256]; /* asked once: this is called for every backend */
 
-	gethostname(name, sizeof(name) - 1);
+	if (!name[0])
+		gethostname(name, sizeof(name) - 1);
 	*(bool *)out = n && strlen(name) == n && !memcmp(name, s, n);
 	return n < sizeof(name);
 }

@@ -26,7 +26,6 @@
 #define SECOND	     1000000000ULL
 #define SWEEP_S	     30
 #define SWEEP_SOON_S 2
-#define BUSY_UNITS   14 /* a minute */
 
 uint32_t fleet_units(void)
 {
@@ -155,7 +154,9 @@ static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32
 	memcpy(r.dst, b->addr.bytes, 16);
 	memcpy(r.src, src->bytes, 16);
 	memcpy(r.hop_dst, t->way.gateway, 6);
-	if (r.family == 4)
+	if (b->mode == BALANCE_NAT)
+		r.port = htons(b->port);
+	else if (r.family == 4)
 		r.sum = sum_constant(&r, head);
 	t->maps->backends[b->id] = r;
 }
@@ -211,6 +212,8 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 	if (!rc && maps->adopted)
 		rc = adopt(t, err);
 	if (!rc)
+		nat_open(t);
+	if (!rc)
 		ways_renew(t);
 	if (rc)
 		fleet_free(t);
@@ -248,7 +251,8 @@ static bool same_backends(const struct fleet *t, const struct fleet_service *s,
 		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
 
 		if (!b || !b->listed || b->wanted != want->backends[i].weight ||
-		    b->mode != want->backends[i].mode || !sockets_same(t, s, want, i, b->id))
+		    b->mode != want->backends[i].mode || b->port != want->backends[i].port ||
+		    !sockets_same(t, s, want, i, b->id))
 			return false;
 	}
 	return true;
@@ -301,6 +305,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 		b->down = b->down && next->want.opt.health.type;
 		b->wanted = (uint32_t)w->weight;
 		b->mode = (uint8_t)w->mode;
+		b->port = (uint16_t)w->port;
 		b->listed = true;
 		next->n++;
 		if (!was) {
@@ -359,8 +364,9 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = (s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
-			 (counted ? BALANCE_COUNTED : 0),
+		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
+				   (counted ? BALANCE_COUNTED : 0) |
+				   (nat_some(s) ? BALANCE_SOME_NAT : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
@@ -570,7 +576,9 @@ static void change_finish(struct fleet *t, struct change *c)
 		if (b->state == BALANCE_GONE && t->maps->backends[b->id].state != BALANCE_GONE)
 			backend_gone(t, b->id);
 		t->maps->backends[b->id].state = b->state;
-		t->maps->backends[b->id].mode = b->mode;
+		if (t->maps->backends[b->id].mode != b->mode ||
+		    (b->mode == BALANCE_NAT && t->maps->backends[b->id].port != htons(b->port)))
+			backend_write(t, b, c->next->stat);
 	}
 	for (i = 0; !c->next && i < c->old->n; i++) {
 		backend_gone(t, c->old->backends[i].id);
@@ -587,7 +595,23 @@ static void change_finish(struct fleet *t, struct change *c)
 		HASH_ADD_STR(t->services, want.name, c->next);
 }
 
-static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
+/* T2 of one that was gone and is back: flows that left it since have no entry that names it. */
+static void revived_sweep(struct fleet *t, const struct changes *c, uint64_t now)
+{
+	const struct fleet_backend *b;
+	size_t i;
+	uint32_t k;
+
+	for (i = 0; i < c->n; i++)
+		for (k = 0; c->list[i].old && c->list[i].next && k < c->list[i].next->n; k++) {
+			b = &c->list[i].next->backends[k];
+			if (b->state != BALANCE_GONE && !t->swept_at &&
+			    t->maps->backends[b->id].state == BALANCE_GONE)
+				fleet_sweep(t, now);
+		}
+}
+
+static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_err *err)
 {
 	struct groups groups = {0};
 	size_t i;
@@ -599,16 +623,19 @@ static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
 		vips_undo(t, c, &groups);
 		return rc;
 	}
+	revived_sweep(t, c, now);
 	/* backends come alive before packets may choose them */
 	for (i = 0; i < c->n; i++)
 		for (uint32_t b = 0; c->list[i].next && b < c->list[i].next->n; b++)
 			if (c->list[i].next->backends[b].state == BALANCE_LIVE)
 				t->maps->backends[c->list[i].next->backends[b].id].state =
 					BALANCE_LIVE;
+	nat_before(t, c);
 	__atomic_store_n(&t->maps->state->active, !t->maps->state->active, __ATOMIC_SEQ_CST);
 	vips_settle(t, c, &groups);
 	for (i = 0; i < c->n; i++)
 		change_finish(t, &c->list[i]);
+	nat_after(t);
 	return 0;
 }
 
@@ -658,7 +685,7 @@ int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now
 	if (!rc && t->imagine)
 		plan_tell(t, c.list, c.n, t->imagine);
 	if (!rc && !dry && c.n)
-		rc = commit(t, &c, err);
+		rc = commit(t, &c, boot_now, err);
 	if (rc || dry) {
 		changes_drop(t, &c);
 	} else {
@@ -688,7 +715,7 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 	if (rc)
 		next_free(t, next, s);
 	else
-		rc = commit(t, &c, NULL);
+		rc = commit(t, &c, now, NULL);
 	if (rc)
 		changes_drop(t, &c);
 	for (i = 0; !rc && i < t->n_order; i++)
@@ -741,6 +768,7 @@ void fleet_sweep(struct fleet *t, uint64_t boot_now)
 	for (i = 0; i < buckets; i++)
 		for (w = 0; w < BALANCE_WAYS; w++)
 			entry_sweep(t, &t->maps->flows[i].entry[w], units, looked);
+	nat_sweep(t, units);
 	t->swept_at = boot_now;
 }
 

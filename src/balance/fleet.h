@@ -30,6 +30,7 @@ struct fleet_backend {
 	uint32_t wanted;    /* weight as the resource has it */
 	uint32_t weight;    /* in the ring, in parts of FLEET_FACTOR_ONE */
 	uint8_t mode;	    /* BALANCE_IPIP ... */
+	uint16_t port;	    /* mode nat; 0: the one that the client spoke to */
 	uint8_t state;	    /* BALANCE_LIVE ... */
 	bool listed;	    /* stands in the wanted state */
 	bool drained;	    /* gets no new flows until it is told otherwise */
@@ -116,6 +117,8 @@ struct fleet_service *fleet_find(const struct fleet *t, const char *name);
 uint64_t fleet_gone(const struct fleet *t);
 /** fleet_flows() - entries of a backend as of the last sweep. */
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend);
+/** fleet_translated() - connections of mode nat, as of the last sweep. */
+uint32_t fleet_translated(const struct fleet *t);
 /** fleet_busy() - of these, flows that sent something in the last minute. */
 uint32_t fleet_busy(const struct fleet *t, uint32_t backend);
 /** fleet_name() - of the service that counts at @stat, NULL: none. */

@@ -27,6 +27,15 @@ static __always_inline __u32 now(void)
 	return bpf_ktime_get_coarse_ns() >> BALANCE_UNIT;
 }
 
+/* What a datagram's fragments have in common. */
+static __always_inline __u64 fragment_hash(const struct packet *p)
+{
+	__u64 h = balance_mix(BALANCE_SEED, p->flow[0] ^ p->flow[1] * 3);
+
+	h = balance_mix(h, p->flow[2] ^ p->flow[3] * 3);
+	return balance_mix_end(balance_mix(h, (__u64)p->fragment_id << 8 | p->proto));
+}
+
 #define FLOWS_NO_MORE BALANCE_LOOK /* not in this bucket, and not in the next */
 
 /*

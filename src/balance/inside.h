@@ -55,10 +55,11 @@ struct fleet {
 	size_t n_olds, room_olds;
 	uint32_t *orphans; /* backends of removed services, until no entry names them */
 	uint32_t n_orphans;
-	uint32_t *flows;    /* entries by backend, of the last sweep */
-	uint32_t *busy;	    /* of these, flows that sent something in the last minute */
-	bool stale;	    /* a service is */
-	uint64_t looked_at; /* at loads */
+	uint32_t *flows;     /* entries by backend, of the last sweep */
+	uint32_t translated; /* connections of mode nat, of the last sweep */
+	uint32_t *busy;	     /* of these, flows that sent something in the last minute */
+	bool stale;	     /* a service is */
+	uint64_t looked_at;  /* at loads */
 	uint64_t swept_at;
 	uint64_t full_seen;
 	uint64_t gone;	     /* backends that went so far */
@@ -69,6 +70,9 @@ struct fleet {
 struct change {
 	struct fleet_service *old, *next;
 };
+
+/* A flow that sent something in the last minute is busy; in BALANCE_UNIT. */
+#define BUSY_UNITS 14
 
 struct changes {
 	struct change *list;
@@ -118,6 +122,20 @@ int vips_adopt(struct fleet *t, const struct fleet_service *s);
 /* plan.c */
 /** plan_tell() - what these changes would do to slots and to flows with entries, as a JSON object. */
 void plan_tell(const struct fleet *t, const struct change *list, size_t n, struct buf *out);
+/* nat.c */
+/** nat_open() - the pinned connections are ours, unless our addresses have changed. */
+void nat_open(struct fleet *t);
+/** nat_some() - whether some backend is of mode nat. */
+bool nat_some(const struct fleet_service *s);
+/** nat_before() - what @c brings will find answers looked for; nat_after(): only if somebody needs it. */
+void nat_before(struct fleet *t, const struct changes *c);
+void nat_after(struct fleet *t);
+/** nat_filter() - the bits of our addresses towards backends. */
+void nat_filter(const struct fleet *t, uint64_t *bits);
+/** nat_sweep() - forget what is silent, or of a backend that is gone; count the rest in t->flows. */
+void nat_sweep(struct fleet *t, uint32_t units);
+/** nat_each() - the backend of each connection. Return: what @fn returned, 0 to go on. */
+int nat_each(const struct fleet *t, int (*fn)(struct fleet *, uint32_t backend), struct fleet *arg);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */

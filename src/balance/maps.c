@@ -38,6 +38,12 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.vip4, s->vips);
 	bpf_map__set_max_entries(b->maps.vip6, s->vips);
 	bpf_map__set_max_entries(b->maps.ranges, MAPS_RANGES);
+	bpf_map__set_max_entries(b->maps.nat_forth, 1U << s->nat_log);
+	bpf_map__set_max_entries(b->maps.nat_back, 1U << s->nat_log);
+	bpf_map__set_max_entries(b->maps.nat, (uint32_t)BALANCE_WAYS << s->nat_log);
+	b->rodata->nat_log = s->nat_log;
+	b->rodata->nat_first = s->nat_first;
+	b->rodata->nat_ports = s->nat_last - s->nat_first + 1U;
 	b->rodata->telling = telling;
 	b->rodata->bucket_log = s->bucket_log;
 	if (s->gue_port)
@@ -79,8 +85,13 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->ends = map_memory(b->maps.ends);
 	m->flows = map_memory(b->maps.flows);
 	m->counts = map_memory(b->maps.counts);
+	m->nat_forth = map_memory(b->maps.nat_forth);
+	m->nat_back = map_memory(b->maps.nat_back);
+	m->nat = map_memory(b->maps.nat);
+	m->nat_strangers = map_memory(b->maps.nat_strangers);
 	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends ||
-	    !m->flows || !m->counts)
+	    !m->flows || !m->counts || !m->nat_forth || !m->nat_back || !m->nat ||
+	    !m->nat_strangers)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
 	return 0;
 }
@@ -125,8 +136,11 @@ int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bo
 		return skep_fail(err, -errno, "open balance.bpf.o: %s", strerror(errno));
 	m->bpf = b;
 	m->size = *size;
+	m->size.nat_log = size->nat_log ? size->nat_log : 6;
+	m->size.nat_first = size->nat_first ? size->nat_first : 1024;
+	m->size.nat_last = size->nat_last ? size->nat_last : 32767;
 	m->adopted = pins && pinned(pins);
-	configure(b, size, telling);
+	configure(b, &m->size, telling);
 	rc = pins ? pin_paths(b, pins, err) : 0;
 	if (!rc)
 		rc = load(m, err);
@@ -155,6 +169,10 @@ void maps_done(struct maps *m)
 	unmap(m->bpf->maps.ends, m->ends);
 	unmap(m->bpf->maps.flows, m->flows);
 	unmap(m->bpf->maps.counts, m->counts);
+	unmap(m->bpf->maps.nat_forth, m->nat_forth);
+	unmap(m->bpf->maps.nat_back, m->nat_back);
+	unmap(m->bpf->maps.nat, m->nat);
+	unmap(m->bpf->maps.nat_strangers, m->nat_strangers);
 	balance_bpf__destroy(m->bpf);
 	memset(m, 0, sizeof(*m));
 }
@@ -228,6 +246,8 @@ struct balance_sent maps_sent(const struct maps *m, uint32_t backend)
 			sum.packets += each[i].packets;
 			sum.bytes += each[i].bytes;
 			sum.flows += each[i].flows;
+			sum.returned += each[i].returned;
+			sum.returned_bytes += each[i].returned_bytes;
 		}
 	}
 	free(each);

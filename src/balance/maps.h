@@ -7,7 +7,7 @@
 #ifndef SKEP_BALANCE_MAPS_H
 #define SKEP_BALANCE_MAPS_H
 
-#include "balance/balance.h"
+#include "balance/nat.h"
 #include "base/base.h"
 #include "base/err.h"
 
@@ -16,8 +16,10 @@ struct sockets;
 
 struct maps_size {
 	uint32_t services, backends, slots, vips;
-	uint32_t bucket_log; /* 2^n buckets of 8 flows */
-	uint16_t gue_port;   /* 0: the usual one */
+	uint32_t bucket_log;	      /* 2^n buckets of 8 flows */
+	uint16_t gue_port;	      /* 0: the usual one */
+	uint16_t nat_first, nat_last; /* our ports towards backends; 0: the usual ones */
+	uint32_t nat_log;	      /* 2^n buckets of 8 translated connections; 0: few */
 };
 
 struct maps {
@@ -32,6 +34,9 @@ struct maps {
 	struct sockets *sockets; /* NULL: nothing is served at sockets */
 	struct balance_bucket *flows;
 	struct balance_counts *counts;
+	struct balance_bucket *nat_forth, *nat_back;
+	struct balance_nat *nat;
+	struct balance_stranger *nat_strangers;
 	int vip4, vip6, sent, totals, told, prog; /* borrowed */
 	bool adopted;				  /* pinned maps were found and taken over */
 };

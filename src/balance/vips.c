@@ -90,6 +90,8 @@ static void filter_clean(struct fleet *t)
 
 		bits[bit / 64] |= 1ULL << (bit & 63);
 	}
+	if (t->maps->state->use & BALANCE_USE_NAT)
+		nat_filter(t, bits);
 	for (i = 0; i < words; i++)
 		if (t->maps->state->filter[i] != bits[i])
 			__atomic_store_n(&t->maps->state->filter[i], bits[i], __ATOMIC_RELEASE);

@@ -191,11 +191,11 @@ static inline size_t ip_put(uint8_t *p, const struct ip_words *ip, int proto, si
 	return 40 + head;
 }
 
-static inline uint32_t pseudo6(const struct ip_words *ip, size_t payload)
+static inline uint32_t pseudo(const struct ip_words *ip, size_t payload, int proto)
 {
-	uint32_t sum = sum16(ip->src, 16, 0);
+	size_t len = ip->family == 4 ? 4 : 16;
 
-	return sum16(ip->dst, 16, sum) + (uint32_t)payload + 58;
+	return sum16(ip->dst, len, sum16(ip->src, len, 0)) + (uint32_t)payload + (uint32_t)proto;
 }
 
 static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct ip_words *ip);
@@ -235,7 +235,7 @@ static inline size_t icmp_put(uint8_t *p, struct words *w, const struct ip_words
 		memcpy(p + n, l4, quote);
 		n += quote;
 	}
-	put16(p + 2, (uint16_t)~sum16(p, n, ip->family == 6 ? pseudo6(ip, n) : 0));
+	put16(p + 2, (uint16_t)~sum16(p, n, ip->family == 6 ? pseudo(ip, n, 58) : 0));
 	return n;
 }
 

@@ -27,7 +27,7 @@ struct run {
 	struct frame in;
 	struct simulate_result out;
 	struct {
-		char label[32], backend[64];
+		char label[32], backend[64]; /* or a port of ours */
 	} seen[64];
 	int n_seen;
 	bool have;
@@ -162,6 +162,25 @@ static void check_forwarded(struct run *r)
 	      "the inner packet differs");
 }
 
+/* Mode nat: the packet is as the case says, from the first byte of IP to the last. */
+static void check_frame(struct run *r, struct words *w)
+{
+	const uint8_t *in = r->in.data, *out = r->out.frame;
+	static const uint8_t gateway[6] = {2, 0, 0, 0, 0, 2};
+	struct frame want;
+	size_t i, l3 = r->in.l3;
+
+	check(r, frame_build(&want, w), "bad words at '%s'", word(w));
+	check(r, !memcmp(out, l3 > 14 ? in + 6 : gateway, 6) && !memcmp(out + 6, in, 6),
+	      "link addresses");
+	check(r, !memcmp(out + 12, in + 12, l3 - 12), "tags or Ethernet type");
+	check(r, want.size - want.l3 == r->out.size - l3, "%zu bytes, not %zu", r->out.size - l3,
+	      want.size - want.l3);
+	for (i = 0; i < want.size - want.l3; i++)
+		check(r, out[l3 + i] == want.data[want.l3 + i], "byte %zu is %02x, not %02x", i,
+		      out[l3 + i], want.data[want.l3 + i]);
+}
+
 static void check_echo(struct run *r)
 {
 	const uint8_t *in = r->in.data + r->in.l3, *out = r->out.frame + r->in.l3;
@@ -216,6 +235,37 @@ static const char *label_find(struct run *r, const char *label)
 	return "";
 }
 
+static void remember(struct run *r, const char *label, const char *what)
+{
+	int i = 0;
+
+	while (i < r->n_seen && strcmp(r->seen[i].label, label))
+		i++;
+	check(r, i < 64, "too many labels");
+	r->n_seen += i == r->n_seen;
+	snprintf(r->seen[i].label, 32, "%s", label);
+	snprintf(r->seen[i].backend, 64, "%s", what);
+}
+
+/* The source port of what came out. */
+static void port_remember(struct run *r, const char *label)
+{
+	const uint8_t *ip = r->out.frame + r->in.l3;
+	char text[8];
+
+	snprintf(text, sizeof(text), "%u",
+		 get16(ip + (r->in.family == 4 ? (size_t)(ip[0] & 15) * 4 : 40)));
+	remember(r, label, text);
+}
+
+/* @LABEL: what is remembered as that. */
+static void labels_put(struct run *r, struct words *w)
+{
+	for (int i = w->at; i < w->n; i++)
+		if (*w->list[i] == '@')
+			w->list[i] = (char *)label_find(r, w->list[i] + 1);
+}
+
 static bool among(const char *list, const char *what)
 {
 	char copy[512], *save, *t;
@@ -237,9 +287,12 @@ static void out_words(struct run *r, struct words *w)
 		else if ((v = value(w, "not")))
 			check(r, !among(v, r->out.backend), "to %s", r->out.backend);
 		else if ((v = value(w, "as"))) {
-			check(r, r->n_seen < 64, "too many labels");
-			snprintf(r->seen[r->n_seen].label, 32, "%s", v);
-			snprintf(r->seen[r->n_seen++].backend, 64, "%s", r->out.backend);
+			remember(r, v, r->out.backend);
+		} else if ((v = value(w, "port"))) {
+			port_remember(r, v);
+		} else if (flag(w, "frame")) {
+			labels_put(r, w);
+			check_frame(r, w);
 		} else if ((v = value(w, "like")))
 			check(r, !strcmp(label_find(r, v), r->out.backend), "to %s, not %s",
 			      r->out.backend, label_find(r, v));
@@ -258,6 +311,14 @@ static void out_words(struct run *r, struct words *w)
 	}
 }
 
+static bool has_word(const struct words *w, const char *what)
+{
+	for (int i = w->at; i < w->n; i++)
+		if (!strcmp(w->list[i], what))
+			return true;
+	return false;
+}
+
 static void out(struct run *r, struct words *w)
 {
 	const char *verdict = word_take(w), *reason = word_take(w), *service = "";
@@ -272,7 +333,10 @@ static void out(struct run *r, struct words *w)
 		service = word_take(w);
 	check(r, !strcmp(service, r->out.service), "service '%s'", r->out.service);
 	r->no_sum = flag(w, "nosum");
-	if (!strcmp(reason, "forwarded"))
+	if (!strcmp(reason, "returned") ||
+	    (!strcmp(reason, "forwarded") && r->out.mode == BALANCE_NAT))
+		check(r, has_word(w, "frame"), "a translated packet: the case must say 'frame'");
+	else if (!strcmp(reason, "forwarded"))
 		check_forwarded(r);
 	else if (!strcmp(reason, "echo"))
 		check_echo(r);
@@ -286,6 +350,7 @@ static void in(struct run *r, struct words *w)
 {
 	struct skep_err err = {""};
 
+	labels_put(r, w);
 	check(r, frame_build(&r->in, w), "bad words at '%s'", word(w));
 	check(r, !simulate_packet(r->sim, r->in.data, r->in.size, &r->out, &err), "%s", err.text);
 	r->have = true;
