@@ -584,6 +584,8 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
 		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
 		fleet_flows(b->fleet, x->id));
+	if (s->want.opt.quic)
+		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
 	health_add(health_get(b->health, s->want.name, &x->addr), out);

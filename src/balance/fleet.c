@@ -238,8 +238,7 @@ static struct fleet_backend *backend_find(const struct fleet_service *s,
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static bool same_backends(const struct fleet *t, const struct fleet_service *s,
-			  const struct config_service *want)
+static bool same_backends(const struct fleet_service *s, const struct config_service *want)
 {
 	uint32_t i, listed = 0;
 
@@ -252,19 +251,18 @@ static bool same_backends(const struct fleet *t, const struct fleet_service *s,
 
 		if (!b || !b->listed || b->wanted != want->backends[i].weight ||
 		    b->mode != want->backends[i].mode || b->port != want->backends[i].port ||
-		    !sockets_same(t, s, want, i, b->id))
+		    !sockets_same(s, want, i))
 			return false;
 	}
 	return true;
 }
 
-static bool same(const struct fleet *t, const struct fleet_service *s,
-		 const struct config_service *want)
+static bool same(const struct fleet_service *s, const struct config_service *want)
 {
 	return s->want.n_vips == want->n_vips &&
 	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
 	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
-	       same_backends(t, s, want);
+	       same_backends(s, want);
 }
 
 static int want_copy(struct config_service *to, const struct config_service *from)
@@ -308,10 +306,9 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 		b->port = (uint16_t)w->port;
 		b->listed = true;
 		next->n++;
-		if (!was) {
+		if (!was)
 			backend_write(t, b, next->stat);
-			sockets_end_new(t, b->id, (uint16_t)w->port);
-		}
+		sockets_end(t, b->id, w, !was);
 	}
 	live_decide(next);
 	return 0;
@@ -366,6 +363,7 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 		.ring_log = s->log,
 		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
 				   (counted ? BALANCE_COUNTED : 0) |
+				   (s->want.opt.quic ? BALANCE_QUIC : 0) |
 				   (nat_some(s) ? BALANCE_SOME_NAT : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
@@ -457,7 +455,7 @@ static int plan_one(struct fleet *t, const struct config_service *want, uint64_t
 	if (old)
 		old->seen = t->applies;
 	*out = old;
-	if (old && same(t, old, want))
+	if (old && same(old, want))
 		return 0;
 	next = calloc(1, sizeof(*next));
 	if (!next)
@@ -562,6 +560,7 @@ static int olds_room(struct fleet *t, size_t n)
 static void backend_gone(struct fleet *t, uint32_t id)
 {
 	t->maps->backends[id].state = BALANCE_GONE;
+	quic_forget(t, id);
 	t->swept_at = 0;
 	t->gone++;
 }
@@ -617,6 +616,8 @@ static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_
 	size_t i;
 	int rc = olds_room(t, c->n);
 
+	if (!rc)
+		rc = quic_stage(t, c, err);
 	if (!rc)
 		rc = vips_stage(t, c, &groups, err);
 	if (rc) {

@@ -61,6 +61,7 @@ struct fleet {
 	bool stale;	     /* a service is */
 	uint64_t looked_at;  /* at loads */
 	uint64_t swept_at;
+	bool quic; /* map "quic" may have entries */
 	uint64_t full_seen;
 	uint64_t gone;	     /* backends that went so far */
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
@@ -136,6 +137,12 @@ void nat_filter(const struct fleet *t, uint64_t *bits);
 void nat_sweep(struct fleet *t, uint32_t units);
 /** nat_each() - the backend of each connection. Return: what @fn returned, 0 to go on. */
 int nat_each(const struct fleet *t, int (*fn)(struct fleet *, uint32_t backend), struct fleet *arg);
+
+/* quic.c */
+/** quic_stage() - server ids of the backends of services that ask for them. Return: 0, -ENOSPC. */
+int quic_stage(struct fleet *t, const struct changes *c, struct skep_err *err);
+/** quic_forget() - a backend that is gone. */
+void quic_forget(struct fleet *t, uint32_t id);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */

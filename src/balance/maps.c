@@ -31,11 +31,11 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.services, s->services);
 	bpf_map__set_max_entries(b->maps.counts, s->services);
 	bpf_map__set_max_entries(b->maps.backends, s->backends);
-	bpf_map__set_max_entries(b->maps.ends, s->backends);
 	bpf_map__set_max_entries(b->maps.sent, s->backends);
 	bpf_map__set_max_entries(b->maps.rings, s->slots);
 	bpf_map__set_max_entries(b->maps.flows, 1U << s->bucket_log);
 	bpf_map__set_max_entries(b->maps.vip4, s->vips);
+	bpf_map__set_max_entries(b->maps.quic, s->backends);
 	bpf_map__set_max_entries(b->maps.vip6, s->vips);
 	bpf_map__set_max_entries(b->maps.ranges, MAPS_RANGES);
 	bpf_map__set_max_entries(b->maps.nat_forth, 1U << s->nat_log);
@@ -82,16 +82,14 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->services = map_memory(b->maps.services);
 	m->rings = map_memory(b->maps.rings);
 	m->backends = map_memory(b->maps.backends);
-	m->ends = map_memory(b->maps.ends);
 	m->flows = map_memory(b->maps.flows);
 	m->counts = map_memory(b->maps.counts);
 	m->nat_forth = map_memory(b->maps.nat_forth);
 	m->nat_back = map_memory(b->maps.nat_back);
 	m->nat = map_memory(b->maps.nat);
 	m->nat_strangers = map_memory(b->maps.nat_strangers);
-	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends ||
-	    !m->flows || !m->counts || !m->nat_forth || !m->nat_back || !m->nat ||
-	    !m->nat_strangers)
+	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->flows ||
+	    !m->counts || !m->nat_forth || !m->nat_back || !m->nat || !m->nat_strangers)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
 	return 0;
 }
@@ -150,6 +148,7 @@ int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bo
 	}
 	m->vip4 = bpf_map__fd(b->maps.vip4);
 	m->vip6 = bpf_map__fd(b->maps.vip6);
+	m->quic = bpf_map__fd(b->maps.quic);
 	m->sent = bpf_map__fd(b->maps.sent);
 	m->totals = bpf_map__fd(b->maps.totals);
 	m->told = bpf_map__fd(b->maps.told);
@@ -166,7 +165,6 @@ void maps_done(struct maps *m)
 	unmap(m->bpf->maps.services, m->services);
 	unmap(m->bpf->maps.rings, m->rings);
 	unmap(m->bpf->maps.backends, m->backends);
-	unmap(m->bpf->maps.ends, m->ends);
 	unmap(m->bpf->maps.flows, m->flows);
 	unmap(m->bpf->maps.counts, m->counts);
 	unmap(m->bpf->maps.nat_forth, m->nat_forth);

@@ -30,15 +30,14 @@ struct maps {
 	struct balance_service *services;
 	struct balance_slot *rings;
 	struct balance_backend *backends;
-	struct balance_end *ends;
 	struct sockets *sockets; /* NULL: nothing is served at sockets */
 	struct balance_bucket *flows;
 	struct balance_counts *counts;
 	struct balance_bucket *nat_forth, *nat_back;
 	struct balance_nat *nat;
 	struct balance_stranger *nat_strangers;
-	int vip4, vip6, sent, totals, told, prog; /* borrowed */
-	bool adopted;				  /* pinned maps were found and taken over */
+	int vip4, vip6, quic, sent, totals, told, prog; /* borrowed */
+	bool adopted;					/* pinned maps were found and taken over */
 };
 
 #define MAPS_RANGES 1024
