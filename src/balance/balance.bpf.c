@@ -43,6 +43,7 @@
  */
 #include "bpf.h"
 
+#include "balance/protect.bpf.h"
 #include "balance/translate.bpf.h"
 
 LICENSE;
@@ -151,6 +152,11 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 		return ours(s, &p->flow[2], p->family) ? done(p, BALANCE_UNSERVED, XDP_PASS)
 						       : done(p, BALANCE_FOREIGN, XDP_PASS);
 	p->service = v->stat;
+	if (v->flags & BALANCE_PROTECTED || s->use & BALANCE_USE_DENY) {
+		verdict = protection(ctx, p, id);
+		if (verdict != GO_ON)
+			return verdict;
+	}
 	hashes(p, v);
 	if (v->flags & BALANCE_SOME_NAT) {
 		verdict = nat_serve(p, id);
@@ -190,6 +196,7 @@ static __always_inline int ports_get(struct packet *p, void *l4, void *end)
 		return 0;
 	if (l4 + sizeof(*tcp) > end)
 		return -1;
+	p->flags = tcp->flags;
 	p->kind = (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? KIND_FIRST : KIND_MORE;
 	return 0;
 }

@@ -184,6 +184,8 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 	if (h->type && h->timeout_s > h->interval_s)
 		return skep_fail(err, -EINVAL,
 				 "health.timeoutSeconds is longer than intervalSeconds");
+	if (o->cookie_rate && !o->cookies)
+		return skep_fail(err, -EINVAL, "synCookieRate is for synCookies: true");
 	return 0;
 }
 

@@ -12,11 +12,18 @@
 #define CONFIG_VIPS_MAX	    256
 #define CONFIG_BACKENDS_MAX 4096
 #define CONFIG_WEIGHT_MAX   1000
+#define CONFIG_SOURCES_MAX  32
+#define CONFIG_LIMIT_MAX    1000000 /* a second */
 #define CONFIG_NAME_MAX	    64
 
 struct config_addr {
 	uint8_t family; /* 4 or 6, 0: none */
 	uint8_t bytes[16];
+};
+
+struct config_cidr {
+	struct config_addr addr; /* bits behind @bits are 0 */
+	uint8_t bits;
 };
 
 struct config_vip {
@@ -67,6 +74,11 @@ struct config_options {
 	bool socket;	    /* served at this host's sockets too */
 	int internal;	    /* enum config_policy, at sockets */
 	int64_t affinity_s; /* a client stays with its backend for so long; 0: no */
+	uint32_t n_sources; /* who may send; 0: everybody */
+	struct config_cidr sources[CONFIG_SOURCES_MAX];
+	int64_t limit_source, limit_service; /* new flows a second; 0: any number */
+	bool cookies;			     /* SYNs of unknown sources are challenged */
+	int64_t cookie_rate;		     /* only those above so many a second; 0: all */
 };
 
 struct config_service {
@@ -118,6 +130,9 @@ const char *config_mode_text(int mode);
 
 /** config_addr_read() - an address in text. Return: false where it is none. */
 bool config_addr_read(const char *s, size_t n, struct config_addr *out);
+
+/** config_cidr_read() - ADDRESS/BITS, or an address alone. */
+bool config_cidr_read(const char *s, size_t n, struct config_cidr *out);
 
 /** config_reference() - the reference of kind Service. */
 void config_reference(struct buf *b);

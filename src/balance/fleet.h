@@ -117,6 +117,13 @@ struct fleet_service *fleet_find(const struct fleet *t, const char *name);
 uint64_t fleet_gone(const struct fleet *t);
 /** fleet_flows() - entries of a backend as of the last sweep. */
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend);
+/**
+ * fleet_deny() - whose packets to services are dropped, all of it.
+ * @list: taken, also where some found no room (-ENOSPC)
+ */
+int fleet_deny(struct fleet *t, struct config_cidr *list, size_t n);
+/** fleet_deny_file() - ranges of a file, one a line, behind those of *@out. */
+int fleet_deny_file(const char *path, struct config_cidr **out, size_t *n, struct skep_err *err);
 /** fleet_translated() - connections of mode nat, as of the last sweep. */
 uint32_t fleet_translated(const struct fleet *t);
 /** fleet_busy() - of these, flows that sent something in the last minute. */
