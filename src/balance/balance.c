@@ -789,7 +789,7 @@ static int balance_ask(void *cap, const char *question, const char *text, size_t
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
 			  void *arg)
 {
-	char labels[128], addr[64];
+	char labels[320], addr[64];
 	uint32_t i;
 
 	for (i = 0; i < s->n; i++) {

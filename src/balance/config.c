@@ -4,6 +4,7 @@
 #include <xxhash.h>
 
 #include "balance/balance.h"
+#include "balance/kube.h"
 
 /* ---- what two of them must not have in common ------------------------------------------------ */
 
@@ -304,9 +305,9 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 		return skep_fail(err, -EINVAL, "metadata.name: expected text of 1 to %zu bytes",
 				 sizeof(s.name) - 1);
 	if (name[strspn(name,
-			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/-")])
+			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/:-")])
 		return skep_fail(err, -EINVAL,
-				 "metadata.name: expected letters, digits and . _ / -");
+				 "metadata.name: expected letters, digits and . _ / : -");
 	strcpy(s.name, name);
 	memcpy(&s.opt, &in->opt, sizeof(s.opt)); /* padding too */
 	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
@@ -330,12 +331,83 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	return rc;
 }
 
+/* ---- files ----------------------------------------------------------------------------------- */
+
+/* The end of the document at @p: the next line that begins with "---", or the end of the text. */
+static const char *document_end(const char *p, const char *end)
+{
+	const char *next = p;
+
+	while ((next = memmem(next, (size_t)(end - next), "\n---", 4)) && next + 1 == p)
+		next++;
+	return next ? next + 1 : end;
+}
+
+static void blank(char *p, size_t n)
+{
+	for (; n--; p++)
+		*p = *p == '\n' ? '\n' : ' ';
+}
+
+/*
+ * Documents of Kubernetes are taken out of @text, which keeps its lines.
+ * Return: how many, or -errno.
+ */
+static int foreign_take(struct kube *k, const char *file, char *text, size_t len, struct buf *notes,
+			struct skep_err *err)
+{
+	const char *end = text + len, *next;
+	unsigned line = 1;
+	char *p = text;
+	int rc = 0, n = 0;
+
+	for (; p < end && !rc; p = text + (next - text)) {
+		size_t size;
+
+		next = document_end(p, end);
+		size = (size_t)(next - p);
+		if (kube_is(p, size)) {
+			rc = kube_add(k, file, line, p, size, notes, err);
+			blank(p, size);
+			n++;
+		}
+		for (const char *c = p; (c = memchr(c, '\n', (size_t)(next - c))); c++)
+			line++;
+	}
+	return rc ? rc : n;
+}
+
+/* Ours are read as they stand; where there are others too, out of a copy that lacks those. */
+static int documents_read(const char *file, const char *text, size_t len, struct config_set *set,
+			  struct buf *notes, struct skep_err *err)
+{
+	cleanup(mem_free) char *copy_of = NULL;
+	struct kube *k = NULL;
+	int rc = 0;
+
+	if (len <= CONF_MANY_MAX && kube_any(text, len)) {
+		copy_of = malloc(len + 1);
+		if (!copy_of || kube_open(&k))
+			return -ENOMEM;
+		memcpy(copy_of, text, len);
+		copy_of[len] = '\0';
+		rc = foreign_take(k, file, copy_of, len, notes, err);
+		text = copy_of;
+	}
+	if (rc >= 0)
+		rc = conf_parse_each(file, text, len, "Service", config_fields, config_fields_count,
+				     sizeof(struct config_spec), on_service, set, err);
+	if (!rc && k)
+		rc = kube_end(k, on_service, set, notes, err);
+	kube_free(k);
+	return rc;
+}
+
 int config_read(const char *file, const char *text, size_t len, struct config_set *out,
-		struct buf *notes maybe_unused, struct skep_err *err)
+		struct buf *notes, struct skep_err *err)
 {
 	struct config_set set = {0};
-	int rc = conf_parse_each(file, text, len, "Service", config_fields, config_fields_count,
-				 sizeof(struct config_spec), on_service, &set, err);
+	int rc = documents_read(file, text, len, &set, notes, err);
 
 	if (!rc) {
 		rc = check_names(&set, err);

@@ -14,7 +14,7 @@
 #define CONFIG_WEIGHT_MAX   1000
 #define CONFIG_SOURCES_MAX  32
 #define CONFIG_LIMIT_MAX    1000000 /* a second */
-#define CONFIG_NAME_MAX	    64
+#define CONFIG_NAME_MAX	    160
 
 struct config_addr {
 	uint8_t family; /* 4 or 6, 0: none */

@@ -261,7 +261,7 @@ void sockets_show(const struct sockets *s, uint32_t backend, struct buf *out)
 void sockets_count(const struct sockets *s, const struct fleet_service *f, cap_count_fn fn,
 		   void *arg)
 {
-	char labels[160], addr[64];
+	char labels[320], addr[64];
 	uint32_t i;
 
 	for (i = 0; i < f->n; i++) {

@@ -251,6 +251,13 @@ health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | s
 	eventually 3 eval '! pgrep -f "^sleep 7711" >/dev/null'
 }
 
+@test "services of Kubernetes are applied as kubectl prints them, and deleted by their name" {
+	service web $VIP:7/tcp "" 11 | "$SKEP" apply -f - -f "$BATS_TEST_DIRNAME/../unit/balance/kube/list.json"
+	[ "$("$SKEP" balance get --json | jq -r '[.services[].name] | sort | join(" ")')" = "kube-system/dns:dns kube-system/dns:dns-tcp web" ]
+	"$SKEP" delete service/kube-system/dns
+	[ "$("$SKEP" balance get --json | jq -r '.services[].name')" = web ]
+}
+
 @test "ten thousand services are one apply" {
 	for i in $(seq 0 9999); do
 		printf -- '---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: s%s}\nspec:\n  vips: ["198.18.%s.%s:80/tcp"]\n  backends: [{address: 10.78.0.11}, {address: 10.78.0.12}]\n' $i $((i / 256)) $((i % 256))

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /* Any bytes as a configuration file: never a crash, and -EINVAL always comes with a reason. */
+#include "balance/config.h"
 #include "cap/conf.h"
 
 struct part {
@@ -50,6 +51,19 @@ const char *__lsan_default_suppressions(void)
 	return "leak:libfyaml.so\n";
 }
 
+/* The same bytes as Services, of skep and of Kubernetes. */
+static void services(const uint8_t *data, size_t size)
+{
+	cleanup(buf_done) struct buf notes = {0};
+	struct skep_err err = {0};
+	struct config_set set = {0};
+
+	if (!config_read("fuzz", (const char *)data, size, &set, &notes, &err))
+		config_done(&set);
+	else if (!err.text[0])
+		abort();
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct skep_err err = {0};
@@ -62,5 +76,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		abort();
 	if (!rc && (spec.number < -5 || spec.number > 500 || strlen(spec.part.text) > 15))
 		abort();
+	services(data, size);
 	return 0;
 }
