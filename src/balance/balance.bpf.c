@@ -113,7 +113,7 @@ static __always_inline void hashes(struct packet *p, const struct balance_servic
 __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 {
 	struct balance_state *s = state_get();
-	int verdict;
+	int verdict, whose;
 	__u32 id;
 
 	if (!p || !s)
@@ -123,9 +123,12 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 		if (verdict != NAT_NONE)
 			return verdict;
 	}
-	if (!ours(s, &p->flow[2], p->family))
+	whose = ours(s, &p->flow[2], p->family);
+	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
 	id = choose_later(p);
+	if (!id && whose == BALANCE_HOSTS)
+		return done(p, BALANCE_UNSERVED, XDP_PASS);
 	if (!id)
 		return done(p, BALANCE_FRAGMENT, XDP_DROP);
 	return is_nat(id) ? nat_part(p, id) : send_to(ctx, p, id);
@@ -175,12 +178,16 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 __noinline int odd(struct packet *p, __u32 reason)
 {
 	struct balance_state *s = state_get();
+	int whose;
 
 	if (!p || !s)
 		return XDP_ABORTED;
-	if (!ours(s, &p->flow[2], p->family))
+	whose = ours(s, &p->flow[2], p->family);
+	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
-	return done(p, reason, reason == BALANCE_UNSERVED ? XDP_PASS : XDP_DROP);
+	if (reason == BALANCE_UNSERVED || whose == BALANCE_HOSTS)
+		return done(p, reason, XDP_PASS);
+	return done(p, reason, XDP_DROP);
 }
 
 /* Ports, and of TCP whether the flow begins. @need: what must be there, less behind an ICMP error. */

@@ -364,6 +364,23 @@ static void sources_find(struct balance *b, const struct balance_spec *spec)
 	freeifaddrs(list);
 }
 
+/* What nodePort means. */
+static void node_find(const struct balance_spec *spec)
+{
+	struct config_addr list[CONFIG_NODE_MAX];
+	struct ifaddrs *all, *i;
+	uint32_t n = 0, k;
+
+	if (getifaddrs(&all))
+		return;
+	for (k = 0; k < spec->n_interfaces; k++)
+		for (i = all; i && n < CONFIG_NODE_MAX; i = i->ifa_next)
+			n += !strcmp(i->ifa_name, spec->interfaces[k]) && i->ifa_addr &&
+			     usable_source(i->ifa_addr, &list[n]);
+	freeifaddrs(all);
+	config_node_set(list, n);
+}
+
 static struct maps_size size_of(const struct balance_spec *s)
 {
 	struct maps_size size = {
@@ -395,6 +412,7 @@ static void way_set(struct balance *b, const struct balance_spec *s)
 	b->way.mtu = (uint16_t)s->mtu;
 	b->way.flow_s = (uint32_t)s->flow_s;
 	sources_find(b, s);
+	node_find(s);
 }
 
 /* N2. Tables that an earlier agent made with other sizes cannot be taken over: they begin anew. */

@@ -54,6 +54,10 @@ struct balance_key6 {
 	__u8 proto, pad[5];
 };
 
+/* Values of bare addresses. What is for the host's own and for no service is left to it. */
+#define BALANCE_OURS  1U
+#define BALANCE_HOSTS 2U
+
 /* Two sides; balance_state.active tells which holds, so that all entries change in one store. */
 struct balance_vip {
 	__u32 service[2]; /* index of "services" or of "ranges"; 0: none */

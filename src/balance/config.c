@@ -315,6 +315,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	rc = s.vips && s.backends ? config_room(set, 1) : -ENOMEM;
 	if (!rc)
 		rc = modes_set(&s, in->opt.mode, err);
+	if (!rc)
+		rc = config_node_ports(&s, err);
 	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);

@@ -19,6 +19,7 @@ setup_file() {
 	printf '10.99.0.0/16 # nobody\n' >"$DIR/denied"
 	balancer_up "denyFile: $DIR/denied"
 	eventually 20 neighbours_known 11 12 9
+	in_ns client ip route replace 203.0.113.20 via 10.77.0.1
 }
 
 teardown_file() { net_down; }
@@ -53,8 +54,8 @@ flood_up() {
 		while True:
 		    src = bytes([100, random.randrange(64, 127), random.randrange(256), random.randrange(256)])
 		    tcp = struct.pack(">HHIIBBHHH", random.randrange(1024, 65536), 80, random.getrandbits(32), 0, 0x50, 2, 1000, 0, 0)
-		    sum = fold(src + dst + struct.pack(">BBH", 0, 6, 20) + tcp)
-		    tcp = tcp[:16] + struct.pack(">H", sum) + tcp[18:]
+		    check = fold(src + dst + struct.pack(">BBH", 0, 6, 20) + tcp)
+		    tcp = tcp[:16] + struct.pack(">H", check) + tcp[18:]
 		    s.sendto(struct.pack(">BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, src, dst) + tcp, (sys.argv[1], 0))
 	P
 	echo $! >"$DIR/flood"
@@ -65,7 +66,6 @@ flood_up() {
 		service pack $VIP:80/tcp '{address: 10.77.0.11}' 'synCookies: true'
 		service turn 203.0.113.20:80/tcp '{address: 10.77.0.12, port: 8080}' 'synCookies: true' 'mode: nat'
 	} | applied
-	in_ns client ip route replace 203.0.113.20 via 10.77.0.1
 	[ "$(ask $VIP:80)" = b1 ]
 	[ "$(ask 203.0.113.20:80)" = b2 ]
 	[ "$(dropped challenged)" = 1 ] # it is known from then on, to every service
@@ -96,9 +96,8 @@ flooded() { [ "$(dropped challenged)" -ge "$1" ]; }
 }
 
 @test "a source has its limit" {
-	service few 203.0.113.20:80/tcp '{address: 10.77.0.12, port: 8080}' 'mode: nat' 'limits: {source: 5}' | applied
-	for _ in $(seq 5); do ask 203.0.113.20:80; done
-	for _ in $(seq 6); do in_ns client timeout 0.3 socat - TCP:203.0.113.20:80 </dev/null || true; done >/dev/null 2>&1
+	service few 203.0.113.20:80/tcp '{address: 10.77.0.12, port: 8080}' 'mode: nat' 'limits: {source: 2}' | applied
+	in_ns client bash -c 'for _ in $(seq 12); do timeout 1 bash -c "exec 3<>/dev/tcp/203.0.113.20/80" 3>&- & done; wait' 2>/dev/null || true
 	[ "$(dropped source_limited)" -ge 1 ]
 	sleep 2
 	[ "$(ask 203.0.113.20:80)" = b2 ]
@@ -118,3 +117,20 @@ flooded() { [ "$(dropped challenged)" -ge "$1" ]; }
 }
 denied() { [ "$(ask 203.0.113.20:80)" = "" ] && [ "$(dropped denied)" -ge 1 ]; }
 served() { [ "$(ask 203.0.113.20:80)" = b2 ]; }
+
+@test "a node port: the service at the balancer's own addresses, over IPv4 and IPv6" {
+	{
+		service four 203.0.113.20:80/tcp '{address: 10.77.0.12, port: 8080}' 'mode: nat' 'nodePort: 30080'
+		printf -- '---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: six}\nspec:\n  mode: nat\n  nodePort: 30086\n  backends: [{address: "fd77::12", port: 8080}]\n'
+		service gone 203.0.113.21:80/tcp '{address: 10.77.0.12, port: 8080, node: elsewhere.example}' 'mode: nat' 'nodePort: 30090' 'externalTrafficPolicy: Local'
+	} | applied
+	ip netns exec "$NS-b2" socat TCP6-LISTEN:8080,ipv6only,fork,reuseaddr SYSTEM:"echo b2six" 3>&- 2>/dev/null &
+	echo $! >>"$DIR/pids"
+	[ "$(ask 10.77.0.1:30080)" = b2 ]
+	[ "$(ask 203.0.113.20:80)" = b2 ]
+	eventually 10 six_answers
+	[ "$(ask 10.77.0.1:30090)" = "" ]
+	[ "$(dropped no_backend)" -ge 1 ]
+	in_ns client ping -c 1 -W 2 10.77.0.1 >/dev/null # the host's own traffic goes on
+}
+six_answers() { [ "$(ask "[fd77::1]:30086")" = b2six ]; }

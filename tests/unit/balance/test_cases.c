@@ -502,10 +502,14 @@ int main(void)
 {
 	size_t each = array_size(hosts), n, i;
 	struct CMUnitTest *tests;
+	struct config_addr node[2];
 	struct dirent **files;
 	struct test *all;
 	int found = scandir(CASES, &files, is_case, alphasort), rc;
 
+	config_addr_read("192.0.2.1", 9, &node[0]);
+	config_addr_read("2001:db8::1", 11, &node[1]);
+	config_node_set(node, 2);
 	if (found < 1) {
 		fprintf(stderr, "no cases in " CASES ": run in the repository's root\n");
 		return 1;
