@@ -603,7 +603,23 @@ static void change_finish(struct fleet *t, struct change *c)
 		HASH_ADD_STR(t->services, want.name, c->next);
 }
 
-static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
+/* T2 of one that was gone and is back: flows that left it since have no entry that names it. */
+static void revived_sweep(struct fleet *t, const struct changes *c, uint64_t now)
+{
+	const struct fleet_backend *b;
+	size_t i;
+	uint32_t k;
+
+	for (i = 0; i < c->n; i++)
+		for (k = 0; c->list[i].old && c->list[i].next && k < c->list[i].next->n; k++) {
+			b = &c->list[i].next->backends[k];
+			if (b->state != BALANCE_GONE && !t->swept_at &&
+			    t->maps->backends[b->id].state == BALANCE_GONE)
+				fleet_sweep(t, now);
+		}
+}
+
+static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_err *err)
 {
 	struct groups groups = {0};
 	size_t i;
@@ -615,6 +631,7 @@ static int commit(struct fleet *t, struct changes *c, struct skep_err *err)
 		vips_undo(t, c, &groups);
 		return rc;
 	}
+	revived_sweep(t, c, now);
 	/* backends come alive before packets may choose them */
 	for (i = 0; i < c->n; i++)
 		for (uint32_t b = 0; c->list[i].next && b < c->list[i].next->n; b++)
@@ -676,7 +693,7 @@ int fleet_apply(struct fleet *t, const struct config_set *set, uint64_t boot_now
 	if (!rc && t->imagine)
 		plan_tell(t, c.list, c.n, t->imagine);
 	if (!rc && !dry && c.n)
-		rc = commit(t, &c, err);
+		rc = commit(t, &c, boot_now, err);
 	if (rc || dry) {
 		changes_drop(t, &c);
 	} else {
@@ -706,7 +723,7 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 	if (rc)
 		next_free(t, next, s);
 	else
-		rc = commit(t, &c, NULL);
+		rc = commit(t, &c, now, NULL);
 	if (rc)
 		changes_drop(t, &c);
 	for (i = 0; !rc && i < t->n_order; i++)

@@ -149,9 +149,20 @@ static uint64_t load_of(struct fleet *t, const struct fleet_service *s, struct f
 }
 
 /*
- * Each look corrects a backend's share by the square root of how far it is from the mean, so that
- * loads meet after some looks whatever makes them differ, and noise moves little.
+ * A backend's share after a look at its load. Connections stay, so their number follows the share slowly:
+ * the share is a steep function of the load, and where some connections last longer than others the
+ * numbers still come near each other. Traffic follows at once: each look corrects the last share by the
+ * square root of the error, so that loads meet whatever makes them differ, and noise moves little.
  */
+static double share_next(const struct fleet_service *s, const struct fleet_backend *b, double mean)
+{
+	double soft = mean / 8 + 1, off = (mean + soft) / ((double)b->load + soft);
+
+	if (s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS)
+		return off * off * off * off;
+	return b->share * sqrt(off);
+}
+
 static void loads_weigh(struct fleet *t, struct fleet_service *s)
 {
 	uint64_t sum = 0, weights = 0, most = 1;
@@ -170,7 +181,7 @@ static void loads_weigh(struct fleet *t, struct fleet_service *s)
 
 		if (b->state != BALANCE_LIVE)
 			continue;
-		b->share *= sqrt((mean + mean / 8 + 1) / ((double)b->load + mean / 8 + 1));
+		b->share = share_next(s, b, mean);
 		b->share = b->share > 1e6 ? 1e6 : b->share < 1e-6 ? 1e-6 : b->share;
 		most = max(most, (uint64_t)(b->share * 1e6));
 	}

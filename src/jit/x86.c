@@ -242,7 +242,8 @@ static unsigned compare_for_move(struct jit_build *b, const struct isa_insn *i, 
 {
 	unsigned cc = condition[JIT_ALU(jit_codes[i->op])];
 
-	if (!JIT_SRC_X(jit_codes[i->op]) || (cc != CC_A && cc != CC_BE && cc != CC_G && cc != CC_LE))
+	if (!JIT_SRC_X(jit_codes[i->op]) ||
+	    (cc != CC_A && cc != CC_BE && cc != CC_G && cc != CC_LE))
 		return compare(b, i, flags);
 	x86_rr(b, X_CMP | W(JIT_CLASS(jit_codes[i->op]) == JIT_JMP), x86_reg[i->dst],
 	       x86_reg[i->src]);
@@ -324,6 +325,12 @@ static void lower_load(struct jit_build *b, const struct isa_insn *i)
 		jit_refuse(b, "a load that its loader did not resolve");
 }
 
+/* The second half of an LDDW is never met. */
+static void lower_none(struct jit_build *b, const struct isa_insn *i maybe_unused)
+{
+	jit_refuse(b, "an instruction that nothing may execute");
+}
+
 typedef void lower_fn(struct jit_build *b, const struct isa_insn *i);
 
 #define IS_ALU(c) (JIT_CLASS(c) == JIT_ALU32 || JIT_CLASS(c) == JIT_ALU64)
@@ -345,6 +352,7 @@ static lower_fn *const lower[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
 #include "isa/insn.def"
 #undef INSN
+	[ISA_NONE] = lower_none,
 	[JIT_ROL64] = x86_alu,
 	[JIT_ROL32] = x86_alu,
 };

@@ -75,7 +75,7 @@ static inline struct map_base *base_of(const struct map *m)
 typedef int map_create_fn(struct map **out, const struct map_def *def, struct skep_err *err);
 
 map_create_fn array_create, objects_create, hash_create, ring_create, queue_create, bloom_create,
-	lpm_create, dev_create, stack_create, storage_create;
+	lpm_create, dev_create, stack_create, storage_create, sock_create;
 
 /* Shared by kinds of arrays. */
 int array_check(const struct map_def *def, struct skep_err *err);
@@ -204,5 +204,6 @@ static inline void spin_unlock(_Atomic uint32_t *lock)
 void *map_object_get(struct map *m, int fd, int *rc);
 void map_object_put(struct map *m, void *object);
 uint32_t object_id(struct map *m, void *object);
+uint64_t object_id64(struct map *m, void *object); /* of sockets: their cookies */
 
 #endif

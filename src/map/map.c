@@ -53,9 +53,9 @@ static const struct map_type {
 	[BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE] = {storage_create},
 	[BPF_MAP_TYPE_STRUCT_OPS] = {NULL, "struct_ops maps replace functions of the kernel; "
 					   "there is none here"},
-	[BPF_MAP_TYPE_SOCKMAP] = {NULL, "sockmaps hold sockets of the kernel"},
-	[BPF_MAP_TYPE_SOCKHASH] = {NULL, "sockhashes hold sockets of the kernel"},
-	[BPF_MAP_TYPE_REUSEPORT_SOCKARRAY] = {NULL, "reuseport arrays hold sockets of the kernel"},
+	[BPF_MAP_TYPE_SOCKMAP] = {sock_create},
+	[BPF_MAP_TYPE_SOCKHASH] = {sock_create},
+	[BPF_MAP_TYPE_REUSEPORT_SOCKARRAY] = {sock_create},
 	[TYPE_ARENA] = {NULL, "arenas are memory shared with the kernel's own programs"},
 };
 
@@ -347,9 +347,14 @@ void map_object_put(struct map *m, void *object)
 		m->def.objects->put(m->def.objects->arg, m, object);
 }
 
-uint32_t object_id(struct map *m, void *object)
+uint64_t object_id64(struct map *m, void *object)
 {
 	const struct map_objects *o = m->def.objects;
 
 	return o && o->id ? o->id(o->arg, m, object) : 0;
+}
+
+uint32_t object_id(struct map *m, void *object)
+{
+	return (uint32_t)object_id64(m, object);
 }

@@ -38,7 +38,9 @@ struct map_objects {
 	/* What fd stands for, with a reference; NULL and *rc for what does not fit this map. */
 	void *(*get)(void *arg, struct map *map, int fd, int *rc);
 	void (*put)(void *arg, struct map *map, void *object);
-	uint32_t (*id)(void *arg, struct map *map, void *object); /* what lookups show */
+	uint64_t (*id)(void *arg, struct map *map, void *object); /* what lookups show */
+	/* May be NULL. false: nobody but the map knows @object any more. */
+	bool (*alive)(void *arg, struct map *map, void *object);
 	/* May be NULL. Timers and kptrs in @value go: cancel and put them, not using @map. */
 	void (*drop)(void *arg, struct map *map, void *value);
 	void *arg;

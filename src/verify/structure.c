@@ -8,6 +8,9 @@
  * V2  No instruction follows the last: functions end in an exit or a jump.
  * V3  Every instruction can be reached, and the second slot of an LDDW never is.
  * V4  At most ISA_FRAMES functions are active: the graph of calls has no cycle and is no deeper.
+ * V5  An instruction that nothing may execute (it writes r10, shifts too far, divides by the constant 0) is a
+ *     reason to refuse where it is reached for certain: from the start, over no test. Elsewhere the kernel
+ *     may have proved that it is never reached, so it becomes ISA_NONE, which ends a run with a fault.
  *
  * The order of the checks is the kernel's, so that a program wrong in two ways is refused for the same
  * reason.
@@ -18,7 +21,7 @@
 
 struct scan {
 	struct verify_proof *proof;
-	const struct isa_insn *insns;
+	struct isa_insn *insns;
 	unsigned n;
 	uint8_t *state;	 /* per instruction: bits below */
 	uint32_t *queue; /* of instructions to look at */
@@ -26,7 +29,7 @@ struct scan {
 	struct skep_err *err;
 };
 
-enum { STARTS = 1, REACHED = 2 };
+enum { STARTS = 1, REACHED = 2, CERTAIN = 4 };
 
 static void scan_done(struct scan *s)
 {
@@ -191,6 +194,22 @@ static int check_shift(const struct scan *s, unsigned pc, int bits)
 	return skep_fail(s->err, -EINVAL, "insn %u: invalid shift %d", pc, s->insns[pc].imm);
 }
 
+/* From the start on until the first test or exit; calls are taken to return. */
+static void mark_certain(struct scan *s)
+{
+	const struct isa_insn *i;
+	unsigned pc = 0;
+
+	while (!(s->state[pc] & CERTAIN)) {
+		i = &s->insns[pc];
+		s->state[pc] |= CERTAIN;
+		if (is_cond(i) || i->op == ISA_EXIT)
+			break;
+		pc = is_goto(i) ? (unsigned)jump_target(pc, i)
+				: pc + 1 + (s->insns[pc + 1].op == ISA_NONE);
+	}
+}
+
 static int check_operands(const struct scan *s, unsigned pc)
 {
 	if (isa_written(&s->insns[pc]) == BPF_REG_10)
@@ -216,6 +235,22 @@ static int check_operands(const struct scan *s, unsigned pc)
 	default:
 		return 0;
 	}
+}
+
+/* V5 */
+static int check_all_operands(struct scan *s)
+{
+	int rc;
+
+	mark_certain(s);
+	for (unsigned pc = 0; pc < s->n; pc++) {
+		rc = check_operands(s, pc);
+		if (rc && s->state[pc] & CERTAIN)
+			return rc;
+		if (rc)
+			s->insns[pc].op = ISA_NONE;
+	}
+	return 0;
 }
 
 /* V4. One round per frame: in each the depths of callees grow, unless they are right. */
@@ -257,8 +292,8 @@ static int check(struct scan *s)
 		rc = check_jumps(s);
 	if (!rc)
 		rc = check_reach(s);
-	for (unsigned pc = 0; !rc && pc < s->n; pc++)
-		rc = check_operands(s, pc);
+	if (!rc)
+		rc = check_all_operands(s);
 	if (!rc)
 		rc = check_depth(s);
 	if (!rc)
@@ -266,7 +301,7 @@ static int check(struct scan *s)
 	return rc;
 }
 
-int verify_structure(struct verify_proof **out, const struct isa_insn *insns, unsigned n,
+int verify_structure(struct verify_proof **out, struct isa_insn *insns, unsigned n,
 		     struct skep_err *err)
 {
 	cleanup(scan_done) struct scan s = {.insns = insns, .n = n, .err = err};

@@ -27,16 +27,28 @@ struct verify_proof {
 };
 
 /**
- * verify_structure() - check @n decoded instructions.
+ * verify_structure() - check @n decoded instructions; those that only dead code may hold become ISA_NONE.
  *
  * Refusals carry the instruction's number and the kernel's wording where it has one ("jump out of
  * range from insn 3 to 9", "unreachable insn 5", "last insn is not an exit or jmp").
  *
  * Return: 0 with *@out to be freed by verify_free(); -EINVAL, -ENOMEM.
  */
-int verify_structure(struct verify_proof **out, const struct isa_insn *insns, unsigned n,
+int verify_structure(struct verify_proof **out, struct isa_insn *insns, unsigned n,
 		     struct skep_err *err);
 void verify_free(struct verify_proof *p);
+
+/* What @size bytes at a constant address hold; false: not known, or it may change. */
+typedef bool verify_load(void *arg, uint64_t addr, unsigned size, uint64_t *value);
+
+/**
+ * verify_dead() - which of @n instructions, whose structure was checked, no path reaches.
+ * @dead: of @n, to fill
+ *
+ * Only what constants decide is followed; with addresses of maps' values in LDDW, @load tells them.
+ * Return: 0, -ENOMEM.
+ */
+int verify_dead(bool *dead, const struct isa_insn *insns, unsigned n, verify_load *load, void *arg);
 
 /** verify_func_at() - the function that starts at @pc, NULL where none does. */
 const struct verify_func *verify_func_at(const struct verify_proof *p, unsigned pc);

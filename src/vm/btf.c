@@ -472,11 +472,90 @@ bool vm_btf_is_u32(const struct btf *b, uint32_t id)
 	return BTF_INT_BITS(bits) == 32 && !BTF_INT_OFFSET(bits);
 }
 
+long vm_btf_find(const struct btf *b, const char *name, unsigned k)
+{
+	uint32_t id;
+
+	for (id = 1; id <= b->n_types; id++)
+		if (kind(b->types[id]) == k && !strcmp(b->strings + b->types[id]->name_off, name))
+			return id;
+	return -ENOENT;
+}
+
 const char *vm_btf_func_name(const struct btf *b, uint32_t id)
 {
 	if (!id || id > b->n_types || kind(b->types[id]) != BTF_KIND_FUNC)
 		return NULL;
 	return b->strings + b->types[id]->name_off;
+}
+
+/* The last few: all that shadows are made of. */
+struct found {
+	const char *name; /* a constant */
+	uint32_t id;
+};
+
+long vm_btf_struct(struct skep_engine *e, const char *name)
+{
+	static __thread struct found cache[8];
+	static __thread const struct btf *of;
+	const struct btf *b = vm_kernel_btf(e);
+	unsigned i;
+	long id;
+
+	if (of != b)
+		memset(cache, 0, sizeof(cache));
+	of = b;
+	for (i = 0; i < array_size(cache) && cache[i].name; i++)
+		if (!strcmp(cache[i].name, name))
+			return cache[i].id;
+	id = b ? vm_btf_find(b, name, BTF_KIND_STRUCT) : -ENOENT;
+	if (id > 0 && i < array_size(cache))
+		cache[i] = (struct found){name, (uint32_t)id};
+	return id;
+}
+
+static bool find_member(const struct btf *b, uint32_t id, const char *path, uint32_t base,
+			uint32_t out[2], unsigned depth)
+{
+	const struct btf_type *t = resolve(b, id);
+	const struct btf_member *m = (const void *)(t + 1);
+	size_t len = strcspn(path, ".");
+	uint32_t i, off;
+
+	if (!t || depth > DEPTH || (kind(t) != BTF_KIND_STRUCT && kind(t) != BTF_KIND_UNION))
+		return false;
+	for (i = 0; i < BTF_INFO_VLEN(t->info); i++) {
+		const char *name = b->strings + m[i].name_off;
+		bool it = strlen(name) == len && !memcmp(name, path, len);
+
+		off = base +
+		      (BTF_INFO_KFLAG(t->info) ? BTF_MEMBER_BIT_OFFSET(m[i].offset) : m[i].offset) /
+			      8;
+		if (it && !path[len]) {
+			out[0] = off;
+			out[1] = (uint32_t)max(vm_btf_size(b, m[i].type), 0L);
+			return true;
+		}
+		if ((it || !*name) &&
+		    find_member(b, m[i].type, it ? path + len + 1 : path, off, out, depth + 1))
+			return true;
+	}
+	return false;
+}
+
+bool vm_btf_member(const struct btf *b, uint32_t id, const char *path, uint32_t *off,
+		   uint32_t *size)
+{
+	const struct btf_type *t = resolve(b, id);
+	uint32_t out[2];
+
+	if (!t || !find_member(b, id, path, 0, out, 0) || out[0] > t->size ||
+	    out[1] > t->size - out[0])
+		return false;
+	*off = out[0];
+	*size = out[1];
+	return true;
 }
 
 /* ---- functions --------------------------------------------------------------------------------- */

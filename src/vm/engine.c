@@ -35,6 +35,7 @@ int skep_engine_open(struct skep_engine **out, const struct skep_engine_options 
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->attach_lock, NULL);
 	e->hooks = &no_hooks;
+	e->sockets = -1;
 	e->budget = BUDGET;
 	*out = e;
 	return 0;
@@ -50,6 +51,7 @@ void skep_engine_free(struct skep_engine *e)
 	vm_objects_done(e);
 	vm_timers_free(e);
 	vm_kernel_btf_done(e);
+	fd_close(&e->sockets);
 	pthread_mutex_destroy(&e->attach_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e);

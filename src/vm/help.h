@@ -24,9 +24,16 @@ enum help_family {
 	TRACE = 1 << 9,
 	SYSCALL = 1 << 10,
 	OTHER = 1 << 11,
+	MSG = 1 << 12,
+	REUSEPORT = 1 << 13,
+	LIRC = 1 << 14,
+	SOCK_OPS = 1 << 15,
+	SOCK_ADDR = 1 << 16,
+	SYSCTL = 1 << 17,
+	SOCKOPT = 1 << 18,
 	SKB = SK_FILTER | CGROUP_SKB | TC | LWT | SK_SKB | FLOW,
-	CGROUP = CGROUP_SKB | CGROUP_OTHER,
-	ALL = 0xffff,
+	CGROUP = CGROUP_SKB | CGROUP_OTHER | SOCK_OPS | SOCK_ADDR | SYSCTL | SOCKOPT,
+	ALL = 0xfffff,
 };
 
 /* The family of a program type. */

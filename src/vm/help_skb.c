@@ -371,6 +371,49 @@ HELPER_FN(skb_cgroup_id)
 	return 0;
 }
 
+HELPER_FN(skb_ancestor_cgroup_id)
+{
+	return 0;
+}
+
+HELPER_FN(skb_cgroup_classid)
+{
+	return 0;
+}
+
+HELPER_FN(skb_under_cgroup)
+{
+	const struct map *m = PTR(b);
+
+	if (m->def.type != BPF_MAP_TYPE_CGROUP_ARRAY)
+		return FAIL(EINVAL);
+	if ((uint32_t)c >= m->def.max_entries)
+		return FAIL(E2BIG);
+	return map_slots(PTR(b))[(uint32_t)c] ? 0 : FAIL(EAGAIN);
+}
+
+HELPER_FN(skb_get_xfrm_state)
+{
+	memset(PTR(c), 0, (uint32_t)d);
+	return FAIL(EINVAL);
+}
+
+HELPER_FN(skb_set_tstamp)
+{
+	enum { REALTIME, MONOTONIC, TAI };
+	struct __sk_buff *skb = vm_run_now()->skb;
+	uint16_t protocol = ntohs((uint16_t)skb->protocol);
+	uint32_t type = (uint32_t)c;
+
+	if (protocol != ETH_P_IP && protocol != ETH_P_IPV6)
+		return FAIL(EOPNOTSUPP);
+	if (type > TAI || (type != REALTIME && !b))
+		return FAIL(EINVAL);
+	skb->tstamp = b;
+	skb->tstamp_type = (uint8_t)type;
+	return 0;
+}
+
 HELPER_FN(get_socket_cookie)
 {
 	return 0;

@@ -7,6 +7,7 @@
  */
 #include <fcntl.h>
 #include <sys/pidfd.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "vm/help.h"
@@ -54,6 +55,68 @@ HELPER_FN(sk_cgroup_id)
 	return 0;
 }
 
+HELPER_FN(sk_ancestor_cgroup_id)
+{
+	return 0;
+}
+
+/* To none: what was chosen before is not any more. */
+HELPER_FN(sk_assign)
+{
+	bool lookup = vm_run_prog(vm_run_now())->type == BPF_PROG_TYPE_SK_LOOKUP;
+	uint64_t known = lookup ? BPF_SK_LOOKUP_F_REPLACE | BPF_SK_LOOKUP_F_NO_REUSEPORT : 0;
+
+	return c & ~known || !lookup ? FAIL(EINVAL) : 0;
+}
+
+/* The packet's socket is none of these. */
+HELPER_FN(skc_to_tcp_sock)
+{
+	return 0;
+}
+
+HELPER_FN(skc_to_tcp6_sock)
+{
+	return 0;
+}
+
+HELPER_FN(skc_to_tcp_timewait_sock)
+{
+	return 0;
+}
+
+HELPER_FN(skc_to_tcp_request_sock)
+{
+	return 0;
+}
+
+HELPER_FN(skc_to_udp6_sock)
+{
+	return 0;
+}
+
+HELPER_FN(skc_to_unix_sock)
+{
+	return 0;
+}
+
+HELPER_FN(skc_to_mptcp_sock)
+{
+	return 0;
+}
+
+/* Of the network that this process is in. */
+HELPER_FN(get_netns_cookie)
+{
+	cleanup(fd_close) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	uint64_t cookie = 0;
+	socklen_t n = sizeof(cookie);
+
+	if (fd >= 0)
+		getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n);
+	return cookie;
+}
+
 /* ---- storage ------------------------------------------------------------------------------------- */
 
 static uint64_t stored(struct map *m, uint64_t key, const void *first, uint64_t flags)
@@ -97,6 +160,8 @@ void vm_help_forget(struct run *r)
 	for (i = 0; i < r->n_storages; i++)
 		map_delete(r->storages[i], &key);
 	r->n_storages = 0;
+	free(take(r->local[0]));
+	free(take(r->local[1]));
 }
 
 HELPER_FN(sk_storage_get)
@@ -150,6 +215,29 @@ HELPER_FN(task_storage_delete)
 		return FAIL(EINVAL);
 	key = task_key();
 	return key ? (uint64_t)(int64_t)map_delete(m, &key) : FAIL(ENOENT);
+}
+
+/* Of a cgroup and a hook, which a test run has of its own: it begins as zeros. */
+HELPER_FN(get_local_storage)
+{
+	struct run *r = vm_run_now();
+	const struct map *m = PTR(a);
+	unsigned which = m->def.type == BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE;
+	void *v;
+
+	if (!which && m->def.type != BPF_MAP_TYPE_CGROUP_STORAGE)
+		return 0;
+	if (!r->local[which]) {
+		r->local[which] = calloc(1, m->def.value_size);
+		r->local_of[which] = m;
+	}
+	if (r->local_of[which] != m) /* a program has one of each kind */
+		return 0;
+	v = r->local[which];
+	if (!v || (!r->vm.code->jit && !vm_access(&r->vm, (uintptr_t)v, m->def.value_size, true) &&
+		   vm_run_lend(r, v, m->def.value_size, true)))
+		vm_help_fault(r, -ENOMEM, "no room for the storage of a cgroup");
+	return (uintptr_t)v;
 }
 
 HELPER_FN(inode_storage_get)

@@ -146,16 +146,6 @@ HELPER_FN(d_path)
 }
 
 /* There is no file that an iterator would fill. */
-HELPER_FN(seq_printf)
-{
-	return FAIL(EOPNOTSUPP);
-}
-
-HELPER_FN(seq_write)
-{
-	return FAIL(EOPNOTSUPP);
-}
-
 HELPER_FN(snprintf_btf)
 {
 	const uint64_t known = BTF_F_COMPACT | BTF_F_NONAME | BTF_F_PTR_RAW | BTF_F_ZERO;

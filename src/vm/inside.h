@@ -104,6 +104,7 @@ struct skep_engine {
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 	struct btf *kernel_btf;	      /* NULL: not asked for yet */
+	int sockets;		      /* an epoll of all sockets in maps; -1: none yet */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
@@ -227,6 +228,13 @@ long vm_map_info(struct call *c, struct vm_map *m);
 void vm_map_free(struct skep_engine *e, struct vm_map *m);
 void vm_map_unused(struct skep_engine *e, struct vm_map *m);
 
+/* ---- sockets in maps (sock.c) ------------------------------------------------------------------- */
+
+/* What stands for a caller's socket in a map; freed with free(). NULL and *rc where it does not fit. */
+void *vm_slot_socket(struct call *c, uint32_t map_type, int fd, int *rc);
+uint64_t vm_slot_cookie(const void *object);
+bool vm_slot_alive(void *arg, struct map *m, void *object);
+
 /* ---- waking who polls (wake.c) ------------------------------------------------------------------ */
 
 /* A helper that map_ring_commit(), map_ring_output() or map_ring_drain() told to: somebody may sleep. */
@@ -260,6 +268,13 @@ long vm_btf_size(const struct btf *b, uint32_t id);
 unsigned vm_btf_kind_of(const struct btf *b, uint32_t id); /* typedefs and qualifiers followed */
 bool vm_btf_is_u32(const struct btf *b, uint32_t id);
 void vm_btf_find_fields(const struct btf *b, uint32_t id, struct btf_fields *out);
+/* The same of a structure of the kernel's, remembered. */
+long vm_btf_struct(struct skep_engine *e, const char *name);
+/* Where in it a member lies, by its path ("a.b"; names of anonymous members are left out). */
+bool vm_btf_member(const struct btf *b, uint32_t id, const char *path, uint32_t *off,
+		   uint32_t *size);
+/* -ENOENT: no type of that name and kind. */
+long vm_btf_find(const struct btf *b, const char *name, unsigned kind);
 const char *vm_btf_func_name(const struct btf *b, uint32_t id); /* NULL: no function */
 bool vm_btf_func_is_global(const struct btf *b, uint32_t id);
 /* Do both functions take and return the same? */
@@ -358,6 +373,8 @@ struct link;
 long vm_link_info(struct call *c, struct link *l);
 void vm_link_free(struct skep_engine *e, struct link *l);
 struct link *vm_link_of(struct object *o);
+uint32_t vm_link_type(const struct link *l);
+const struct prog *vm_link_prog(const struct link *l);
 long vm_link_do_task_fd(struct call *c);
 /* The program on that interface, by a link or by netlink, with a reference, or NULL. */
 struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);

@@ -17,6 +17,7 @@
 #include "vm/vm.h"
 
 #include <endian.h>
+#include <linux/filter.h>
 
 static __thread struct vm_run *running;
 
@@ -158,6 +159,24 @@ int vm_tail_call(struct vm_run *run, const struct vm_code *next)
 	return 0;
 }
 
+/* Offsets from the network or the link header: where that is; 0 outside. */
+static uint64_t header_at(const struct vm_run *run, int32_t off, unsigned size)
+{
+	uint64_t at = off >= SKF_NET_OFF ? run->net + (uint64_t)(off - SKF_NET_OFF)
+					 : run->mac + (uint64_t)(off - SKF_LL_OFF);
+
+	return off >= SKF_LL_OFF && at >= run->mac && at + size <= run->end ? at : 0;
+}
+
+static uint64_t read_net(uint64_t at, unsigned size)
+{
+	uint64_t v = 0;
+
+	for (unsigned n = 0; n < size; n++)
+		v = v << 8 | ((const uint8_t *)(uintptr_t)at)[n];
+	return v;
+}
+
 /*
  * LD_ABS and LD_IND: @off into the packet of the __sk_buff at @ctx, in host order.
  * Returns 0; 1: outside the packet; -EFAULT.
@@ -165,8 +184,10 @@ int vm_tail_call(struct vm_run *run, const struct vm_code *next)
 static int packet_read(struct vm_run *run, uint64_t ctx, int32_t off, unsigned size, uint64_t *out)
 {
 	const struct __sk_buff *skb = (const void *)(uintptr_t)ctx;
-	uint64_t data, end, v = 0;
+	uint64_t data, end, at = off < 0 ? header_at(run, off, size) : 0;
 
+	if (at)
+		return *out = read_net(at, size), 0;
 	if (!vm_access(run, ctx, offsetof(struct __sk_buff, napi_id), false))
 		return -EFAULT;
 	data = skb->data;
@@ -175,9 +196,7 @@ static int packet_read(struct vm_run *run, uint64_t ctx, int32_t off, unsigned s
 		return 1;
 	if (!vm_access(run, data + (uint64_t)off, size, false))
 		return -EFAULT;
-	for (unsigned n = 0; n < size; n++)
-		v = v << 8 | ((const uint8_t *)(uintptr_t)data)[(uint64_t)off + n];
-	*out = v;
+	*out = read_net(data + (uint64_t)off, size);
 	return 0;
 }
 

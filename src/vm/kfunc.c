@@ -34,13 +34,13 @@ enum { GENERIC = TRACE | TC | XDP | SYSCALL | CGROUP };
 
 struct row {
 	const char *name; /* without "bpf_" */
-	uint16_t who;
+	uint32_t who;
 	uint8_t args[5]; /* enum kfunc_arg */
 };
 
 static const struct row rows[] = {
 #define KFUNC(name, who, a1, a2, a3, a4, a5) \
-	{#name, (uint16_t)(who), {ARG_##a1, ARG_##a2, ARG_##a3, ARG_##a4, ARG_##a5}},
+	{#name, (uint32_t)(who), {ARG_##a1, ARG_##a2, ARG_##a3, ARG_##a4, ARG_##a5}},
 #include "vm/kfunc.def"
 #undef KFUNC
 };

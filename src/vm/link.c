@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "vm/inside.h"
+#include "vm/iter.h"
 
 struct link {
 	struct object obj;
@@ -20,10 +21,21 @@ struct link {
 	uint32_t netfilter[4];
 	char name[128]; /* of a raw tracepoint */
 	bool detached;
+	struct iter_target iter;
 	struct prog *extends; /* its function @func is replaced; NULL: none */
 	unsigned func;
 	double order; /* of tcx, among those of its hook */
 };
+
+uint32_t vm_link_type(const struct link *l)
+{
+	return l->type;
+}
+
+const struct prog *vm_link_prog(const struct link *l)
+{
+	return l->prog;
+}
 
 struct link *vm_link_of(struct object *o)
 {
@@ -40,6 +52,8 @@ void vm_link_free(struct skep_engine *e, struct link *l)
 		e->n_tcx--;
 	if (l->prog)
 		vm_object_put(e, &l->prog->obj);
+	if (l->iter.map)
+		vm_object_put(e, &l->iter.map->obj);
 	free(l);
 }
 
@@ -242,8 +256,10 @@ static int to_tracing(struct call *c, struct link *l)
 {
 	if (l->attach_type != l->prog->attach_type)
 		return -EINVAL;
-	if (l->attach_type == BPF_TRACE_ITER)
-		return -EOPNOTSUPP; /* nothing here walks the kernel's objects */
+	if (l->attach_type == BPF_TRACE_ITER) {
+		l->type = BPF_LINK_TYPE_ITER;
+		return vm_iter_aim(c, l->prog, &l->iter);
+	}
 	if (l->attach_type == BPF_LSM_CGROUP)
 		return to_cgroup(c, l);
 	l->type = l->attach_type == BPF_TRACE_RAW_TP ? BPF_LINK_TYPE_RAW_TRACEPOINT
@@ -361,8 +377,23 @@ long vm_link_do_raw_tp(struct call *c)
 	return rc ? rc : make(c, p, aim_raw_tp);
 }
 
+static long iterate(struct call *c, struct link *l)
+{
+	struct prog *p;
+	long rc;
+
+	pthread_mutex_lock(&c->e->lock); /* l->prog changes under it */
+	p = l->prog;
+	p->obj.refs++;
+	pthread_mutex_unlock(&c->e->lock);
+	rc = vm_iter_file(c, p, &l->iter);
+	vm_object_put(c->e, &p->obj);
+	return rc;
+}
+
 long vm_link_do_iter(struct call *c)
 {
+	long made = -EINVAL;
 	struct object *o;
 	int rc;
 
@@ -371,8 +402,10 @@ long vm_link_do_iter(struct call *c)
 	rc = vm_call_object(c, (int)c->attr.a.iter_create.link_fd, OBJECT_LINK, &o);
 	if (rc)
 		return rc;
+	if (vm_link_of(o)->iter.kind)
+		made = iterate(c, vm_link_of(o));
 	vm_object_put(c->e, o);
-	return -EINVAL; /* no link here is an iterator's */
+	return made;
 }
 
 /* ---- what happens to them ------------------------------------------------------------------------------ */
@@ -395,7 +428,9 @@ static int change(struct call *c, struct link *l, struct prog *new, const struct
 {
 	struct prog *was = l->prog;
 
-	if (!changeable(l))
+	if (!changeable(l) && !l->iter.kind)
+		return -EINVAL;
+	if (l->iter.kind && new->attach_btf_id != was->attach_btf_id)
 		return -EINVAL;
 	if (l->detached)
 		return -ENOLINK;
@@ -573,6 +608,7 @@ static int answer_name(struct call *c, uint64_t to, uint32_t *len, const char *n
 static int fill(struct call *c, const struct link *l, struct bpf_link_info *info)
 {
 	uint32_t *words = (uint32_t *)&info->raw_tracepoint;
+	int rc;
 
 	switch (l->type) {
 	case BPF_LINK_TYPE_RAW_TRACEPOINT:
@@ -583,6 +619,11 @@ static int fill(struct call *c, const struct link *l, struct bpf_link_info *info
 		info->tracing.target_btf_id = (uint32_t)l->target;
 		info->tracing.target_obj_id = l->extends ? l->extends->obj.id : 0;
 		break;
+	case BPF_LINK_TYPE_ITER:
+		rc = answer_name(c, info->iter.target_name, &info->iter.target_name_len,
+				 vm_iter_name(&l->iter));
+		vm_iter_info(&l->iter, words + 3);
+		return rc;
 	case BPF_LINK_TYPE_CGROUP:
 		info->cgroup.cgroup_id = l->detached ? 0 : l->target;
 		info->cgroup.attach_type = l->attach_type;

@@ -126,6 +126,17 @@ static bool holds_maps(uint32_t type)
 	return type == BPF_MAP_TYPE_ARRAY_OF_MAPS || type == BPF_MAP_TYPE_HASH_OF_MAPS;
 }
 
+static bool holds_sockets(uint32_t type)
+{
+	return type == BPF_MAP_TYPE_SOCKMAP || type == BPF_MAP_TYPE_SOCKHASH ||
+	       type == BPF_MAP_TYPE_REUSEPORT_SOCKARRAY;
+}
+
+static bool slot_alive(void *arg, struct map *map, void *object)
+{
+	return !holds_sockets(map->def.type) || vm_slot_alive(arg, map, object);
+}
+
 static void *slot_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
 {
 	struct vm_map *m = vm_map_of(map);
@@ -141,6 +152,8 @@ static void *slot_get(void *arg maybe_unused, struct map *map, int fd, int *rc)
 		return slot_map(vm_calling, m, fd, rc);
 	if (is_storage(map->def.type))
 		return slot_inode(vm_calling, fd, rc);
+	if (holds_sockets(map->def.type))
+		return vm_slot_socket(vm_calling, map->def.type, fd, rc);
 	return slot_fd(vm_calling, fd, rc);
 }
 
@@ -155,14 +168,18 @@ static void slot_put(void *arg, struct map *map, void *object)
 		   map->def.type == BPF_MAP_TYPE_DEVMAP_HASH ||
 		   map->def.type == BPF_MAP_TYPE_CPUMAP) {
 		vm_object_put(e, &((struct prog *)object)->obj);
+	} else if (holds_sockets(map->def.type)) {
+		free(object);
 	} else if (!is_storage(map->def.type)) {
 		fd_close(object);
 		free(object);
 	}
 }
 
-static uint32_t slot_id(void *arg maybe_unused, struct map *map, void *object)
+static uint64_t slot_id(void *arg maybe_unused, struct map *map, void *object)
 {
+	if (holds_sockets(map->def.type))
+		return vm_slot_cookie(object);
 	if (holds_maps(map->def.type))
 		return vm_map_of(object)->obj.id;
 	if (map->def.type == BPF_MAP_TYPE_PERF_EVENT_ARRAY ||
@@ -224,6 +241,8 @@ static bool refuses_btf(uint32_t type)
 	case BPF_MAP_TYPE_DEVMAP:
 	case BPF_MAP_TYPE_DEVMAP_HASH:
 	case BPF_MAP_TYPE_XSKMAP:
+	case BPF_MAP_TYPE_SOCKMAP:
+	case BPF_MAP_TYPE_SOCKHASH:
 	case BPF_MAP_TYPE_STACK_TRACE:
 		return true;
 	default:
@@ -402,6 +421,7 @@ long vm_map_do_create(struct call *c)
 	m->objects = (struct map_objects){.get = slot_get,
 					  .put = slot_put,
 					  .id = slot_id,
+					  .alive = slot_alive,
 					  .drop = vm_timer_drop,
 					  .arg = c->e};
 	rc = build(c, m, flags);

@@ -11,6 +11,7 @@
  * L3  The list of its maps only grows, where it lies.
  * L4  A call of what compiled code has no answer to (poison, a pointer into the kernel) leaves the
  *     program to the interpreter.
+ * L5  Calls in code that constants show to be dead are replaced: they may name what is not here.
  */
 #include <fcntl.h>
 #include <time.h>
@@ -473,7 +474,7 @@ static int resolve_kfunc(struct load *l, unsigned pc)
 	if (!i->off)
 		name = vm_kernel_func(l->c->e, (uint32_t)i->imm);
 	if (!name) {
-		say(l, "kernel btf_id %d is not a function that is here\n", i->imm);
+		say(l, "kernel function btf_id %d is not here\n", i->imm);
 		return -EINVAL;
 	}
 	row = vm_kfunc_find(name);
@@ -497,11 +498,6 @@ static int resolve_one(struct load *l, unsigned pc)
 	const struct isa_insn *i = &l->p->code.insns[pc];
 
 	switch (i->op) {
-	case ISA_LDDW_MAP_FD:
-	case ISA_LDDW_MAP_VALUE:
-	case ISA_LDDW_MAP_IDX:
-	case ISA_LDDW_MAP_IDX_VALUE:
-		return resolve_map(l, pc);
 	case ISA_LDDW_BTF_ID:
 		say(l, "%u: variable btf_id %d is the kernel's; there is none here\n", pc, i->imm);
 		return -EINVAL;
@@ -514,11 +510,58 @@ static int resolve_one(struct load *l, unsigned pc)
 	}
 }
 
+static bool names_map(const struct isa_insn *i)
+{
+	return i->op == ISA_LDDW_MAP_FD || i->op == ISA_LDDW_MAP_VALUE ||
+	       i->op == ISA_LDDW_MAP_IDX || i->op == ISA_LDDW_MAP_IDX_VALUE;
+}
+
+/* Values that neither the program nor a caller can change any more. */
+static bool read_constant(void *arg, uint64_t addr, unsigned size, uint64_t *value)
+{
+	const struct prog *p = arg;
+	unsigned i;
+
+	for (i = 0; i < p->n_maps; i++) {
+		const struct map *m = p->maps[i]->map;
+
+		if (!m->frozen || !(m->def.flags & BPF_F_RDONLY_PROG) || !map_covers(m, addr, size))
+			continue;
+		memcpy(value, PTR(addr), size);
+		return true;
+	}
+	return false;
+}
+
+/* What is behind tests that are decided may ask for what is not here; it is left out (L5). */
+static int leave_out_dead(struct load *l)
+{
+	cleanup(mem_free) bool *dead = calloc(l->n, sizeof(*dead));
+	struct isa_insn *i;
+	unsigned pc;
+	int rc;
+
+	if (!dead)
+		return -ENOMEM;
+	rc = verify_dead(dead, l->p->code.insns, l->n, read_constant, l->p);
+	for (pc = 0; !rc && pc < l->n; pc++) {
+		i = &l->p->code.insns[pc];
+		if (dead[pc] && (i->op == ISA_CALL || i->op == ISA_CALL_KFUNC))
+			*i = (struct isa_insn){.op = ISA_MOV64_K};
+	}
+	return rc;
+}
+
 static int resolve(struct load *l)
 {
 	unsigned pc;
 	int rc = 0;
 
+	for (pc = 0; !rc && pc < l->n; pc++)
+		if (names_map(&l->p->code.insns[pc]))
+			rc = resolve_map(l, pc);
+	if (!rc)
+		rc = leave_out_dead(l);
 	for (pc = 0; !rc && pc < l->n; pc++)
 		rc = resolve_one(l, pc);
 	return rc;
@@ -527,7 +570,7 @@ static int resolve(struct load *l)
 /* ---- compiling ------------------------------------------------------------------------------------------ */
 
 /* The kernel guards reads through such pointers, and unwinds; compiled code here does neither (L4). */
-static bool reads_the_kernel(const struct prog *p)
+static bool interpreter_only(const struct prog *p)
 {
 	const struct isa_insn *i;
 	unsigned pc;
@@ -535,6 +578,8 @@ static bool reads_the_kernel(const struct prog *p)
 	for (pc = 0; pc < p->n_insns; pc++) {
 		i = &p->code.insns[pc];
 		if (i->op == ISA_CALL && i->imm == BPF_FUNC_get_current_task_btf)
+			return true;
+		if (i->op >= ISA_LD_ABS8 && i->imm < 0) /* from a header on */
 			return true;
 		if (i->op == ISA_CALL_KFUNC && i->imm >= 0 && vm_kfunc_interpreted(i->imm))
 			return true;
@@ -544,7 +589,7 @@ static bool reads_the_kernel(const struct prog *p)
 
 static bool may_compile(const struct skep_engine *e, const struct prog *p)
 {
-	if (e->options.interpret || reads_the_kernel(p))
+	if (e->options.interpret || interpreter_only(p))
 		return false;
 	return e->options.unsafe || p->code.proof->memory_safe; /* E3 */
 }

@@ -6,8 +6,28 @@
  */
 #include "vm/help.h"
 
+#include <linux/if_ether.h>
 #include <sched.h>
 #include <sys/mman.h>
+
+/* ---- memory of a run ---------------------------------------------------------------------------- */
+
+struct kept {
+	struct kept *next;
+	size_t size;
+	uint8_t bytes[];
+};
+
+static bool keeps(const struct run *r, uint64_t addr, size_t size)
+{
+	const struct kept *k;
+
+	for (k = r->kept; k; k = k->next)
+		if (addr - (uintptr_t)k->bytes < k->size &&
+		    size <= k->size - (addr - (uintptr_t)k->bytes))
+			return true;
+	return false;
+}
 
 static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 {
@@ -25,7 +45,9 @@ static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 	for (i = 0; i < r->n_inner; i++)
 		if (map_covers(r->inner[i], addr, size))
 			return !write || !map_is_lock(r->inner[i], addr, size);
-	return false;
+	if (r->walked && map_covers(r->walked, addr, size))
+		return !write || !map_is_lock(r->walked, addr, size);
+	return keeps(r, addr, size);
 }
 
 void vm_run_init(struct run *r, struct skep_engine *e, struct call *c, struct prog *p)
@@ -112,14 +134,6 @@ static bool leave_records(struct run *r)
 	}
 	return any;
 }
-
-/* ---- memory of a run ---------------------------------------------------------------------------- */
-
-struct kept {
-	struct kept *next;
-	size_t size;
-	uint8_t bytes[];
-};
 
 void *vm_run_keep(struct run *r, size_t size)
 {
@@ -269,6 +283,9 @@ void vm_packet_sync(struct run *r)
 		r->skb->data_meta = data - p->meta;
 		r->skb->len = p->len;
 	}
+	r->vm.mac = data - (r->l2 ? 0 : r->mac);
+	r->vm.net = data + (r->l2 ? ETH_HLEN : 0);
+	r->vm.end = data + p->len;
 	vm_run_region(r, REGION_PACKET, p->buf + p->start - p->meta, p->len + p->meta, true);
 }
 

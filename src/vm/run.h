@@ -57,6 +57,13 @@ struct run {
 	uint64_t lock;			 /* the spin lock that interpreted code holds; 0: none */
 	struct map *storages[RUN_INNER]; /* that hold something of this run's socket */
 	unsigned n_storages;
+	void *local[2]; /* bpf_get_local_storage(): of all CPUs, of one */
+	const struct map *local_of[2];
+	struct map *walked; /* whose elements an iterator is given */
+	struct buf *seq;    /* what it writes to; NULL: no iterator */
+	uint64_t seq_at;    /* what it knows it by */
+	size_t seq_room;    /* for all that is written so far and for one object */
+	bool seq_over;
 	struct kept *kept; /* memory that kfuncs took for it */
 	bool thrown;	   /* by bpf_throw(), */
 	uint64_t cookie;   /* with that */

@@ -172,7 +172,8 @@ struct vm_run {
 	int fault;		    /* -errno of a refused access, endless loop ... */
 	unsigned fault_pc;
 	struct skep_err err;
-	struct vm_run *outer; /* of the run this one interrupts */
+	uint64_t mac, net, end; /* of the packet: where its headers begin, and it ends */
+	struct vm_run *outer;	/* of the run this one interrupts */
 };
 
 /** vm_running() - of this thread; NULL outside. */

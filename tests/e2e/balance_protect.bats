@@ -81,7 +81,7 @@ flood_up() {
 	kill "$(cat "$DIR/flood")" && rm "$DIR/flood"
 	after=$(metric 'connections_total.*turn' | awk '{ print $2 }')
 	[ $((after - ${before:-0})) -le 40 ]
-	[ "$(metric nat_full | awk '{ print $2 }')" = 0 ]
+	[ "$(metric nat_full_total | awk '{ print $2 }')" = 0 ]
 }
 flooded() { [ "$(dropped challenged)" -ge "$1" ]; }
 

@@ -163,8 +163,6 @@ static void mistakes_have_their_place(void **state maybe_unused)
 		"did you mean 'weight'");
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{address: 1.2.3.4, weight: 1001}]\n",
 		"expected 0..1000");
-	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  mode: nat\n  backends: [{address: 1.2.3.4}]\n",
-		"backend 1.2.3.4: mode nat is not supported");
 	refused(HEAD("a") "  vips: ['[2001:db8::1]:1/tcp']\n  mode: option\n  backends: [{address: 1.2.3.4}]\n",
 		"mode option leads no packet for [2001:db8::1]:1/tcp there");
 	refused(HEAD("'a b'") "  vips: ['10.0.0.3:1/tcp']\n", "metadata.name");

@@ -119,6 +119,15 @@ static void constant_shifts_and_divisors_are_in_range(void **state maybe_unused)
 	accepts("r0 <<= 63; w0 >>= 31; r0 <<= r1; r0 /= r1; r0 s%= -1; exit");
 }
 
+static void what_nothing_may_execute_can_stand_behind_a_test(void **state maybe_unused)
+{
+	accepts("if r1 == 0x0 goto pc+1; r10 += 8; r0 = 0; exit");
+	accepts("if r1 == 0x0 goto pc+1; r0 /= 0; r0 = 0; exit");
+	accepts("if r1 == 0x0 goto pc+1; r0 <<= 64; r0 = 0; exit");
+	refuses(-EINVAL, "r1 = 0; goto pc+0; call pc+2; r10 += 8; exit; r0 = 0; exit",
+		"insn 3: frame pointer is read only");
+}
+
 static void no_more_frames_than_a_stack_has(void **state maybe_unused)
 {
 	char text[512] = "";
@@ -193,6 +202,7 @@ int main(void)
 		cmocka_unit_test(calls_meet_functions),
 		cmocka_unit_test(r10_is_not_written),
 		cmocka_unit_test(constant_shifts_and_divisors_are_in_range),
+		cmocka_unit_test(what_nothing_may_execute_can_stand_behind_a_test),
 		cmocka_unit_test(no_more_frames_than_a_stack_has),
 		cmocka_unit_test(more_functions_than_the_kernel_takes_are_refused),
 		cmocka_unit_test(the_proof_knows_functions),

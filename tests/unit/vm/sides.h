@@ -28,9 +28,33 @@ static long call(unsigned side, unsigned cmd, union bpf_attr *a)
 
 /* A program under construction. */
 struct code {
-	struct bpf_insn insns[64];
+	struct bpf_insn insns[128];
 	unsigned n;
+	int maps[SIDES]; /* for each MAP_FD(_, -1) */
 };
+
+/* A map of each side. */
+static void __attribute__((unused))
+maps_make(struct code *c, uint32_t type, uint32_t key, uint32_t value, uint32_t max)
+{
+	union bpf_attr a;
+
+	for (unsigned s = 0; s < SIDES; s++) {
+		zeroed(a);
+		a.map_type = type;
+		a.key_size = key;
+		a.value_size = value;
+		a.max_entries = max;
+		c->maps[s] = (int)call(s, BPF_MAP_CREATE, &a);
+		assert_true(c->maps[s] >= 0);
+	}
+}
+
+static void __attribute__((unused)) maps_close(struct code *c)
+{
+	for (unsigned s = 0; s < SIDES; s++)
+		close(c->maps[s]);
+}
 
 #define add(c, ...)                                              \
 	do {                                                     \
@@ -47,14 +71,21 @@ struct outcome {
 
 static uint8_t packet[2048];
 
-static int load(unsigned side, uint32_t type, const struct code *c)
+static int load(unsigned side, uint32_t type, const struct code *code)
 {
+	struct code whole = *code, *c = &whole;
 	static char log[65536];
 	union bpf_attr a;
 	int fd;
 
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->insns[i].code == (BPF_LD | BPF_DW | BPF_IMM) && c->insns[i].imm == -1)
+			c->insns[i].imm = c->maps[side];
 	zeroed(a);
 	a.prog_type = type;
+	a.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0;
+	if (type == BPF_PROG_TYPE_CGROUP_SKB)
+		a.expected_attach_type = BPF_CGROUP_INET_EGRESS;
 	a.insns = (uintptr_t)c->insns;
 	a.insn_cnt = c->n;
 	a.license = (uintptr_t) "GPL";
@@ -98,7 +129,8 @@ static void run(unsigned side, uint32_t type, const struct code *c, uint32_t siz
 	close(fd);
 }
 
-static void compare(const char *name, uint32_t type, const struct code *c, uint32_t size)
+static void maybe_unused compare(const char *name, uint32_t type, const struct code *c,
+				 uint32_t size)
 {
 	static struct outcome o[SIDES];
 	unsigned s, i;
@@ -143,7 +175,7 @@ static int close_engines(void **state maybe_unused)
 	return 0;
 }
 
-static int begin(void **state maybe_unused)
+static int maybe_unused begin(void **state maybe_unused)
 {
 	differ = 0;
 	return 0;

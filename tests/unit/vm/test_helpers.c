@@ -5,6 +5,8 @@
  */
 #include "vm/sides.h"
 
+#include <linux/btf.h>
+
 static const int32_t deltas[] = {0,  1,	  2,   4,   8,	 14,   20,   34,   40,
 				 64, 216, 220, 256, 300, 1000, 3000, 4000, -1,
 				 -4, -14, -32, -40, -64, -100, -256, -300, -3000};
@@ -439,6 +441,192 @@ static void loops_call_back_as_they_should(void **state maybe_unused)
 		}
 }
 
+/* helper(ctx, r2, r3) of a kind of program; its result. */
+static void sockets_are_none_alike(void **state maybe_unused)
+{
+	static const int32_t casts[] = {
+		BPF_FUNC_skc_to_tcp_sock,	   BPF_FUNC_skc_to_tcp6_sock,
+		BPF_FUNC_skc_to_tcp_timewait_sock, BPF_FUNC_skc_to_tcp_request_sock,
+		BPF_FUNC_skc_to_udp6_sock,	   BPF_FUNC_skc_to_unix_sock};
+	unsigned i;
+
+	for (i = 0; i < 6; i++) {
+		struct code c = {.n = 0};
+
+		add(&c, LDX(BPF_DW, 1, 1, offsetof(struct __sk_buff, sk)), MOV(0, 0), JEQ(1, 0, 3),
+		    CALL(casts[i]), JEQ(0, 0, 1), MOV(0, 1), EXIT());
+		compare("skc_to_...", BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+	}
+	for (i = 0; i < 3; i++) {
+		static const int32_t finds[] = {BPF_FUNC_sk_lookup_tcp, BPF_FUNC_sk_lookup_udp,
+						BPF_FUNC_skc_lookup_tcp};
+		struct code c = {.n = 0};
+		int k;
+
+		for (k = 0; k < 2; k++)
+			add(&c, ST(BPF_DW, 10, -16 + k * 8, 0x0100007f));
+		add(&c, MOVR(2, 10), ADD(2, -16), MOV(3, 12), MOV(4, -1), MOV(5, 0), CALL(finds[i]),
+		    MOV(6, 7), JEQ(0, 0, 3), MOVR(1, 0), CALL(BPF_FUNC_sk_release), MOV(6, 8),
+		    MOVR(0, 6), EXIT());
+		compare("sk_lookup_...", BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+	}
+	assert_int_equal(differ, 0);
+}
+
+static void cgroups_of_packets_are_alike(void **state maybe_unused)
+{
+	struct code c = {.n = 0};
+	int i;
+
+	maps_make(&c, BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 2);
+	for (i = 0; i < 4; i++) {
+		c.n = 0;
+		add(&c, MAP_FD(2, -1), MOV(3, i), CALL(BPF_FUNC_skb_under_cgroup), EXIT());
+		compare("skb_under_cgroup", BPF_PROG_TYPE_SCHED_CLS, &c, 100);
+	}
+	maps_close(&c);
+	simple("skb_cgroup_classid", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_cgroup_classid, 0, 0, 0,
+	       0);
+	simple("skb_ancestor_cgroup_id", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_ancestor_cgroup_id,
+	       5, 0, 0, 0);
+	assert_int_equal(differ, 0);
+}
+
+static void networks_and_times_of_packets_are_alike(void **state maybe_unused)
+{
+	int type, t;
+
+	simple("get_netns_cookie", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_get_netns_cookie, 0, 0, 0, 0);
+	for (type = 0; type < 4; type++)
+		for (t = 0; t < 2; t++)
+			simple("skb_set_tstamp", BPF_PROG_TYPE_SCHED_CLS, BPF_FUNC_skb_set_tstamp,
+			       t * 1000, type, 0, 0);
+	assert_int_equal(differ, 0);
+}
+
+static void storage_of_a_cgroup_begins_as_zeros(void **state maybe_unused)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_CGROUP_STORAGE,
+					 BPF_MAP_TYPE_PERCPU_CGROUP_STORAGE};
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		struct code c = {.n = 0};
+
+		maps_make(&c, types[i], 16, 24, 0);
+		add(&c, MAP_FD(1, -1), MOV(2, 0), CALL(BPF_FUNC_get_local_storage), MOVR(6, 0),
+		    LDX(BPF_DW, 7, 6, 16), ST(BPF_DW, 6, 16, 5), MAP_FD(1, -1), MOV(2, 0),
+		    CALL(BPF_FUNC_get_local_storage), LDX(BPF_DW, 0, 0, 16),
+		    INSN(BPF_ALU64 | BPF_SUB | BPF_X, 0, 7, 0, 0),
+		    INSN(BPF_ALU64 | BPF_AND | BPF_K, 0, 0, 0, 1), EXIT());
+		compare("get_local_storage", BPF_PROG_TYPE_CGROUP_SKB, &c, 100);
+		maps_close(&c);
+	}
+	assert_int_equal(differ, 0);
+}
+
+/* A SYN's cookie is taken from its ACK, from another ACK it is not. */
+static void cookies_of_connections_are_taken_back(void **state maybe_unused)
+{
+	int wrong;
+
+	for (wrong = 0; wrong < 2; wrong++) {
+		struct code c = {.n = 0};
+		int i;
+
+		for (i = 0; i < 5; i++)
+			add(&c, ST(BPF_DW, 10, -40 + i * 8, 0x45000014));
+		add(&c, ST(BPF_B, 10, -20 + 12, 0x50), MOVR(1, 10), ADD(1, -40), MOVR(2, 10),
+		    ADD(2, -20), MOV(3, 20), CALL(BPF_FUNC_tcp_raw_gen_syncookie_ipv4), MOVR(6, 0),
+		    INSN(BPF_ALU64 | BPF_RSH | BPF_K, 6, 0, 0, 32), JEQ(6, 536, 2), MOV(0, 9),
+		    EXIT(), INSN(BPF_ALU | BPF_ADD | BPF_K, 0, 0, 0, 1 + wrong * 70000000),
+		    INSN(BPF_ALU | BPF_END | BPF_TO_BE, 0, 0, 0, 32), STX(BPF_W, 10, 0, -12),
+		    LDX(BPF_W, 1, 10, -16), INSN(BPF_ALU | BPF_END | BPF_TO_BE, 1, 0, 0, 32),
+		    INSN(BPF_ALU | BPF_ADD | BPF_K, 1, 0, 0, 1),
+		    INSN(BPF_ALU | BPF_END | BPF_TO_BE, 1, 0, 0, 32), STX(BPF_W, 10, 1, -16),
+		    MOVR(1, 10), ADD(1, -40), MOVR(2, 10), ADD(2, -20),
+		    CALL(BPF_FUNC_tcp_raw_check_syncookie_ipv4), EXIT());
+		compare("syncookie", BPF_PROG_TYPE_XDP, &c, 100);
+	}
+	assert_int_equal(differ, 0);
+}
+
+/* helper(name at fp-16, n, r3, r4 or fp-32) of a system call's program. */
+static void named(int32_t helper, const char *name, int32_t n, int32_t third, bool out)
+{
+	struct code c = {.n = 0};
+	uint64_t words[2] = {0};
+	int i;
+
+	memcpy(words, name, strlen(name));
+	for (i = 0; i < 4; i++)
+		add(&c, ST(BPF_W, 10, -16 + i * 4, (int32_t)(words[i / 2] >> (i % 2 * 32))));
+	add(&c, ST(BPF_DW, 10, -32, 0), MOVR(1, 10), ADD(1, -16), MOV(2, n), MOV(3, third),
+	    MOV(4, 0));
+	if (out)
+		add(&c, MOVR(4, 10), ADD(4, -32));
+	add(&c, CALL(helper), EXIT());
+	compare(name, BPF_PROG_TYPE_SYSCALL, &c, 0);
+}
+
+static void names_of_the_kernel_are_found_alike(void **state maybe_unused)
+{
+	int n;
+
+	for (n = 1; n < 14; n++) {
+		named(BPF_FUNC_btf_find_by_name_kind, "task_struct", n, BTF_KIND_STRUCT, false);
+		named(BPF_FUNC_kallsyms_lookup_name, "no_such_thing", n, 0, true);
+	}
+	named(BPF_FUNC_btf_find_by_name_kind, "task_struct", 12, BTF_KIND_FUNC, false);
+	named(BPF_FUNC_btf_find_by_name_kind, "bpf_iter_task", 14, BTF_KIND_FUNC, false);
+	named(BPF_FUNC_kallsyms_lookup_name, "no_such_thing", 14, 1, true);
+	assert_int_equal(differ, 0);
+}
+
+/* A program makes a map, and closes it; both are done with the numbers of who runs it. */
+static void programs_make_system_calls_alike(void **state maybe_unused)
+{
+	static const int32_t commands[] = {BPF_MAP_CREATE, BPF_PROG_QUERY, BPF_LINK_UPDATE, 1000};
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		struct code c = {.n = 0};
+		int k;
+
+		for (k = 0; k < 10; k++)
+			add(&c, ST(BPF_DW, 10, -80 + k * 8, 0));
+		add(&c, ST(BPF_W, 10, -80, BPF_MAP_TYPE_ARRAY), ST(BPF_W, 10, -76, 4),
+		    ST(BPF_W, 10, -72, 8), ST(BPF_W, 10, -68, 3), MOV(1, commands[i]), MOVR(2, 10),
+		    ADD(2, -80), MOV(3, 80), CALL(BPF_FUNC_sys_bpf), MOVR(6, 0),
+		    INSN(BPF_JMP | BPF_JSLT | BPF_K, 0, 0, 3, 0), MOVR(1, 0),
+		    CALL(BPF_FUNC_sys_close), MOVR(6, 0), MOVR(0, 6), EXIT());
+		compare("sys_bpf", BPF_PROG_TYPE_SYSCALL, &c, 0);
+	}
+	assert_int_equal(differ, 0);
+}
+
+static void counters_that_are_not_there_are_refused_alike(void **state maybe_unused)
+{
+	static const int32_t indices[] = {0, 1, 2, -1};
+	struct code c = {.n = 0};
+	int i;
+
+	maps_make(&c, BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 2);
+	for (i = 0; i < 4; i++) {
+		c.n = 0;
+		add(&c, MAP_FD(1, -1), MOV(2, indices[i]), CALL(BPF_FUNC_perf_event_read), EXIT());
+		compare("perf_event_read", BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0);
+		c.n = 0;
+		add(&c, ST(BPF_DW, 10, -24, 1), ST(BPF_DW, 10, -16, 2), ST(BPF_DW, 10, -8, 3),
+		    MAP_FD(1, -1), MOV(2, indices[i]), MOVR(3, 10), ADD(3, -24), MOV(4, 24),
+		    CALL(BPF_FUNC_perf_event_read_value), LDX(BPF_W, 1, 10, -8),
+		    INSN(BPF_ALU64 | BPF_ADD | BPF_X, 0, 1, 0, 0), EXIT());
+		compare("perf_event_read_value", BPF_PROG_TYPE_RAW_TRACEPOINT, &c, 0);
+	}
+	maps_close(&c);
+	assert_int_equal(differ, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -457,6 +645,14 @@ int main(void)
 		cmocka_unit_test_setup(signals_that_are_none_are_refused, begin),
 		cmocka_unit_test_setup(numbers_are_read_alike, begin),
 		cmocka_unit_test_setup(loops_call_back_as_they_should, begin),
+		cmocka_unit_test_setup(sockets_are_none_alike, begin),
+		cmocka_unit_test_setup(cgroups_of_packets_are_alike, begin),
+		cmocka_unit_test_setup(networks_and_times_of_packets_are_alike, begin),
+		cmocka_unit_test_setup(storage_of_a_cgroup_begins_as_zeros, begin),
+		cmocka_unit_test_setup(cookies_of_connections_are_taken_back, begin),
+		cmocka_unit_test_setup(names_of_the_kernel_are_found_alike, begin),
+		cmocka_unit_test_setup(programs_make_system_calls_alike, begin),
+		cmocka_unit_test_setup(counters_that_are_not_there_are_refused_alike, begin),
 	};
 
 	return cmocka_run_group_tests_name("vm: helpers beside the kernel's", tests, open_engines,

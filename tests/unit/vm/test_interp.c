@@ -381,6 +381,13 @@ static void callbacks_may_end_the_loop(void **state maybe_unused)
 		  "r0 = 0; if r1 < 0x3 goto pc+1; r0 = 1; exit");
 }
 
+static void what_nothing_may_execute_is_a_fault(void **state maybe_unused)
+{
+	faults(-EINVAL, 2, "r0 = 1; if r0 == 0x0 goto pc+1; r10 += 8; exit");
+	faults(-EINVAL, 2, "r0 = 1; if r0 == 0x0 goto pc+1; r0 /= 0; exit");
+	equals(1, "r0 = 1; if r0 == 0x1 goto pc+1; r0 /= 0; exit");
+}
+
 static void a_fault_in_a_callback_ends_the_program(void **state maybe_unused)
 {
 	faults(-EFAULT, 7,
@@ -596,6 +603,7 @@ int main(void)
 		cmocka_unit_test(helpers_get_r1_to_r5),
 		cmocka_unit_test(callbacks_see_the_stack_of_who_asked),
 		cmocka_unit_test(callbacks_may_end_the_loop),
+		cmocka_unit_test(what_nothing_may_execute_is_a_fault),
 		cmocka_unit_test(a_fault_in_a_callback_ends_the_program),
 		cmocka_unit_test(a_callback_is_a_function_or_a_fault),
 		cmocka_unit_test(helpers_can_ask_what_the_program_may_touch),

@@ -529,6 +529,50 @@ static void a_tail_call_continues_in_the_other_program(void **state maybe_unused
 }
 
 /* Poison keeps a program from being compiled, so that both kinds meet. */
+/* What @value switches on calls a helper that nobody has. */
+static long load_switched(struct skep_engine *e, int frozen, uint32_t flags, uint64_t value)
+{
+	int map = map_new(e, BPF_MAP_TYPE_ARRAY, 4, 8, 1, flags);
+	uint32_t key = 0;
+	union bpf_attr a;
+	long fd;
+
+	assert_int_equal(elem(e, BPF_MAP_UPDATE_ELEM, map, &key, &value, 0), 0);
+	zeroed(a);
+	a.map_fd = (uint32_t)map;
+	if (frozen)
+		assert_int_equal(skep_bpf(e, BPF_MAP_FREEZE, &a, sizeof(a)), 0);
+	fd = prog_new(e, BPF_PROG_TYPE_XDP,
+		      INSN(BPF_LD | BPF_DW | BPF_IMM, 1, BPF_PSEUDO_MAP_VALUE, 0, map),
+		      INSN(0, 0, 0, 0, 4), LDX(BPF_W, 1, 1, 0), MOV(0, 2), JEQ(1, 0, 1),
+		      CALL(100000), EXIT());
+	close(map);
+	return fd;
+}
+
+static void what_switches_leave_out_need_not_be_here(void **state maybe_unused)
+{
+	struct skep_engine *e = careful();
+	uint32_t retval;
+	long fd = load_switched(e, true, BPF_F_RDONLY_PROG, 0xffffffff);
+
+	assert_true(fd >= 0);
+	assert_int_equal(run(e, (int)fd, &retval), 0);
+	assert_int_equal(retval, 2);
+	close((int)fd);
+	assert_int_equal(load_switched(e, true, BPF_F_RDONLY_PROG, 1ULL << 32), -EINVAL);
+	assert_int_equal(load_switched(e, false, BPF_F_RDONLY_PROG, 0), -EINVAL);
+	assert_int_equal(load_switched(e, true, 0, 0), -EINVAL);
+	fd = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 2), JEQ(0, 2, 1), CALL(BPF_FUNC_skb_load_bytes),
+		      EXIT());
+	assert_true(fd >= 0);
+	close((int)fd);
+	assert_int_equal(prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 2), JEQ(0, 3, 1),
+				  CALL(BPF_FUNC_skb_load_bytes), EXIT()),
+			 -EINVAL);
+	skep_engine_free(e);
+}
+
 static void compiled_code_never_jumps_to_what_is_interpreted(void **state maybe_unused)
 {
 	const struct skep_engine_options unsafe = {.unsafe = true};
@@ -537,8 +581,8 @@ static void compiled_code_never_jumps_to_what_is_interpreted(void **state maybe_
 	struct skep_engine *e;
 
 	assert_int_equal(skep_engine_open(&e, &unsafe), 0);
-	poisoned =
-		prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 42), JEQ(0, 42, 1), CALL(0xbad2310), EXIT());
+	poisoned = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 42), LDX(BPF_W, 2, 1, 0),
+			    INSN(BPF_JMP | BPF_JNE | BPF_K, 2, 0, 1, 0), CALL(0xbad2310), EXIT());
 	plain = prog_new(e, BPF_PROG_TYPE_XDP, MOV(0, 43), EXIT());
 	other = prog_new(e, BPF_PROG_TYPE_SCHED_CLS, MOV(0, 1), EXIT());
 
@@ -667,6 +711,7 @@ int main(void)
 		cmocka_unit_test(timers_call_back_and_go_with_their_map),
 		cmocka_unit_test(a_task_keeps_what_is_stored_and_its_pidfd_finds_it),
 		cmocka_unit_test(what_is_stored_for_a_socket_ends_with_the_run),
+		cmocka_unit_test(what_switches_leave_out_need_not_be_here),
 		cmocka_unit_test(poison_is_loaded_and_ends_who_gets_there),
 		cmocka_unit_test(a_map_of_read_only_values_is_not_written),
 		cmocka_unit_test(a_tail_call_continues_in_the_other_program),

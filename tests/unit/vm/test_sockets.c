@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: Apache-2.0
+/* Maps of sockets beside the kernel's: the same calls with the same sockets, results and errno. */
+#include "vm/sides.h"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+enum { TCP, LISTENER, UDP, UDP_UNBOUND, UNIX, RAW, FILE_, N_FDS };
+
+static int fds[N_FDS];
+
+static int inet(int type, bool reuse, bool bind_it)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	int fd = socket(AF_INET, type, 0), one = 1;
+
+	if (reuse)
+		setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one));
+	if (bind_it)
+		assert_int_equal(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+	return fd;
+}
+
+static void open_fds(void)
+{
+	int pair[2];
+
+	fds[TCP] = inet(SOCK_STREAM, false, false);
+	fds[LISTENER] = inet(SOCK_STREAM, true, true);
+	assert_int_equal(listen(fds[LISTENER], 1), 0);
+	fds[UDP] = inet(SOCK_DGRAM, true, true);
+	fds[UDP_UNBOUND] = inet(SOCK_DGRAM, true, false);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	fds[UNIX] = pair[0];
+	fds[RAW] = socket(AF_INET, SOCK_RAW, IPPROTO_UDP);
+	fds[FILE_] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static long element(unsigned side, unsigned cmd, int fd, uint64_t *key, uint64_t *value,
+		    uint64_t flags)
+{
+	union bpf_attr a;
+
+	zeroed(a);
+	a.map_fd = (uint32_t)fd;
+	a.key = (uintptr_t)key;
+	a.value = (uintptr_t)value;
+	a.flags = flags;
+	return call(side, cmd, &a);
+}
+
+static long both(const char *what, struct code *maps, unsigned cmd, uint64_t key, uint64_t value,
+		 uint64_t flags)
+{
+	uint64_t got[2] = {value, value};
+	long rc[2];
+
+	for (unsigned s = 0; s < 2; s++)
+		rc[s] = element(s, cmd, maps->maps[s], &key, &got[s], flags);
+	if (rc[0] == rc[1] && got[0] == got[1])
+		return rc[0];
+	differ++;
+	print_error("%s, key %llu value %llu flags %llu: kernel %ld %llx, engine %ld %llx\n", what,
+		    (unsigned long long)key, (unsigned long long)value, (unsigned long long)flags,
+		    rc[0], (unsigned long long)got[0], rc[1], (unsigned long long)got[1]);
+	return rc[0];
+}
+
+/* The order of a hash is nobody's promise. */
+static void walk(struct code *maps, uint32_t value_size, bool ordered)
+{
+	static const uint64_t keys[] = {0, 3, 1, 4, 0xffffffff};
+	unsigned k, i, f;
+
+	for (f = 0; f < 4; f++)
+		for (k = 0; k < 5; k++)
+			for (i = 0; i < N_FDS; i++) {
+				both("update", maps, BPF_MAP_UPDATE_ELEM, keys[k], (uint32_t)fds[i],
+				     f);
+				if (f < 1)
+					both("lookup", maps, BPF_MAP_LOOKUP_ELEM, keys[k], 0, 0);
+				if (f == 1 || (f == 3 && i == 3))
+					both("delete", maps, BPF_MAP_DELETE_ELEM, keys[k], 0, 0);
+			}
+	both("update", maps, BPF_MAP_UPDATE_ELEM, 0, 99999, 0);
+	if (value_size == 8)
+		both("update", maps, BPF_MAP_UPDATE_ELEM, 0, 1ULL << 40, 0);
+	for (k = 0; ordered && k < 5; k++)
+		both("next", maps, BPF_MAP_GET_NEXT_KEY, keys[k], 0, 0);
+}
+
+static void sockets_are_taken_and_refused_alike(void **state maybe_unused)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_SOCKMAP, BPF_MAP_TYPE_SOCKHASH,
+					 BPF_MAP_TYPE_REUSEPORT_SOCKARRAY};
+	unsigned t, size;
+
+	for (t = 0; t < 3; t++)
+		for (size = 4; size <= 8; size += 4) {
+			struct code maps = {.n = 0};
+
+			open_fds(); /* the kernel lets go of those of a closed map when it may */
+			maps_make(&maps, types[t], 4, size, 4);
+			print_message("map type %u, values of %u\n", types[t], size);
+			walk(&maps, size, types[t] != BPF_MAP_TYPE_SOCKHASH);
+			maps_close(&maps);
+			for (unsigned i = 0; i < N_FDS; i++)
+				close(fds[i]);
+		}
+	assert_int_equal(differ, 0);
+}
+
+/* Both hosts cannot share the sockets of an array of one port: the kernel's would have them all. */
+static void an_entry_goes_with_its_socket(void **state maybe_unused)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_SOCKMAP, BPF_MAP_TYPE_SOCKHASH};
+	unsigned t;
+
+	for (t = 0; t < 2; t++) {
+		struct code maps = {.n = 0};
+		int fd = inet(SOCK_DGRAM, false, true);
+
+		maps_make(&maps, types[t], 4, 8, 4);
+		assert_int_equal(both("update", &maps, BPF_MAP_UPDATE_ELEM, 1, (uint32_t)fd, 0), 0);
+		assert_int_equal(both("lookup", &maps, BPF_MAP_LOOKUP_ELEM, 1, 0, 0), 0);
+		close(fd);
+		assert_int_equal(both("lookup", &maps, BPF_MAP_LOOKUP_ELEM, 1, 0, 0), -ENOENT);
+		maps_close(&maps);
+	}
+	assert_int_equal(differ, 0);
+}
+
+static void shapes_are_refused_alike(void **state maybe_unused)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_SOCKMAP, BPF_MAP_TYPE_SOCKHASH,
+					 BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, BPF_MAP_TYPE_XSKMAP};
+	static const uint32_t keys[] = {0, 4, 8, 512, 513}, values[] = {0, 4, 8, 16},
+			      max[] = {0, 1, 5};
+	unsigned t, k, v, m, flags, s;
+
+	for (t = 0; t < 4; t++)
+		for (k = 0; k < 5; k++)
+			for (v = 0; v < 4; v++)
+				for (m = 0; m < 3; m++)
+					for (flags = 0; flags < 3; flags++) {
+						long rc[2];
+
+						for (s = 0; s < 2; s++) {
+							union bpf_attr a;
+
+							zeroed(a);
+							a.map_type = types[t];
+							a.key_size = keys[k];
+							a.value_size = values[v];
+							a.max_entries = max[m];
+							a.map_flags = flags;
+							rc[s] = call(s, BPF_MAP_CREATE, &a);
+							if (rc[s] >= 0) {
+								close((int)rc[s]);
+								rc[s] = 0;
+							}
+						}
+						if (rc[0] == rc[1])
+							continue;
+						differ++;
+						print_error(
+							"type %u key %u value %u max %u flags %u: "
+							"kernel %ld, engine %ld\n",
+							types[t], keys[k], values[v], max[m], flags,
+							rc[0], rc[1]);
+					}
+	assert_int_equal(differ, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(sockets_are_taken_and_refused_alike, begin),
+		cmocka_unit_test_setup(an_entry_goes_with_its_socket, begin),
+		cmocka_unit_test_setup(shapes_are_refused_alike, begin),
+	};
+
+	return cmocka_run_group_tests_name("vm: maps of sockets beside the kernel's", tests,
+					   open_engines, close_engines);
+}
