@@ -27,6 +27,15 @@ struct {
 	__type(value, __u32);
 } target SEC(".maps");
 
+/* As large as a flow table for a million. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 1 << 18);
+	__type(key, __u32);
+	__type(value, struct bench_line);
+} lines SEC(".maps");
+
 static __always_inline void flow4(struct ip4 *ip, void *end, __u32 flow)
 {
 	struct tcp *tcp = (void *)(ip + 1);
@@ -61,9 +70,9 @@ int turn(struct xdp_md *ctx)
 		return XDP_ABORTED;
 	data = (void *)(long)ctx->data;
 	end = (void *)(long)ctx->data_end;
-	if (data + 14 > end)
+	if (data + 34 > end)
 		return XDP_ABORTED;
-	__builtin_memcpy(data, l->eth, 14);
+	__builtin_memcpy(data, l->head, 34);
 	flow = (__u32)(l->n++ * 0x9e3779b1U) & (l->flows - 1);
 	if (l->family == 4)
 		flow4(data + 14, end, l->first + flow);
@@ -99,4 +108,20 @@ int parse(struct xdp_md *ctx)
 	if (eth->proto != bpf_htons(ETH_IP) || ip->version != 4 || ip->words < 5)
 		return XDP_DROP;
 	return ip->dst == 0 ? XDP_DROP : XDP_PASS;
+}
+
+/* What memory takes for one line that only this flow has. */
+SEC("xdp")
+int line(struct xdp_md *ctx)
+{
+	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	struct ip4 *ip = data + 14;
+	struct bench_line *l;
+	__u32 at;
+
+	if ((void *)(ip + 1) + 4 > end)
+		return XDP_ABORTED;
+	at = (ip->src * 0x9e3779b1U + *(__be16 *)(ip + 1)) * 0x85ebca6bU >> 14;
+	l = bpf_map_lookup_elem(&lines, &at);
+	return l && l->word[at & 7] ? XDP_DROP : XDP_TX;
 }

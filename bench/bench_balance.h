@@ -10,7 +10,11 @@ struct bench_loop {
 	__u32 first;
 	__u32 size, family;
 	__u64 n;
-	__u8 eth[16];
+	__u8 head[40]; /* Ethernet and most of IP, as the frame has them again each turn */
+};
+
+struct bench_line {
+	__u64 word[8];
 };
 
 #endif

@@ -191,6 +191,7 @@ int adopt(struct fleet *t, struct skep_err *err)
 	unsigned w;
 	int rc = map_read(t, t->maps->vip4, sizeof(struct balance_key4), 4);
 
+	t->quic = true;
 	if (!rc)
 		rc = map_read(t, t->maps->vip6, sizeof(struct balance_key6), 6);
 	for (s = t->services; s && !rc; s = s->hh.next)

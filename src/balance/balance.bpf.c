@@ -44,6 +44,7 @@
 #include "bpf.h"
 
 #include "balance/protect.bpf.h"
+#include "balance/quic.bpf.h"
 #include "balance/translate.bpf.h"
 
 LICENSE;
@@ -134,13 +135,22 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 	return is_nat(id) ? nat_part(p, id) : send_to(ctx, p, id);
 }
 
+/* Backend that the packet itself names, 0: none. */
+static __always_inline __u32 named_by(struct xdp_md *ctx, const struct packet *p,
+				      const struct balance_service *v)
+{
+	if (!(v->flags & BALANCE_QUIC) || p->proto != PROTO_UDP || p->kind != KIND_FLOW)
+		return 0;
+	return quic_backend(ctx, p->l4, v->stat);
+}
+
 /* A packet whose protocol and ports are known. */
 __noinline int serve(struct xdp_md *ctx, struct packet *p)
 {
 	struct balance_state *s = state_get();
 	struct balance_service *v;
 	int verdict;
-	__u32 id;
+	__u32 id, named;
 
 	if (!p || !s)
 		return XDP_ABORTED;
@@ -161,7 +171,10 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 			return verdict;
 	}
 	hashes(p, v);
-	if (v->flags & BALANCE_SOME_NAT) {
+	named = named_by(ctx, p, v);
+	if (named && !is_nat(named)) {
+		id = named;
+	} else if (v->flags & BALANCE_SOME_NAT) {
 		verdict = nat_serve(p, id);
 		if (verdict != NAT_NONE)
 			return verdict;

@@ -450,25 +450,6 @@ static int attach_sockets(struct balance *b, const struct balance_spec *s, struc
 	return sockets_attach(b->sockets, path, err);
 }
 
-/* Denied ranges of the configuration and of its file. */
-static int deny(struct balance *b, const struct balance_spec *s, struct skep_err *err)
-{
-	struct config_cidr *list = calloc(s->n_deny + 1, sizeof(*list));
-	size_t n = s->n_deny;
-	int rc = list ? 0 : -ENOMEM;
-
-	if (!rc)
-		memcpy(list, s->deny, n * sizeof(*list));
-	if (!rc && s->deny_file[0])
-		rc = fleet_deny_file(s->deny_file, &list, &n, err);
-	if (rc) {
-		free(list);
-		return rc;
-	}
-	rc = fleet_deny(b->fleet, list, n);
-	return rc ? skep_fail(err, rc, "no room for %zu denied ranges", n) : 0;
-}
-
 static void deny_tick(struct balance *b)
 {
 	struct skep_err err = {""};
@@ -478,7 +459,7 @@ static void deny_tick(struct balance *b)
 	    !memcmp(&st.st_mtim, &b->deny_read, sizeof(st.st_mtim)))
 		return;
 	b->deny_read = st.st_mtim;
-	if (deny(b, &b->spec, &err))
+	if (fleet_deny(b->fleet, b->spec.deny, b->spec.n_deny, b->spec.deny_file, &err))
 		log_warn("balance: %s; what was denied stays so", err.text);
 }
 
@@ -530,7 +511,7 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	if (!rc)
 		rc = why_open(&b->why, &b->maps, err);
 	if (!rc)
-		rc = deny(b, want, err);
+		rc = fleet_deny(b->fleet, want->deny, want->n_deny, want->deny_file, err);
 	if (!rc)
 		rc = attach_all(b, want, err);
 	if (!rc)
@@ -669,6 +650,8 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
 		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
 		fleet_flows(b->fleet, x->id));
+	if (s->want.opt.quic)
+		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
 	health_add(health_get(b->health, s->want.name, &x->addr), out);

@@ -79,6 +79,14 @@ struct balance_ranges {
 #define BALANCE_PROTECTED 64U  /* "protect" has to be looked at */
 #define BALANCE_COUNTED	  2U   /* every flow has an entry, so that they can be counted */
 
+#define BALANCE_QUIC 16U /* of UDP: the connection id names the backend (quic.bpf.h) */
+
+/* Map "quic": id of a backend, by service (index of "counts") and server id as in the packet. */
+struct balance_quic {
+	__u32 service;
+	__be32 server;
+};
+
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
 	__u32 ring;    /* first slot in "rings" */

@@ -209,6 +209,33 @@ static int option_check(const struct config_service *s, const struct config_back
 	return 0;
 }
 
+static int by_id(const void *a, const void *b)
+{
+	const uint32_t *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+/* Two IPv6 addresses may, seldom, have one server id. */
+static int quic_check(const struct config_service *s, struct skep_err *err)
+{
+	cleanup(mem_free) uint32_t *ids = calloc(s->n_backends + 1, sizeof(*ids));
+	uint32_t i;
+
+	if (!ids)
+		return -ENOMEM;
+	for (i = 0; i < s->n_backends; i++)
+		ids[i] = config_quic_id(&s->backends[i].addr);
+	qsort(ids, s->n_backends, sizeof(*ids), by_id);
+	for (i = 1; s->opt.quic && i < s->n_backends; i++)
+		if (ids[i] == ids[i - 1])
+			return skep_fail(err, -EINVAL,
+					 "quic: two backends have the server id %08x: give one of "
+					 "them another address",
+					 __builtin_bswap32(ids[i]));
+	return 0;
+}
+
 /* Backends that have no mode have the service's. */
 static int modes_set(struct config_service *s, int mode, struct skep_err *err)
 {
@@ -320,6 +347,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);
+	if (!rc)
+		rc = quic_check(&s, err);
 	if (!rc)
 		rc = check_options(&s.opt, err);
 	if (!rc)

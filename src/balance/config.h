@@ -74,6 +74,7 @@ struct config_options {
 	struct config_health health;
 	bool socket;	    /* served at this host's sockets too */
 	int internal;	    /* enum config_policy, at sockets */
+	bool quic;	    /* UDP: connection ids name backends */
 	int64_t affinity_s; /* a client stays with its backend for so long; 0: no */
 	uint32_t n_sources; /* who may send; 0: everybody */
 	struct config_cidr sources[CONFIG_SOURCES_MAX];
@@ -130,6 +131,12 @@ const char *config_vip_text(const struct config_vip *v, char *out);
 
 /** config_mode_text() - of BALANCE_IPIP ..., as in YAML. */
 const char *config_mode_text(int mode);
+
+/**
+ * config_quic_id() - what a backend's connection ids have behind their first byte, in network order:
+ * its IPv4 address, or a hash of its IPv6 address.
+ */
+uint32_t config_quic_id(const struct config_addr *a);
 
 /** config_addr_read() - an address in text. Return: false where it is none. */
 bool config_addr_read(const char *s, size_t n, struct config_addr *out);

@@ -134,6 +134,19 @@ const char *config_vip_text(const struct config_vip *v, char *out)
 	return out;
 }
 
+uint32_t config_quic_id(const struct config_addr *a)
+{
+	uint64_t half[2];
+	uint32_t id;
+
+	memcpy(half, a->bytes, 16);
+	if (a->family == 4)
+		memcpy(&id, a->bytes, 4);
+	else
+		id = (uint32_t)balance_hash_source(half[0], half[1]);
+	return id;
+}
+
 const char *config_mode_text(int mode)
 {
 	static const char *const names[] = {"ipip", "gue", "l2", "option", "nat"};
@@ -144,9 +157,10 @@ const char *config_mode_text(int mode)
 /* What is kept is whether that is this host. */
 static bool node_read(const char *s, size_t n, void *out)
 {
-	char name[256] = "";
+	static char name[256]; /* asked once: this is called for every backend */
 
-	gethostname(name, sizeof(name) - 1);
+	if (!name[0])
+		gethostname(name, sizeof(name) - 1);
 	*(bool *)out = n && strlen(name) == n && !memcmp(name, s, n);
 	return n < sizeof(name);
 }
@@ -377,6 +391,11 @@ const struct conf_field config_fields[] = {
 	 .choices = "Cluster|Local",
 	 .preset = "Cluster",
 	 .doc = "at sockets: all backends, or those of this host only"},
+	{.key = "quic",
+	 .type = CONF_BOOL,
+	 .offset = OPT(quic),
+	 .preset = "false",
+	 .doc = "UDP: QUIC connection ids name the backend; `skep balance describe` has their server ids"},
 	{.key = "affinitySeconds",
 	 .type = CONF_INT,
 	 .offset = OPT(affinity_s),

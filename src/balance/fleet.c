@@ -369,6 +369,7 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 		.ring_log = s->log,
 		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
 				   (counted ? BALANCE_COUNTED : 0) |
+				   (s->want.opt.quic ? BALANCE_QUIC : 0) |
 				   (nat_some(s) ? BALANCE_SOME_NAT : 0) |
 				   (protect_wanted(&s->want.opt) ? BALANCE_PROTECTED : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
@@ -570,6 +571,7 @@ static int olds_room(struct fleet *t, size_t n)
 static void backend_gone(struct fleet *t, uint32_t id)
 {
 	t->maps->backends[id].state = BALANCE_GONE;
+	quic_forget(t, id);
 	t->swept_at = 0;
 	t->gone++;
 }
@@ -625,6 +627,8 @@ static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_
 	size_t i;
 	int rc = olds_room(t, c->n);
 
+	if (!rc)
+		rc = quic_stage(t, c, err);
 	if (!rc)
 		rc = vips_stage(t, c, &groups, err);
 	if (rc) {

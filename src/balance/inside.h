@@ -61,6 +61,7 @@ struct fleet {
 	bool stale;	     /* a service is */
 	uint64_t looked_at;  /* at loads */
 	uint64_t swept_at;
+	bool quic; /* map "quic" may have entries */
 	uint64_t full_seen;
 	struct sources **sources;   /* by instance, of protect.c */
 	struct config_cidr *denied; /* sorted */
@@ -152,6 +153,12 @@ int protect_write(struct fleet *t, const struct fleet_service *s);
 void protect_clear(struct fleet *t, uint32_t instance);
 /** protect_denied() - t->denied as the maps have it. */
 int protect_denied(struct fleet *t);
+
+/* quic.c */
+/** quic_stage() - server ids of the backends of services that ask for them. Return: 0, -ENOSPC. */
+int quic_stage(struct fleet *t, const struct changes *c, struct skep_err *err);
+/** quic_forget() - a backend that is gone. */
+void quic_forget(struct fleet *t, uint32_t id);
 
 /* adopt.c */
 /** adopt() - services as they stand in pinned maps, under names "#<instance>". */

@@ -37,6 +37,7 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.rings, s->slots);
 	bpf_map__set_max_entries(b->maps.flows, 1U << s->bucket_log);
 	bpf_map__set_max_entries(b->maps.vip4, s->vips);
+	bpf_map__set_max_entries(b->maps.quic, s->backends);
 	bpf_map__set_max_entries(b->maps.vip6, s->vips);
 	bpf_map__set_max_entries(b->maps.ranges, MAPS_RANGES);
 	bpf_map__set_max_entries(b->maps.nat_forth, 1U << s->nat_log);
@@ -152,6 +153,7 @@ int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bo
 	}
 	m->vip4 = bpf_map__fd(b->maps.vip4);
 	m->vip6 = bpf_map__fd(b->maps.vip6);
+	m->quic = bpf_map__fd(b->maps.quic);
 	m->sent = bpf_map__fd(b->maps.sent);
 	m->allow4 = bpf_map__fd(b->maps.allow4);
 	m->allow6 = bpf_map__fd(b->maps.allow6);

@@ -39,7 +39,7 @@ struct maps {
 	struct balance_nat *nat;
 	struct balance_protect *protect;
 	struct balance_stranger *nat_strangers;
-	int vip4, vip6, sent, totals, told, prog; /* borrowed */
+	int vip4, vip6, quic, sent, totals, told, prog; /* borrowed */
 	int allow4, allow6, deny4, deny6;
 	bool adopted; /* pinned maps were found and taken over */
 };

@@ -162,7 +162,8 @@ static bool has(const struct config_cidr *list, size_t n, const struct config_ci
 	return n && bsearch(c, list, n, sizeof(*c), by_cidr);
 }
 
-int fleet_deny(struct fleet *t, struct config_cidr *list, size_t n)
+/* @list is taken. */
+static int deny(struct fleet *t, struct config_cidr *list, size_t n)
 {
 	size_t i;
 	int rc = 0;
@@ -209,7 +210,7 @@ int protect_denied(struct fleet *t)
 }
 
 /* One CIDR a line; # begins a comment. */
-int fleet_deny_file(const char *path, struct config_cidr **out, size_t *n, struct skep_err *err)
+static int file_read(const char *path, struct config_cidr **out, size_t *n, struct skep_err *err)
 {
 	FILE *f = fopen(path, "re");
 	char line[128];
@@ -240,4 +241,22 @@ int fleet_deny_file(const char *path, struct config_cidr **out, size_t *n, struc
 	}
 	fclose(f);
 	return rc;
+}
+
+int fleet_deny(struct fleet *t, const struct config_cidr *list, size_t n, const char *file,
+	       struct skep_err *err)
+{
+	struct config_cidr *all = calloc(n + 1, sizeof(*all));
+	int rc = all ? 0 : -ENOMEM;
+
+	if (!rc)
+		memcpy(all, list, n * sizeof(*all));
+	if (!rc && *file)
+		rc = file_read(file, &all, &n, err);
+	if (rc) {
+		free(all);
+		return rc;
+	}
+	rc = deny(t, all, n);
+	return rc ? skep_fail(err, rc, "no room for %zu denied ranges", n) : 0;
 }

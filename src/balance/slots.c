@@ -29,41 +29,24 @@ static int fill_now(const struct fleet_service *s, uint32_t *now)
 	return ring_fill(now, s->log, m, s->n, 0);
 }
 
-/* Whether a backend of the old ring serves on in the new one. */
-static bool stays(const struct fleet_service *next, uint32_t id)
+/* A bit for each backend of @next that is not gone; of backend 0, which is none, never. */
+static uint64_t *staying(const struct fleet *t, const struct fleet_service *next)
 {
+	uint64_t *bits = calloc(t->maps->size.backends / 64 + 1, sizeof(*bits));
 	uint32_t i;
 
-	for (i = 0; i < next->n; i++)
-		if (next->backends[i].id == id)
-			return next->backends[i].state != BALANCE_GONE;
-	return false;
+	for (i = 0; bits && i < next->n; i++)
+		if (next->backends[i].state != BALANCE_GONE)
+			bits[next->backends[i].id / 64] |= 1ULL << (next->backends[i].id & 63);
+	return bits;
 }
 
-struct staying {
-	uint32_t id;
-	bool yes;
-};
-
-/* Neighbouring slots seldom have one backend, but there are few: a small cache by id. */
-static bool stays_cached(struct staying cache[static 256], const struct fleet_service *next,
-			 uint32_t id)
-{
-	struct staying *c = &cache[id & 255];
-
-	if (!id)
-		return false;
-	if (c->id != id)
-		*c = (struct staying){id, stays(next, id)};
-	return c->yes;
-}
-
-static struct balance_slot slot_next(struct staying *cache, const struct fleet_service *next,
-				     uint32_t now, const struct balance_slot *old)
+static struct balance_slot slot_next(const uint64_t *stays, uint32_t now,
+				     const struct balance_slot *old)
 {
 	uint32_t was = old->was & ~BALANCE_LOOK, look = old->was & BALANCE_LOOK;
 
-	if (!stays_cached(cache, next, was))
+	if (!(stays[was / 64] >> (was & 63) & 1))
 		was = now;
 	if (was != now)
 		look = BALANCE_LOOK;
@@ -75,16 +58,16 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	cleanup(mem_free) uint32_t *now = calloc((size_t)1 << next->log, sizeof(*now));
 	struct balance_slot *to = slots_of(t, next), *from = old ? slots_of(t, old) : NULL;
 	unsigned shift = old ? next->log - old->log : 0;
-	struct staying cache[256] = {{0}};
+	cleanup(mem_free) uint64_t *stays = old ? staying(t, next) : NULL;
 	uint32_t counted = next->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS ? BALANCE_LOOK : 0;
 	uint32_t i;
-	int rc = now ? fill_now(next, now) : -ENOMEM;
+	int rc = now && (stays || !old) ? fill_now(next, now) : -ENOMEM;
 
 	if (rc)
 		return rc;
 	next->look = false;
 	for (i = 0; i < 1U << next->log; i++) {
-		to[i] = from ? slot_next(cache, next, now[i], &from[i >> shift])
+		to[i] = from ? slot_next(stays, now[i], &from[i >> shift])
 			     : (struct balance_slot){now[i], now[i]};
 		to[i].was |= counted;
 		next->look |= to[i].was >> 31;

@@ -171,6 +171,8 @@ static int describe_one(const json_t *s, const struct term *term, struct buf *ou
 							    : "older connections have entries");
 	json_array_foreach(json_object_get(s, "backends"), i, x) backend_row(t, x);
 	rc = table_print(t, term->width, term->colour, out);
+	json_array_foreach(json_object_get(s, "backends"), i, x) if (*text(x, "quicId"))
+		buf_fmt(out, "QUIC server id %s: %s\n", text(x, "quicId"), text(x, "address"));
 	json_object_foreach((json_t *)json_object_get(s, "dropped"), key, x)
 		buf_fmt(out, "%s: %" PRId64 " packets\n", key, (int64_t)json_integer_value(x));
 	return rc;

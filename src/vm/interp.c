@@ -260,9 +260,19 @@ static uint64_t pop(struct vm_run *run, struct machine *m)
 			goto spent;                                             \
 	}
 
+/* In a fuzzer the program's jumps are coverage: it reads this section besides its own. */
+#ifdef SKEP_FUZZ
+__attribute__((section("__libfuzzer_extra_counters"))) static uint8_t edges[1 << 16];
+#define EDGE(to) \
+	edges[((uintptr_t)(i - code->insns) * 31 + (uintptr_t)((to)-code->insns)) & 0xffff]++
+#else
+#define EDGE(to) ((void)0)
+#endif
+
 #define GO(to)              \
 	{                   \
 		ACCOUNT();  \
+		EDGE(to);   \
 		i = (to);   \
 		from = i;   \
 		DISPATCH(); \

@@ -51,11 +51,11 @@ agent_start() { # the configuration that there is
 
 agent_answers() { "$SKEP" balance get >/dev/null 2>&1; }
 
-services() { # services BACKEND[=WEIGHT]...: applied; $SPEC: more lines of spec
+services() { # services BACKEND[=WEIGHT]...: applied; $SPEC: more lines of spec, $FOUR: IPv4 only
 	local b w
 	{
 		printf 'apiVersion: skep/v1\nkind: Service\nmetadata: {name: web}\nspec:\n'
-		printf '  vips: ["%s:80/tcp", "%s:7/tcp", "[%s]:80/tcp", "%s:53/udp"]\n' $VIP $VIP $VIP6 $VIP
+		printf '  vips: ["%s:80/tcp", "%s:7/tcp", "%s:53/udp"%s]\n' $VIP $VIP $VIP "$([ -n "${FOUR:-}" ] || printf ', "[%s]:80/tcp"' $VIP6)"
 		[ -z "${SPEC:-}" ] || printf '  %s\n' "$SPEC"
 		echo '  backends:'
 		for b in "$@"; do

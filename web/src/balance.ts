@@ -8,6 +8,7 @@ const POINTS = 90;
 const STALE_S = 30; // answers further apart tell no rate of now
 
 export interface Rates {
+	fresh: boolean; // two answers make a rate
 	connections: number;
 	packets: number;
 	bytes: number;
@@ -49,6 +50,7 @@ export class BalanceRates {
 		const fresh = old !== undefined && span > 0 && span < STALE_S && b.packets >= old.last.packets;
 		const per = (now_: number, before: number) => (fresh ? Math.max(0, now_ - before) / span : 0);
 		const known = {
+			fresh,
 			connections: per(b.connections, old?.last.connections ?? 0),
 			packets: per(b.packets, old?.last.packets ?? 0),
 			bytes: per(b.bytes, old?.last.bytes ?? 0),

@@ -88,8 +88,10 @@ static bool answer(int fd, char name[16])
 		got = recv(fd, in + n, sizeof(in) - 1 - n, 0);
 		if (got < 0 && errno == EINTR)
 			continue;
-		if (got <= 0)
+		if (got <= 0) {
+			fprintf(stderr, "no answer: %s\n", got ? strerror(errno) : "end");
 			return false;
+		}
 		n += (size_t)got;
 		in[n] = '\0';
 		body = strstr(in, "\r\n\r\n");

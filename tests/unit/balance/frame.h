@@ -198,6 +198,18 @@ static inline uint32_t pseudo(const struct ip_words *ip, size_t payload, int pro
 	return sum16(ip->dst, len, sum16(ip->src, len, 0)) + (uint32_t)payload + (uint32_t)proto;
 }
 
+static inline bool hex_put(uint8_t *p, const char *hex, size_t *n)
+{
+	unsigned v;
+
+	for (*n = 0; hex[0] && hex[1]; hex += 2, ++*n) {
+		if (sscanf(hex, "%2x", &v) != 1)
+			return false;
+		p[*n] = (uint8_t)v;
+	}
+	return !*hex;
+}
+
 static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct ip_words *ip);
 
 static inline uint16_t l4_sum(const uint8_t *p, size_t n, int proto, const struct ip_words *ip)
@@ -263,23 +275,13 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 		len = (size_t)atoi(v);
 	for (size_t i = 0; i < len; i++)
 		p[head + i] = (uint8_t)(i * 7 + 1);
+	if ((v = value(w, "data")) && !hex_put(p + head, v, &len))
+		len = 0;
 	if (proto == 17)
 		put16(p + 4, (unsigned)(8 + len));
 	if (head && !flag(w, "nosum"))
 		put16(p + (proto == 6 ? 16 : 6), l4_sum(p, head + len, proto, ip));
 	return head + len;
-}
-
-static inline bool hex_put(uint8_t *p, const char *hex, size_t *n)
-{
-	unsigned v;
-
-	for (*n = 0; hex[0] && hex[1]; hex += 2, ++*n) {
-		if (sscanf(hex, "%2x", &v) != 1)
-			return false;
-		p[*n] = (uint8_t)v;
-	}
-	return !*hex;
 }
 
 /* cut=N: the frame ends N bytes earlier; pad=N: zeroes behind; set=OFFSET:HEX from the IP header on */

@@ -77,9 +77,9 @@ function BackendRow({
 					<i style={{ width: `${Math.min(100, share)}%` }} />
 				</span>
 			</td>
-			<td class="end">{rate(rates?.packets ?? 0)}/s</td>
-			<td class="end">{bytes(rates?.bytes ?? 0)}/s</td>
-			<td class="end">{rate(rates?.connections ?? 0)}/s</td>
+			<td class="end">{rates?.fresh ? `${rate(rates.packets)}/s` : "…"}</td>
+			<td class="end">{rates?.fresh ? `${bytes(rates.bytes)}/s` : "…"}</td>
+			<td class="end">{rates?.fresh ? `${rate(rates.connections)}/s` : "…"}</td>
 			<td class="end">{count(backend.connections)}</td>
 			<td class="end">{count(backend.entries)}</td>
 			<td class="end">
@@ -142,8 +142,9 @@ function ServiceCard({ service, act }: { service: BalanceService; act: Act }) {
 					</span>
 				)}
 				<span class="lb-sum">
-					{rate(sum("connections"))} connections/s · {rate(sum("packets"))} packets/s ·{" "}
-					{bytes(sum("bytes"))}/s
+					{rates.some((r) => r?.fresh)
+						? `${rate(sum("connections"))} connections/s · ${rate(sum("packets"))} packets/s · ${bytes(sum("bytes"))}/s`
+						: "rates come with the next answer"}
 				</span>
 			</div>
 			<table class="plain lb-backends">
