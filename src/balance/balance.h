@@ -223,27 +223,35 @@ struct balance_told {
 #define BALANCE_RECORDED 1
 #define BALANCE_FULL	 2
 
-/* Map "ends", by backend: what the balancer at sockets knows of it besides. */
-struct balance_end {
-	__be16 port;	  /* 0: the one that was asked for */
-	__u16 generation; /* another each time the index is given to a backend */
-	__u32 live;	  /* sockets connected to it */
-};
-
 /* ---- at sockets: socket.bpf.c ---------------------------------------------------------------- */
 
 #define BALANCE_DOOR_OPEN  1U /* its addresses are served at sockets */
-#define BALANCE_DOOR_LOCAL 2U /* by the backends in `local` only */
+#define BALANCE_DOOR_FEW   2U /* by the backends in `few`, with one chance each; else by the ring */
 #define BALANCE_DOOR_LEAST 4U /* of two that chance chooses, by the one with fewer sockets */
 
-#define BALANCE_LOCALS 12
+#define BALANCE_FEW 11
 
-/* Map "doors", by index of "services". Never written while a VIP points to it. */
+/*
+ * Map "doors", by index of "services": all that is asked of a service at sockets, in one cache line.
+ * Never written while a VIP points to it.
+ */
 struct balance_door {
 	__u32 flags;
 	__u32 affinity; /* seconds, 0: none */
-	__u32 n, pad;
-	__u32 local[BALANCE_LOCALS];
+	__u32 stat;	/* index of "counts" */
+	__u32 ring;	/* as in struct balance_service */
+	__u8 ring_log, by_source;
+	__u16 n; /* of few */
+	__u32 few[BALANCE_FEW];
+};
+
+/* Map "ends", by backend: how sockets reach it, in half a cache line. */
+struct balance_end {
+	__u32 addr[4];
+	__be16 port;	  /* 0: the one that was asked for */
+	__u16 generation; /* another each time the index is given to a backend; 0: to none yet */
+	__u32 live;	  /* sockets connected to it */
+	__u64 connects; /* TCP and UDP; one that is not connected: once each address it sends to */
 };
 
 /* Map "peers", in the socket: what it is connected to, and what it asked for. */
@@ -287,11 +295,6 @@ struct balance_friend {
 /* Map "asked", by service, per CPU. */
 struct balance_asked {
 	__u64 refused; /* there was no backend */
-};
-
-/* Map "joined", by backend, per CPU. */
-struct balance_joined {
-	__u64 connects; /* TCP and UDP; a socket that is not connected: once each address asked for */
 };
 
 /* What the iterators of reap.bpf.c tell: a socket that is connected to a backend that is gone. */
@@ -375,7 +378,7 @@ _Static_assert(sizeof(struct balance_slot) == 8, "balance_slot is written in one
 _Static_assert(sizeof(struct balance_backend) == 64, "balance_backend is a cache line");
 _Static_assert(BALANCE_REASONS <= BALANCE_COUNTS, "each reason has a counter");
 _Static_assert(sizeof(struct balance_told) == 40, "balance_told crosses to user space");
-_Static_assert(sizeof(struct balance_end) == 8, "balance_end crosses to user space");
+_Static_assert(sizeof(struct balance_end) == 32, "balance_end is half a cache line");
 _Static_assert(sizeof(struct balance_door) == 64, "balance_door is a cache line");
 _Static_assert(sizeof(struct balance_peer) == 56, "balance_peer is a map's value");
 _Static_assert(sizeof(struct balance_talk_key) == 32, "balance_talk_key is a map's key");

@@ -241,8 +241,7 @@ static struct fleet_backend *backend_find(const struct fleet_service *s,
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-static bool same_backends(const struct fleet *t, const struct fleet_service *s,
-			  const struct config_service *want)
+static bool same_backends(const struct fleet_service *s, const struct config_service *want)
 {
 	uint32_t i, listed = 0;
 
@@ -255,19 +254,18 @@ static bool same_backends(const struct fleet *t, const struct fleet_service *s,
 
 		if (!b || !b->listed || b->wanted != want->backends[i].weight ||
 		    b->mode != want->backends[i].mode || b->port != want->backends[i].port ||
-		    !sockets_same(t, s, want, i, b->id))
+		    !sockets_same(s, want, i))
 			return false;
 	}
 	return true;
 }
 
-static bool same(const struct fleet *t, const struct fleet_service *s,
-		 const struct config_service *want)
+static bool same(const struct fleet_service *s, const struct config_service *want)
 {
 	return s->want.n_vips == want->n_vips &&
 	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
 	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
-	       same_backends(t, s, want);
+	       same_backends(s, want);
 }
 
 static int want_copy(struct config_service *to, const struct config_service *from)
@@ -311,10 +309,9 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 		b->port = (uint16_t)w->port;
 		b->listed = true;
 		next->n++;
-		if (!was) {
+		if (!was)
 			backend_write(t, b, next->stat);
-			sockets_end_new(t, b->id, (uint16_t)w->port);
-		}
+		sockets_end(t, b->id, w, !was);
 	}
 	live_decide(next);
 	return 0;
@@ -465,7 +462,7 @@ static int plan_one(struct fleet *t, const struct config_service *want, uint64_t
 	if (old)
 		old->seen = t->applies;
 	*out = old;
-	if (old && same(t, old, want))
+	if (old && same(old, want))
 		return 0;
 	next = calloc(1, sizeof(*next));
 	if (!next)

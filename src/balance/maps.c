@@ -32,7 +32,6 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.counts, s->services);
 	bpf_map__set_max_entries(b->maps.protect, s->services);
 	bpf_map__set_max_entries(b->maps.backends, s->backends);
-	bpf_map__set_max_entries(b->maps.ends, s->backends);
 	bpf_map__set_max_entries(b->maps.sent, s->backends);
 	bpf_map__set_max_entries(b->maps.rings, s->slots);
 	bpf_map__set_max_entries(b->maps.flows, 1U << s->bucket_log);
@@ -84,7 +83,6 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->services = map_memory(b->maps.services);
 	m->rings = map_memory(b->maps.rings);
 	m->backends = map_memory(b->maps.backends);
-	m->ends = map_memory(b->maps.ends);
 	m->flows = map_memory(b->maps.flows);
 	m->counts = map_memory(b->maps.counts);
 	m->nat_forth = map_memory(b->maps.nat_forth);
@@ -92,9 +90,9 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->nat = map_memory(b->maps.nat);
 	m->protect = map_memory(b->maps.protect);
 	m->nat_strangers = map_memory(b->maps.nat_strangers);
-	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->ends ||
-	    !m->flows || !m->counts || !m->nat_forth || !m->nat_back || !m->nat ||
-	    !m->nat_strangers || !m->protect)
+	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->flows ||
+	    !m->counts || !m->nat_forth || !m->nat_back || !m->nat || !m->nat_strangers ||
+	    !m->protect)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
 	return 0;
 }
@@ -174,7 +172,6 @@ void maps_done(struct maps *m)
 	unmap(m->bpf->maps.services, m->services);
 	unmap(m->bpf->maps.rings, m->rings);
 	unmap(m->bpf->maps.backends, m->backends);
-	unmap(m->bpf->maps.ends, m->ends);
 	unmap(m->bpf->maps.flows, m->flows);
 	unmap(m->bpf->maps.counts, m->counts);
 	unmap(m->bpf->maps.nat_forth, m->nat_forth);

@@ -31,7 +31,6 @@ struct maps {
 	struct balance_service *services;
 	struct balance_slot *rings;
 	struct balance_backend *backends;
-	struct balance_end *ends;
 	struct sockets *sockets; /* NULL: nothing is served at sockets */
 	struct balance_bucket *flows;
 	struct balance_counts *counts;

@@ -37,6 +37,7 @@ struct reap {
 	uint64_t gone, ended, failed;
 	unsigned looks; /* still to be asked for */
 	bool diag;	/* the child ends sockets by netlink */
+	bool everywhere;
 };
 
 /* ---- the child: one socket ------------------------------------------------------------------- */
@@ -133,7 +134,7 @@ static bool seen_add(struct seen *s, ino_t ino)
 	return true;
 }
 
-/* U1: each namespace that some process is in, once. */
+/* U1: each namespace that some process is in, once; without CAP_SYS_ADMIN only the agent's own. */
 static void look_everywhere(const int *links, struct answer *a)
 {
 	DIR *proc = opendir("/proc");
@@ -143,6 +144,10 @@ static void look_everywhere(const int *links, struct answer *a)
 	char path[64];
 	int ns;
 
+	if (!stat("/proc/self/ns/net", &st) && seen_add(&seen, st.st_ino)) {
+		look_at(links[0], a);
+		look_at(links[1], a);
+	}
 	while (proc && (e = readdir(proc))) {
 		if (e->d_name[0] < '1' || e->d_name[0] > '9')
 			continue;
@@ -166,11 +171,17 @@ static void privileges_drop(void)
 {
 	static const unsigned kept[] = {CAP_SYS_ADMIN,	     CAP_NET_ADMIN, CAP_SYS_PTRACE,
 					CAP_DAC_READ_SEARCH, CAP_BPF,	    CAP_PERFMON};
+	bool have[array_size(kept)];
 	unsigned i;
 
+	if (capng_get_caps_process())
+		return;
+	for (i = 0; i < array_size(kept); i++)
+		have[i] = capng_have_capability(CAPNG_PERMITTED, kept[i]);
 	capng_clear(CAPNG_SELECT_BOTH);
 	for (i = 0; i < array_size(kept); i++)
-		capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, kept[i]);
+		if (have[i])
+			capng_update(CAPNG_ADD, CAPNG_EFFECTIVE | CAPNG_PERMITTED, kept[i]);
 	capng_apply(CAPNG_SELECT_CAPS);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 }
@@ -207,7 +218,7 @@ static int maps_share(struct reap_bpf *b, const struct maps *maps, const struct 
 	int rc = bpf_map__reuse_fd(b->maps.peers, sockets_map(sockets, "peers"));
 
 	if (!rc)
-		rc = bpf_map__reuse_fd(b->maps.ends, bpf_map__fd(maps->bpf->maps.ends));
+		rc = bpf_map__reuse_fd(b->maps.ends, sockets_map(sockets, "ends"));
 	if (!rc)
 		rc = bpf_map__reuse_fd(b->maps.backends, bpf_map__fd(maps->bpf->maps.backends));
 	return rc;
@@ -247,6 +258,8 @@ int reap_open(struct reap **out, struct host *host, const struct maps *maps,
 		r->fd = r->child = -1;
 		b->rodata->can_end = host_btf_func(host, "bpf_sock_destroy");
 		r->diag = !b->rodata->can_end;
+		r->everywhere = !capng_get_caps_process() &&
+				capng_have_capability(CAPNG_EFFECTIVE, CAP_SYS_ADMIN);
 		if (r->diag && !diag_works())
 			rc = skep_fail(err, -EOPNOTSUPP,
 				       "the kernel has neither bpf_sock_destroy() nor "
@@ -282,6 +295,8 @@ void reap_free(struct reap *r)
 
 const char *reap_how(const struct reap *r)
 {
+	if (!r->everywhere)
+		return "in this network namespace only: others need CAP_SYS_ADMIN";
 	return r->diag ? "SOCK_DESTROY of netlink" : "bpf_sock_destroy()";
 }
 

@@ -10,8 +10,8 @@
  *	close()                      one live socket less
  *
  * hooks: cgroup/connect4,6 sendmsg4,6 recvmsg4,6 getpeername4,6 post_bind4,6 sock_release.
- * maps in: state, vip4, vip6, ranges, services, rings, backends, ends of
- * balance.bpf.c, doors, held. maps out: peers (in each socket), talks, friends, asked, joined.
+ * maps in: state, vip4, vip6, ranges, rings, backends of balance.bpf.c,
+ * doors, held. maps out: ends, peers (in each socket), talks, friends, asked.
  *
  * K1  A backend is chosen when a socket connects, or sends to an address for the first time; never
  *     again for that socket and address while the backend lives. Drained backends keep their sockets.
@@ -45,6 +45,14 @@ struct {
 } doors SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, struct balance_end);
+} ends SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, int);
@@ -71,13 +79,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct balance_asked);
 } asked SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 16384);
-	__type(key, __u32);
-	__type(value, struct balance_joined);
-} joined SEC(".maps");
 
 /* A bit for each port, of TCP, then of UDP. */
 struct {
@@ -137,8 +138,8 @@ static __always_inline int loopback(const struct ask *a)
 	return !a->addr[0] && a->addr[1] == bpf_cpu_to_be64(1);
 }
 
-/* Index of "services" whose door is open to sockets, 0: none. */
-static __always_inline __u32 service_of(struct ask *a)
+/* The service's door, where it is open to sockets. */
+static __always_inline struct balance_door *door_of(struct ask *a)
 {
 	struct balance_state *s = state_get();
 	struct balance_door *d;
@@ -150,18 +151,32 @@ static __always_inline __u32 service_of(struct ask *a)
 		return 0;
 	id = service_find(s, a->addr, a->family, a->port, a->proto);
 	d = id ? bpf_map_lookup_elem(&doors, &id) : 0;
-	return d && d->flags & BALANCE_DOOR_OPEN ? id : 0;
+	return d && d->flags & BALANCE_DOOR_OPEN ? d : 0;
 }
 
 /* ---- which backend --------------------------------------------------------------------------- */
 
-static __always_inline __u32 in_ring(const struct balance_service *v, __u32 at)
+static __always_inline __u32 in_ring(const struct balance_door *d, __u32 at)
 {
 	struct balance_slot *slot;
 
-	at = v->ring + (at >> (32 - (v->ring_log & 31)));
+	at = d->ring + (at >> (32 - (d->ring_log & 31)));
 	slot = bpf_map_lookup_elem(&rings, &at);
 	return slot ? slot->now : 0;
+}
+
+static __always_inline __u32 in_few(const struct balance_door *d, __u32 at)
+{
+	at = (__u64)at * d->n >> 32;
+	barrier_var(at);
+	return at < BALANCE_FEW && d->n ? d->few[at] : 0;
+}
+
+static __always_inline __u32 one_of(const struct balance_door *d)
+{
+	__u32 at = bpf_get_prandom_u32();
+
+	return d->flags & BALANCE_DOOR_FEW ? in_few(d, at) : in_ring(d, at);
 }
 
 static __always_inline __u32 live(__u32 id)
@@ -171,60 +186,49 @@ static __always_inline __u32 live(__u32 id)
 	return e ? e->live : ~0U;
 }
 
-static __always_inline __u32 in_local(const struct balance_door *d, __u32 at)
+static __always_inline __u32 by_chance(const struct ask *a, const struct balance_door *d)
 {
-	__u32 n = d->n;
+	__u32 one, other;
 
-	if (!n || n > BALANCE_LOCALS)
-		return 0;
-	at %= n;
-	barrier_var(at); /* the verifier does not know what a remainder is */
-	return at < BALANCE_LOCALS ? d->local[at] : 0;
-}
-
-static __always_inline __u32 by_chance(const struct ask *a, const struct balance_service *v,
-				       const struct balance_door *d)
-{
-	__u32 at = bpf_get_prandom_u32(), one, other;
-
-	if (d->flags & BALANCE_DOOR_LOCAL)
-		return in_local(d, at);
-	if (v->flags & BALANCE_BY_SOURCE)
-		return in_ring(v, balance_hash_source(a->netns, 0));
-	one = in_ring(v, at);
+	if (d->by_source && !(d->flags & BALANCE_DOOR_FEW))
+		return in_ring(d, balance_hash_source(a->netns, 0));
+	one = one_of(d);
 	if (!(d->flags & BALANCE_DOOR_LEAST))
 		return one;
-	other = in_ring(v, bpf_get_prandom_u32());
+	other = one_of(d);
 	return live(other) < live(one) ? other : one;
 }
 
-/* The backend as a destination, if it serves. @state: and not worse than this. */
-static __always_inline int use(struct ask *a, __u32 id, __u32 state)
+/* The backend as a destination. */
+static __always_inline int use(struct ask *a, __u32 id)
 {
-	struct balance_backend *b = id ? backend_get(id) : 0;
-	struct balance_end *e = b ? bpf_map_lookup_elem(&ends, &id) : 0;
+	struct balance_end *e = id ? bpf_map_lookup_elem(&ends, &id) : 0;
 
-	if (!e || b->family != a->family || b->state > state)
+	if (!e || !e->generation)
 		return 0;
 	a->backend = id;
 	a->generation = e->generation;
-	a->to[0] = b->dst[0];
-	a->to[1] = 0;
-	if (a->family == 6)
-		__builtin_memcpy(a->to, b->dst, 16);
+	if (a->family == 4) {
+		a->to[0] = e->addr[0];
+		a->to[1] = 0;
+	} else {
+		__builtin_memcpy(a->to, e->addr, 16);
+	}
 	a->to_port = e->port ?: a->port;
 	return 1;
 }
 
+/* One that was chosen before, if it is still the same and its state not worse than @state. */
 static __always_inline int use_same(struct ask *a, __u32 id, __u32 generation, __u32 state)
 {
-	return use(a, id, state) && a->generation == (__u16)generation; /* K6 */
+	struct balance_backend *b = backend_get(id);
+
+	return b && b->state <= state && use(a, id) && a->generation == (__u16)generation; /* K6 */
 }
 
-static __always_inline int choose_friend(struct ask *a, const struct balance_service *v,
-					 const struct balance_door *d)
+static __always_inline int choose_friend(struct ask *a, const struct balance_door *d)
 {
-	struct balance_friend_key key = {.client = a->netns, .stat = v->stat};
+	struct balance_friend_key key = {.client = a->netns, .stat = d->stat};
 	struct balance_friend *f = bpf_map_lookup_elem(&friends, &key), next;
 	__u64 time = bpf_ktime_get_coarse_ns();
 
@@ -233,7 +237,7 @@ static __always_inline int choose_friend(struct ask *a, const struct balance_ser
 		f->at = time;
 		return 1;
 	}
-	if (!use(a, by_chance(a, v, d), BALANCE_DRAINING))
+	if (!use(a, by_chance(a, d)))
 		return 0;
 	next = (struct balance_friend){time, a->backend, a->generation};
 	bpf_map_update_elem(&friends, &key, &next, BPF_ANY);
@@ -248,28 +252,21 @@ static __always_inline void count_refused(__u32 stat)
 		c->refused++;
 }
 
-static __always_inline void count_joined(const struct ask *a)
+static __always_inline enum answer choose_at(struct ask *a, const struct balance_door *d)
 {
-	struct balance_joined *c = bpf_map_lookup_elem(&joined, &a->backend);
+	struct balance_end *e;
+	__u32 id;
 
-	if (c)
-		c->connects++;
-}
-
-static __always_inline enum answer choose_at(struct ask *a, __u32 id)
-{
-	struct balance_service *v = bpf_map_lookup_elem(&services, &id);
-	struct balance_door *d = bpf_map_lookup_elem(&doors, &id);
-
-	if (!v || !d)
-		return NOT_OURS;
-	a->stat = v->stat;
-	if (d->affinity ? choose_friend(a, v, d) : use(a, by_chance(a, v, d), BALANCE_DRAINING)) {
-		count_joined(a);
-		return FOUND;
+	a->stat = d->stat;
+	if (!(d->affinity ? choose_friend(a, d) : use(a, by_chance(a, d)))) {
+		count_refused(d->stat);
+		return NOBODY; /* K4 */
 	}
-	count_refused(v->stat);
-	return NOBODY; /* K4 */
+	id = a->backend;
+	e = bpf_map_lookup_elem(&ends, &id);
+	if (e)
+		__sync_fetch_and_add(&e->connects, 1);
+	return FOUND;
 }
 
 /* ---- what a socket remembers ----------------------------------------------------------------- */
@@ -323,8 +320,8 @@ static __always_inline void forget(struct bpf_sock_addr *ctx)
 
 static __always_inline enum answer connect_to(struct bpf_sock_addr *ctx, struct ask *a)
 {
-	__u32 id = service_of(a);
-	enum answer answer = id ? choose_at(a, id) : NOT_OURS;
+	struct balance_door *d = door_of(a);
+	enum answer answer = d ? choose_at(a, d) : NOT_OURS;
 
 	if (answer == FOUND)
 		remember(ctx, a);
@@ -369,14 +366,14 @@ static __always_inline enum answer send_to(struct bpf_sock_addr *ctx, struct ask
 	struct balance_talk_key key;
 	struct balance_talk *t, next;
 	struct balance_peer *p;
-	__u32 id = service_of(a);
+	struct balance_door *d = door_of(a);
 
-	if (!id)
+	if (!d)
 		return NOT_OURS;
 	key = talk_key(bpf_get_socket_cookie(ctx), a->addr, a->port, a->family, 0);
 	t = bpf_map_lookup_elem(&talks, &key);
 	if (!t || !use_same(a, t->backend, t->generation, BALANCE_DRAINING)) { /* K1 */
-		if (choose_at(a, id) != FOUND)
+		if (choose_at(a, d) != FOUND)
 			return NOBODY;
 		next = (struct balance_talk){.backend = a->backend, .generation = a->generation};
 		bpf_map_update_elem(&talks, &key, &next, BPF_ANY);

@@ -22,6 +22,7 @@ struct sockets {
 	struct socket_bpf *bpf;
 	struct maps *maps;
 	struct balance_door *doors;
+	struct balance_end *ends;
 	struct ifaddrs *own; /* this host's addresses as of the start */
 	char pins[256];
 	bool pinned;
@@ -74,7 +75,7 @@ static int load(struct sockets *s, struct skep_err *err)
 		return skep_fail(err, -errno, "open socket.bpf.o: %s", strerror(errno));
 	bpf_map__set_max_entries(s->bpf->maps.doors, size->services);
 	bpf_map__set_max_entries(s->bpf->maps.asked, size->services);
-	bpf_map__set_max_entries(s->bpf->maps.joined, size->backends);
+	bpf_map__set_max_entries(s->bpf->maps.ends, size->backends);
 	s->bpf->rodata->home = home();
 	rc = maps_share(s, err);
 	if (rc)
@@ -84,17 +85,33 @@ static int load(struct sockets *s, struct skep_err *err)
 		  : 0;
 }
 
-static size_t doors_bytes(const struct sockets *s)
+static size_t whole_pages(size_t bytes)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);
 
-	return (s->maps->size.services * sizeof(struct balance_door) + page - 1) & ~(page - 1);
+	return (bytes + page - 1) & ~(page - 1);
+}
+
+static size_t doors_bytes(const struct sockets *s)
+{
+	return whole_pages(s->maps->size.services * sizeof(*s->doors));
+}
+
+static size_t ends_bytes(const struct sockets *s)
+{
+	return whole_pages(s->maps->size.backends * sizeof(*s->ends));
+}
+
+static void *memory(const struct bpf_map *map, size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+
+	return p == MAP_FAILED ? NULL : p;
 }
 
 int sockets_open(struct sockets **out, struct maps *maps, const char *pins, struct skep_err *err)
 {
 	struct sockets *s = calloc(1, sizeof(*s));
-	void *doors;
 	int rc;
 
 	if (!s)
@@ -109,12 +126,10 @@ int sockets_open(struct sockets **out, struct maps *maps, const char *pins, stru
 		rc = load(s, err);
 	}
 	if (!rc) {
-		doors = mmap(NULL, doors_bytes(s), PROT_READ | PROT_WRITE, MAP_SHARED,
-			     bpf_map__fd(s->bpf->maps.doors), 0);
-		if (doors == MAP_FAILED)
+		s->doors = memory(s->bpf->maps.doors, doors_bytes(s));
+		s->ends = memory(s->bpf->maps.ends, ends_bytes(s));
+		if (!s->doors || !s->ends)
 			rc = skep_fail(err, -errno, "map doors: %s", strerror(errno));
-		else
-			s->doors = doors;
 	}
 	if (!rc && getifaddrs(&s->own))
 		s->own = NULL;
@@ -136,6 +151,8 @@ void sockets_free(struct sockets *s)
 		fd_close(&s->links[i]);
 	if (s->doors)
 		munmap(s->doors, doors_bytes(s));
+	if (s->ends)
+		munmap(s->ends, ends_bytes(s));
 	if (s->own)
 		freeifaddrs(s->own);
 	s->maps->sockets = NULL;
@@ -232,7 +249,6 @@ void sockets_forget(const char *pins)
 
 /* ---- counters -------------------------------------------------------------------------------- */
 
-/* Both maps have one u64 a CPU. */
 static uint64_t sum(const struct bpf_map *map, uint32_t key)
 {
 	int cpus = libbpf_num_possible_cpus(), i;
@@ -252,10 +268,10 @@ uint64_t sockets_refused(const struct sockets *s, uint32_t stat)
 
 void sockets_show(const struct sockets *s, uint32_t backend, struct buf *out)
 {
-	const struct balance_end *e = &s->maps->ends[backend];
+	const struct balance_end *e = &s->ends[backend];
 
 	buf_fmt(out, ",\"port\":%u,\"connects\":%" PRIu64 ",\"sockets\":%u", ntohs(e->port),
-		sum(s->bpf->maps.joined, backend), e->live);
+		(uint64_t)e->connects, e->live);
 }
 
 void sockets_count(const struct sockets *s, const struct fleet_service *f, cap_count_fn fn,
@@ -269,10 +285,10 @@ void sockets_count(const struct sockets *s, const struct fleet_service *f, cap_c
 			 config_addr_text(&f->backends[i].addr, addr));
 		fn(arg, "skep_balance_socket_connects_total", CAP_COUNTER,
 		   "Sockets connected to a backend", labels,
-		   (double)sum(s->bpf->maps.joined, f->backends[i].id));
+		   (double)s->ends[f->backends[i].id].connects);
 		fn(arg, "skep_balance_socket_live", CAP_GAUGE,
 		   "Open sockets connected to a backend", labels,
-		   (double)s->maps->ends[f->backends[i].id].live);
+		   (double)s->ends[f->backends[i].id].live);
 	}
 	snprintf(labels, sizeof(labels), "service=\"%s\"", f->want.name);
 	fn(arg, "skep_balance_socket_refused_total", CAP_COUNTER,
@@ -312,24 +328,53 @@ static bool node_is_here(const struct fleet_service *s, const struct config_addr
 	return false;
 }
 
-static void door_locals(struct balance_door *d, const struct fleet_service *s,
-			const struct ifaddrs *own)
+static bool gets_flows(const struct fleet_backend *b)
+{
+	return b->listed && b->state == BALANCE_LIVE && b->weight;
+}
+
+static void few_local(struct balance_door *d, const struct fleet_service *s,
+		      const struct ifaddrs *own)
 {
 	uint32_t i;
 
-	for (i = 0; i < s->n && d->n < BALANCE_LOCALS; i++) {
+	d->flags |= BALANCE_DOOR_FEW;
+	for (i = 0; i < s->n && d->n < BALANCE_FEW; i++) {
 		const struct fleet_backend *b = &s->backends[i];
 
-		if (b->listed && b->state == BALANCE_LIVE &&
-		    (node_is_here(s, &b->addr) || own_address(own, &b->addr)))
-			d->local[d->n++] = b->id;
+		if (gets_flows(b) && (node_is_here(s, &b->addr) || own_address(own, &b->addr)))
+			d->few[d->n++] = b->id;
 	}
+}
+
+/* Where all weigh the same and there is room the ring is not needed: a cache line less. */
+static void few_alike(struct balance_door *d, const struct fleet_service *s)
+{
+	uint32_t weight = 0, i;
+
+	for (i = 0; i < s->n; i++) {
+		const struct fleet_backend *b = &s->backends[i];
+
+		if (!gets_flows(b))
+			continue;
+		if (d->n == BALANCE_FEW || (weight && b->weight != weight))
+			return;
+		weight = b->weight;
+		d->few[d->n++] = b->id;
+	}
+	d->flags |= BALANCE_DOOR_FEW;
 }
 
 void sockets_door(struct fleet *t, const struct fleet_service *s)
 {
 	const struct config_options *o = &s->want.opt;
-	struct balance_door d = {.affinity = (uint32_t)o->affinity_s};
+	struct balance_door d = {
+		.affinity = (uint32_t)o->affinity_s,
+		.stat = s->stat,
+		.ring = s->ring,
+		.ring_log = s->log,
+		.by_source = (uint8_t)o->hash,
+	};
 
 	if (!t->maps->sockets)
 		return;
@@ -337,42 +382,56 @@ void sockets_door(struct fleet *t, const struct fleet_service *s)
 		d.flags = BALANCE_DOOR_OPEN;
 	if (o->algorithm == CONFIG_LEAST_CONNECTIONS)
 		d.flags |= BALANCE_DOOR_LEAST;
-	if (o->internal == CONFIG_LOCAL) {
-		d.flags |= BALANCE_DOOR_LOCAL;
-		door_locals(&d, s, t->maps->sockets->own);
-	}
+	if (o->internal == CONFIG_LOCAL)
+		few_local(&d, s, t->maps->sockets->own);
+	else if (!o->hash)
+		few_alike(&d, s);
 	t->maps->sockets->doors[s->instance] = d;
 }
 
-void sockets_end_new(struct fleet *t, uint32_t backend, uint16_t port)
+static void end_write(struct balance_end *e, const struct config_backend *w)
 {
-	struct balance_end *e = &t->maps->ends[backend];
+	memcpy(e->addr, w->addr.bytes, 16);
+	__atomic_store_n(&e->port, htons((uint16_t)w->port), __ATOMIC_RELEASE);
+}
 
-	*e = (struct balance_end){
-		.port = htons(port),
-		.generation = (uint16_t)(e->generation + 1),
-	};
+void sockets_end(struct fleet *t, uint32_t backend, const struct config_backend *w, bool fresh)
+{
+	struct balance_end *e;
+	uint16_t next;
+
+	if (!t->maps->sockets)
+		return;
+	e = &t->maps->sockets->ends[backend];
+	if (!fresh && e->generation)
+		return;
+	next = (uint16_t)(e->generation + 1);
+	e->generation = 0; /* nobody is sent to half of it */
+	e->live = 0;
+	e->connects = 0;
+	end_write(e, w);
+	__atomic_store_n(&e->generation, next ?: 1, __ATOMIC_RELEASE);
 }
 
 void sockets_ends(struct fleet *t, const struct fleet_service *s)
 {
 	uint32_t i, k;
 
-	for (i = 0; i < s->want.n_backends; i++) {
+	for (i = 0; t->maps->sockets && i < s->want.n_backends; i++) {
 		const struct config_backend *w = &s->want.backends[i];
 
 		for (k = i; k < s->n && memcmp(&s->backends[k].addr, &w->addr, sizeof(w->addr));)
 			k++;
 		if (k < s->n)
-			t->maps->ends[s->backends[k].id].port = htons((uint16_t)w->port);
+			end_write(&t->maps->sockets->ends[s->backends[k].id], w);
 	}
 }
 
-bool sockets_same(const struct fleet *t, const struct fleet_service *s,
-		  const struct config_service *want, uint32_t i, uint32_t backend)
+bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i)
 {
-	const struct config_backend *w = &want->backends[i];
+	const struct config_backend *w = &want->backends[i], *is = &s->want.backends[i];
 
-	return t->maps->ends[backend].port == htons((uint16_t)w->port) && i < s->want.n_backends &&
-	       s->want.backends[i].local == w->local;
+	if (!want->opt.socket)
+		return true;
+	return i < s->want.n_backends && is->local == w->local;
 }

@@ -48,12 +48,11 @@ uint64_t sockets_refused(const struct sockets *s, uint32_t stat);
 /* For fleet.c; nothing happens in these where no socket is served. */
 /** sockets_door() - of a service that no VIP leads to yet. */
 void sockets_door(struct fleet *t, const struct fleet_service *s);
-/** sockets_end_new() - of an index that is given to a backend. */
-void sockets_end_new(struct fleet *t, uint32_t backend, uint16_t port);
-/** sockets_ends() - ports of a service's backends, as they are wanted. */
+/** sockets_end() - of a backend; @fresh: the index was given to it just now. */
+void sockets_end(struct fleet *t, uint32_t backend, const struct config_backend *w, bool fresh);
+/** sockets_ends() - of a service's backends, as they are wanted, after the commit. */
 void sockets_ends(struct fleet *t, const struct fleet_service *s);
-/** sockets_same() - whether backend @i of @want is as it is already, port and node. */
-bool sockets_same(const struct fleet *t, const struct fleet_service *s,
-		  const struct config_service *want, uint32_t i, uint32_t backend);
+/** sockets_same() - whether backend @i of @want stands where it stood, by its node. */
+bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i);
 
 #endif

@@ -84,9 +84,9 @@ static bool arg_ok(struct run *r, uint8_t kind, uint64_t v, uint64_t next)
 {
 	switch (kind) {
 	case ARG_CTX:
-		return v == r->vm.regions[REGION_CTX].lo;
+		return v == (r->skb_at ? r->skb_at : r->vm.regions[REGION_CTX].lo);
 	case ARG_MAP:
-		return vm_help_is_map(r, v);
+		return vm_help_is_map(r, v) || (v && v == r->map_at);
 	case ARG_MEM:
 		return room(r, v, (uint32_t)next, false);
 	case ARG_BUF0:

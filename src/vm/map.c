@@ -402,6 +402,14 @@ static int build(struct call *c, struct vm_map *m, uint32_t flags)
 	return rc ? rc : make(c, m, &def);
 }
 
+/* What callers may map; not values with a lock, a timer or a pointer in them. */
+static int mapped_file(const struct map *m)
+{
+	const struct map_fields *f = &m->def.fields;
+
+	return f->spin_lock >= 0 || f->timer >= 0 || f->n_kptrs ? -1 : m->memfd;
+}
+
 long vm_map_do_create(struct call *c)
 {
 	uint32_t flags = c->attr.a.map_flags & ~(uint32_t)VM_F_TOKEN_FD;
@@ -426,7 +434,7 @@ long vm_map_do_create(struct call *c)
 					  .arg = c->e};
 	rc = build(c, m, flags);
 	if (!rc)
-		rc = vm_object_add(c->e, &m->obj, OBJECT_MAP, m->map->memfd);
+		rc = vm_object_add(c->e, &m->obj, OBJECT_MAP, mapped_file(m->map));
 	if (rc) {
 		release(c->e, m);
 		return rc;

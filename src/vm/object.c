@@ -56,7 +56,8 @@ static int file_open(struct object *o, int memfd)
 		return o->fd;
 	/* A perf buffer gets its size, and is sealed, when it is mapped. */
 	if (own >= 0 && o->kind != OBJECT_PERF &&
-	    fcntl(own, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL))
+	    fcntl(own, F_ADD_SEALS,
+		  F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL))
 		return -errno;
 	if (fstat(o->fd, &st))
 		return -errno;

@@ -45,6 +45,8 @@ void *vm_shadow_map(struct run *r, struct vm_map *m)
 	vm_shadow_set(&s, "refcnt.counter", m->obj.refs);
 	vm_shadow_set(&s, "frozen", m->map->frozen);
 	vm_shadow_bytes(&s, "name", m->name, sizeof(m->name));
+	r->map_at = (uintptr_t)s.at;
+	r->map_of = m->map;
 	return s.at;
 }
 

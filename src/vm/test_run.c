@@ -16,6 +16,7 @@
 #include <time.h>
 
 #include "vm/help.h"
+#include "vm/shadow.h"
 
 #define PAGE	   4096U
 #define SKB_HEAD   64U	/* before a packet */
@@ -537,6 +538,103 @@ static int run_syscall(struct call *c, struct run *r)
 	return vm_call_write(c, a->test.ctx_in, ctx, size);
 }
 
+/* ---- netfilter ------------------------------------------------------------------------------------------ */
+
+enum { NFPROTO_IPV4 = 2, NFPROTO_IPV6 = 10, NF_INET_LOCAL_OUT = 3 }; /* of <linux/netfilter.h> */
+
+/* The kernel's struct nf_hook_state, as callers give it. */
+struct hook_state {
+	uint8_t hook, pf;
+	uint64_t in, out, sk, net, okfn;
+};
+
+static int nf_state(struct call *c, struct hook_state *st)
+{
+	struct hook_state in;
+	bool given;
+	int rc = ctx_read(c, &in, sizeof(in), &given);
+
+	*st = (struct hook_state){.hook = NF_INET_LOCAL_OUT, .pf = NFPROTO_IPV4};
+	if (rc || !given)
+		return rc;
+	if (in.in || in.out || in.net || in.sk || in.okfn ||
+	    (in.pf != NFPROTO_IPV4 && in.pf != NFPROTO_IPV6))
+		return -EINVAL;
+	*st = in;
+	return 0;
+}
+
+/* Behind its link header, if the hook is one where packets come in with one. */
+static int nf_packet(struct call *c, struct run *r, const struct hook_state *st, uint16_t *protocol)
+{
+	struct packet *p = &r->pkt;
+	uint16_t want = htons(st->pf == NFPROTO_IPV4 ? ETH_P_IP : ETH_P_IPV6);
+	int rc = vm_packet_open(p);
+
+	p->start = PACKET_BUF / 4;
+	p->len = c->attr.a.test.data_size_in;
+	if (!rc)
+		rc = vm_call_read(c, p->buf + p->start, c->attr.a.test.data_in, p->len);
+	*protocol = want;
+	if (rc || st->hook == NF_INET_LOCAL_OUT)
+		return rc;
+	if (p->len < ETH_HLEN + sizeof(struct iphdr))
+		return -EINVAL;
+	memcpy(protocol, p->buf + p->start + 12, 2);
+	if (*protocol != htons(ETH_P_IP) && *protocol != htons(ETH_P_IPV6))
+		return -EPROTO;
+	if (*protocol != want ||
+	    (st->pf == NFPROTO_IPV6 && p->len < ETH_HLEN + sizeof(struct ip6_hdr)))
+		return -EINVAL;
+	p->start += ETH_HLEN;
+	p->len -= ETH_HLEN;
+	r->mac = ETH_HLEN;
+	return 0;
+}
+
+/* What the context points to lives as long as one run. */
+static int nf_once(struct run *r, const struct hook_state *st, uint16_t protocol, uint32_t *retval)
+{
+	struct shadow state = vm_shadow(r, "nf_hook_state"), skb = vm_shadow(r, "sk_buff");
+	const uint64_t ctx[] = {(uintptr_t)state.at, (uintptr_t)skb.at};
+
+	vm_shadow_set(&state, "hook", st->hook);
+	vm_shadow_set(&state, "pf", st->pf);
+	vm_shadow_set(&skb, "len", r->pkt.len);
+	vm_shadow_set(&skb, "protocol", protocol);
+	vm_shadow_set(&skb, "data", (uintptr_t)(r->pkt.buf + r->pkt.start));
+	r->skb_at = (uintptr_t)skb.at;
+	vm_run_region(r, REGION_CTX, ctx, sizeof(ctx), false);
+	vm_packet_sync(r);
+	return vm_run_once(r, ctx, retval);
+}
+
+static int run_netfilter(struct call *c, struct run *r)
+{
+	const union bpf_attr *a = &c->attr.a;
+	uint32_t retval = 0, i, times = max(a->test.repeat, 1U);
+	uint64_t from;
+	struct hook_state st;
+	uint16_t protocol;
+	int rc;
+
+	if (a->test.flags || a->test.cpu || a->test.batch_size ||
+	    a->test.data_size_in < sizeof(struct iphdr) ||
+	    a->test.data_size_in > PAGE - SKB_HEAD - SKB_TAIL)
+		return -EINVAL;
+	rc = nf_state(c, &st);
+	if (!rc)
+		rc = nf_packet(c, r, &st, &protocol);
+	from = now_ns();
+	for (i = 0; !rc && i < times; i++)
+		rc = nf_once(r, &st, protocol, &retval);
+	from = now_ns() - from;
+	count_run(r, from, times);
+	return rc ? rc
+		  : finish(c, NULL, 0, NULL, 0, retval,
+			   (uint32_t)min(from / times, (uint64_t)UINT32_MAX));
+}
+
 /* ---- all of them -------------------------------------------------------------------------------------- */
 
 static int run_type(struct call *c, struct run *r)
@@ -562,6 +660,8 @@ static int run_type(struct call *c, struct run *r)
 		return run_raw_tp(c, r);
 	case BPF_PROG_TYPE_SYSCALL:
 		return run_syscall(c, r);
+	case VM_PROG_TYPE_NETFILTER:
+		return run_netfilter(c, r);
 	default:
 		return -VM_ENOTSUPP;
 	}

@@ -84,6 +84,8 @@ static int load(unsigned side, uint32_t type, const struct code *code)
 	zeroed(a);
 	a.prog_type = type;
 	a.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0;
+	if (type == 32)
+		a.expected_attach_type = 45; /* BPF_NETFILTER */
 	if (type == BPF_PROG_TYPE_CGROUP_SKB)
 		a.expected_attach_type = BPF_CGROUP_INET_EGRESS;
 	a.insns = (uintptr_t)c->insns;

@@ -141,6 +141,26 @@ static void dynptrs_are_cut_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+/* BPF_PROG_TYPE_NETFILTER: its context points to the hook and the packet. */
+static void packets_of_netfilter_are_alike(void **state maybe_unused)
+{
+	int i;
+
+	for (i = 0; i < OFFSETS; i++) {
+		struct code c = {.n = 0};
+
+		add(&c, MOVR(6, 1), LDX(BPF_DW, 7, 6, 0), LDX(BPF_B, 8, 7, 0), LDX(BPF_B, 9, 7, 1),
+		    LSH(8, 4), ADDR(8, 9), LDX(BPF_DW, 1, 6, 8), MOV(2, 0), AT(3, -16),
+		    KFUNC(dynptr_from_skb), ADDR(8, 0), ST(BPF_DW, 10, -32, 0),
+		    ST(BPF_DW, 10, -24, 0), AT(1, -32), MOV(2, 16), AT(3, -16), MOV(4, offsets[i]),
+		    MOV(5, 0), CALL(BPF_FUNC_dynptr_read), LSH(8, 8), ADDR(8, 0),
+		    LDX(BPF_W, 0, 10, -32), ADDR(0, 8), AT(1, -16), KFUNC(dynptr_is_rdonly),
+		    TRUTH(), ADDR(0, 8), INSN(BPF_ALU64 | BPF_AND | BPF_K, 0, 0, 0, 1), EXIT());
+		compare("netfilter", 32, &c, 100);
+	}
+	assert_int_equal(differ, 0);
+}
+
 static void wrong_flags_make_null_dynptrs(void **state maybe_unused)
 {
 	int t;
@@ -343,6 +363,7 @@ int main(void)
 		cmocka_unit_test_setup(slices_of_packets_are_alike, begin),
 		cmocka_unit_test_setup(dynptrs_of_packets_are_read_and_written_alike, begin),
 		cmocka_unit_test_setup(dynptrs_are_cut_alike, begin),
+		cmocka_unit_test_setup(packets_of_netfilter_are_alike, begin),
 		cmocka_unit_test_setup(wrong_flags_make_null_dynptrs, begin),
 		cmocka_unit_test_setup(dynptrs_are_copied_and_filled_alike, begin),
 		cmocka_unit_test_setup(numbers_are_gone_through_alike, begin),
