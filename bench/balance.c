@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "balance/balance.skel.h"
 #include "bench/balance.skel.h"
 #include "bench_balance.h"
 #include "balance/fleet.h"
@@ -353,6 +354,47 @@ static void changes(void)
 	maps_done(&m);
 }
 
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+/* What the kernel has charged for a map, in MB. */
+static double map_mb(int fd)
+{
+	unsigned long long bytes = 0;
+	char path[64], line[128];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "memlock: %llu", &bytes) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return (double)bytes / 1e6;
+}
+
+/* Tables as an agent has them that is configured with nothing but an interface. */
+static void memory(void)
+{
+	static const struct maps_size size = {4096, 16384, 1 << 20, 131072, 18};
+	double flows, fixed = 0;
+	struct maps m = {0};
+	struct skep_err err = {""};
+	struct bpf_map *map;
+
+	if (maps_open(&m, &size, NULL, false, &err)) {
+		fprintf(stderr, "%s\n", err.text);
+		exit(1);
+	}
+	flows = map_mb(bpf_map__fd(m.bpf->maps.flows));
+	bpf_object__for_each_map(map, m.bpf->obj) fixed +=
+		bpf_map__is_internal(map) ? 0 : map_mb(bpf_map__fd(map));
+	fixed -= flows;
+	printf("%8.2f  %-44s %5.1f MB; goal 24\n", flows / 24, "1M flows", flows);
+	printf("%8.2f  %-44s %5.1f MB; goal 16\n", fixed / 16, "all other tables, empty", fixed);
+	maps_done(&m);
+}
+
 int main(int argc, char **argv)
 {
 	struct balance_bench_bpf *s;
@@ -363,6 +405,7 @@ int main(int argc, char **argv)
 	rounds = argc > 1 ? atoi(argv[1]) : rounds;
 	if (argc > 2 && !strcmp(argv[2], "tables")) {
 		changes();
+		memory();
 		return 0;
 	}
 	s = balance_bench_bpf__open_and_load();
@@ -393,6 +436,7 @@ int main(int argc, char **argv)
 	row("one line of 16 MB at random, 1M flows",
 	    least(bpf_program__fd(s->progs.line), f, n, 1 << 20), loop_plain, 0, 0);
 	changes();
+	memory();
 	fleet_free(fleet);
 	maps_done(&maps);
 	balance_bench_bpf__destroy(s);

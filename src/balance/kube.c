@@ -11,7 +11,7 @@
 #define AFFINITY_S    10800 /* Kubernetes' own default */
 #define OWNER	      "kubernetes.io/service-name"
 #define MODE	      "skep/mode" /* annotation: how packets go to pods */
-#define KUBE_MODE     BALANCE_IPIP
+#define KUBE_MODE     BALANCE_NAT /* pods do not unpack */
 #define KUBE_NAME_MAX (CONFIG_NAME_MAX * 2)
 
 struct kube {
@@ -97,24 +97,45 @@ bool kube_any(const char *text, size_t len)
 	return false;
 }
 
+/* What libfyaml has to say, instead of printing it. */
+static void complain(struct fy_diag *diag, struct skep_err *err)
+{
+	void *it = NULL;
+	struct fy_diag_error *e = diag ? fy_diag_errors_iterate(diag, &it) : NULL;
+
+	skep_fail(err, -EINVAL, "%s", e ? e->msg : "this is no YAML");
+}
+
 /* YAML by way of JSON: libfyaml writes it, with the types that YAML 1.2 gives to plain scalars. */
 static json_t *document_read(const char *doc, size_t len, struct skep_err *err)
 {
-	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_DEFAULT_VERSION_1_2};
-	struct fy_document *fyd = fy_document_build_from_string(&cfg, doc, len);
+	struct fy_parse_cfg cfg = {.flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG |
+					    FYPCF_DEFAULT_VERSION_1_2};
 	cleanup(mem_free) char *text = NULL;
-	json_error_t where;
+	struct fy_document *fyd;
+	struct fy_diag_cfg diag;
+	json_error_t where = {.text = ""};
 	json_t *root;
 
+	fy_diag_cfg_default(&diag);
+	diag.fp = NULL;
+	diag.level = FYET_ERROR;
+	cfg.diag = fy_diag_create(&diag);
+	if (cfg.diag)
+		fy_diag_set_collect_errors(cfg.diag, true);
+	fyd = cfg.diag ? fy_document_build_from_string(&cfg, doc, len) : NULL;
 	if (fyd)
 		text = fy_emit_document_to_string(fyd, FYECF_MODE_JSON_ONELINE);
-	fy_document_destroy(fyd);
 	root = text ? json_loads(text, JSON_REJECT_DUPLICATES, &where) : NULL;
 	if (!json_is_object(root)) {
-		json_decref(root);
-		skep_fail(err, -EINVAL, "%s", text ? where.text : "this is no YAML");
-		return NULL;
+		json_decref(take(root));
+		if (text)
+			skep_fail(err, -EINVAL, "%s", where.text[0] ? where.text : "no mapping");
+		else
+			complain(cfg.diag, err);
 	}
+	fy_document_destroy(fyd);
+	fy_diag_destroy(cfg.diag);
 	return root;
 }
 

@@ -81,7 +81,7 @@ static void service_row(struct table *t, const json_t *s)
 	{
 		live += !strcmp(text(b, "state"), "live");
 		packets += number(b, "packets");
-		connections += number(b, "connections");
+		connections += number(b, "connections") + number(b, "connects");
 	}
 	vips_join(s, &vips);
 	cell(t, text(s, "name"));
@@ -136,10 +136,27 @@ static void backend_row(struct table *t, const json_t *b)
 	snprintf(share, sizeof(share), "%.0f%%",
 		 100 * json_real_value(json_object_get(b, "share")));
 	cell(t, share);
-	cell_number(t, number(b, "connections"));
+	cell_number(t, number(b, "connections") + number(b, "connects"));
 	cell_number(t, number(b, "packets"));
 	cell(t, human_bytes(&h, number(b, "bytes")));
 	cell_number(t, number(b, "entries"));
+}
+
+static void sockets_line(const json_t *s, struct buf *out)
+{
+	int64_t connects = 0, sockets = 0;
+	const json_t *b;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "backends"), i, b)
+	{
+		connects += number(b, "connects");
+		sockets += number(b, "sockets");
+	}
+	buf_fmt(out,
+		"at sockets: %" PRId64 " connects, %" PRId64 " open, %" PRId64
+		" refused without a backend\n",
+		connects, sockets, number(s, "refused"));
 }
 
 static int describe_one(const json_t *s, const struct term *term, struct buf *out)
@@ -173,6 +190,8 @@ static int describe_one(const json_t *s, const struct term *term, struct buf *ou
 	rc = table_print(t, term->width, term->colour, out);
 	json_array_foreach(json_object_get(s, "backends"), i, x) if (*text(x, "quicId"))
 		buf_fmt(out, "QUIC server id %s: %s\n", text(x, "quicId"), text(x, "address"));
+	if (json_is_true(json_object_get(s, "socket")))
+		sockets_line(s, out);
 	json_object_foreach((json_t *)json_object_get(s, "dropped"), key, x)
 		buf_fmt(out, "%s: %" PRId64 " packets\n", key, (int64_t)json_integer_value(x));
 	return rc;

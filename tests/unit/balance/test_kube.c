@@ -63,27 +63,21 @@ static void each_port_of_a_service_is_one_of_ours_in_each_family(void **state ma
 {
 	becomes(DIR "shop.yaml",
 		"note: ConfigMap other is left out\n"
-		"note: shop/front:http: pods listen on another port than 80: only mode nat "
-		"(annotation skep/mode) reaches them\n"
-		"note: shop/front:http: pods listen on another port than 80: only mode nat "
-		"(annotation skep/mode) reaches them\n"
 		"note: Service shop/db is headless: nothing to balance\n"
-		"shop/front:http ipip by source affinity 600: 10.96.12.7:80/tcp 192.0.2.44:80/tcp "
+		"shop/front:http nat by source affinity 600: 10.96.12.7:80/tcp 192.0.2.44:80/tcp "
 		"203.0.113.80:80/tcp -> 10.244.1.5:8080*1 10.244.2.9:8080*0\n"
-		"shop/front:http/v6 ipip by source affinity 600: [fd00:10:96::a12]:80/tcp -> "
+		"shop/front:http/v6 nat by source affinity 600: [fd00:10:96::a12]:80/tcp -> "
 		"fd00:10:244:1::5:8080*1\n"
-		"shop/front:quic ipip by source affinity 600: 10.96.12.7:443/udp "
+		"shop/front:quic nat by source affinity 600: 10.96.12.7:443/udp "
 		"192.0.2.44:443/udp 203.0.113.80:443/udp -> 10.244.1.5:0*1 10.244.2.9:0*0\n"
-		"shop/front:quic/v6 ipip by source affinity 600: [fd00:10:96::a12]:443/udp ->\n");
+		"shop/front:quic/v6 nat by source affinity 600: [fd00:10:96::a12]:443/udp ->\n");
 }
 
 static void ours_stand_beside_theirs_and_the_last_that_serve_are_used(void **state maybe_unused)
 {
 	becomes(DIR "mixed.yaml",
-		"note: default/kubernetes:443: pods listen on another port than 443: only mode nat "
-		"(annotation skep/mode) reaches them\n"
 		"edge ipip affinity 0: 203.0.113.10:443/tcp -> 10.0.0.1:0*1\n"
-		"default/kubernetes:443 ipip affinity 0: 10.96.0.1:443/tcp -> 192.168.1.2:6443*1\n");
+		"default/kubernetes:443 nat affinity 0: 10.96.0.1:443/tcp -> 192.168.1.2:6443*1\n");
 }
 
 static void json_is_read_like_yaml(void **state maybe_unused)
@@ -111,6 +105,22 @@ static void refused(const char *text, const char *why)
 #define OURS(name, spec) \
 	"---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: " name "}\nspec: " spec "\n"
 
+static void a_port_that_the_mode_does_not_reach_is_noted(void **state maybe_unused)
+{
+	cleanup(buf_done) struct buf text = {0}, notes = {0};
+	struct config_set set = {0};
+	struct skep_err err = {""};
+	char *mode;
+
+	file_read(DIR "list.json", &text);
+	for (mode = text.data; (mode = strstr(mode, "\"port\": 53, \"protocol\": \"UDP\"}"));)
+		memcpy(strstr(mode, "53"), "54", 2);
+	assert_int_equal(config_read("f", text.data, text.len, &set, &notes, &err), 0);
+	assert_non_null(notes.data);
+	assert_non_null(strstr(notes.data, "kube-system/dns:dns: pods listen on another port"));
+	config_done(&set);
+}
+
 static void mistakes_are_told(void **state maybe_unused)
 {
 	refused(SERVICE("{clusterIP: 10.0.0.1, ports: [{port: 9, protocol: SCTP}]}"),
@@ -133,6 +143,7 @@ int main(void)
 		cmocka_unit_test(each_port_of_a_service_is_one_of_ours_in_each_family),
 		cmocka_unit_test(ours_stand_beside_theirs_and_the_last_that_serve_are_used),
 		cmocka_unit_test(json_is_read_like_yaml),
+		cmocka_unit_test(a_port_that_the_mode_does_not_reach_is_noted),
 		cmocka_unit_test(mistakes_are_told),
 	};
 
