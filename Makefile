@@ -76,7 +76,7 @@ help:
 ## demo: a small shop in network namespaces, with the agent and the page open on it
 ## test: everything CI runs: lint, unit, ASan, end to end, page
 ## test-maps: the engine's maps against the kernel's, OPS=10000000 operations
-## test-tsan: the engine's maps under threads, with ThreadSanitizer
+## test-tsan: the engine's maps and calls under threads, with ThreadSanitizer
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## test-arm64: the engine and its JIT for arm64, under qemu-user
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"

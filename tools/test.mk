@@ -48,6 +48,11 @@ $(B)/map/stress: tests/map/stress.c $(MAPS_LIBS)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< $(MAPS_LIBS) $(filter-out $(SEAM),$(LIBS))
 
+$(B)/tsan/calls: tests/tsan/calls.c $(ENGINE)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS_$(KIND)) -o $@ $< -Wl,--start-group $(ENGINE) -Wl,--end-group -lxxhash -lpthread -lm
+
 $(BENCH_BPF:.skel.h=.bpf.o): build/bpf/bench/%.bpf.o: bench/%.bpf.c | build/.deps-build
 	@mkdir -p $(@D)
 	$(call say,BPF)
@@ -89,8 +94,9 @@ test-maps: | build/.deps-build
 	@$(SUDO) build/release/map/diff $(OPS)
 
 test-tsan: | build/.deps-build
-	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress
+	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress build/tsan/tsan/calls
 	@build/tsan/map/stress 20000
+	@build/tsan/tsan/calls
 
 # The engine's tests for another machine, with nothing but the engine in them.
 ARM64 := $(patsubst tests/unit/%.c,$(B)/unit/%,$(foreach p,base isa verify jit map,$(wildcard tests/unit/$(p)/test_*.c)) \

@@ -213,6 +213,7 @@ int probe_http_read(const char *p, size_t n, int64_t want, const char **reason)
 static size_t dns_question(const char *name, const uint8_t id[2], uint8_t *out)
 {
 	static const uint8_t head[] = {1, 0, 0, 1, 0, 0, 0, 0, 0, 0}; /* recursion wished, one */
+	static const uint8_t address_in[] = {0, 0, 1, 0, 1};	      /* the root's end, A, IN */
 	size_t at = 12, n;
 
 	memcpy(out, id, 2);
@@ -225,8 +226,8 @@ static size_t dns_question(const char *name, const uint8_t id[2], uint8_t *out)
 		memcpy(out + at, name, n);
 		at += n;
 	}
-	memcpy(out + at, "\0\0\1\0\1", 5);
-	return at + 5;
+	memcpy(out + at, address_in, sizeof(address_in));
+	return at + sizeof(address_in);
 }
 
 int probe_dns_read(const uint8_t *p, size_t n, const uint8_t id[2], const char **reason)

@@ -74,7 +74,7 @@ __attribute__((no_sanitize("address"))) long __wrap_syscall(long nr, ...)
 	va_end(args);
 	if (nr == SYS_bpf && engine)
 		return or_errno(
-			vm_bpf(engine, &vm_self, (unsigned)a[0], (uint64_t)a[1], (unsigned)a[2]));
+			vm_bpf(engine, &vm_own, (unsigned)a[0], (uint64_t)a[1], (unsigned)a[2]));
 	if (nr == SYS_perf_event_open && engine) {
 		long rc = vm_perf_open(engine, &vm_self, (uint64_t)a[0]);
 

@@ -20,16 +20,20 @@ static void call_reg(struct jit_build *b, unsigned reg)
 	result(b);
 }
 
+static void call_address(struct jit_build *b, uint64_t address)
+{
+	a64_imm(b, T0, address);
+	call_reg(b, T0);
+}
+
 static void call_table(struct jit_build *b,
 		       uint64_t (*const *table)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t),
 		       unsigned n, int32_t which, const char *missing)
 {
-	if (which < 0 || (unsigned)which >= n || !table[which]) {
+	if (which < 0 || (unsigned)which >= n || !table[which])
 		jit_refuse(b, missing);
-		return;
-	}
-	a64_imm(b, T0, (uintptr_t)table[which]);
-	call_reg(b, T0);
+	else
+		call_address(b, (uintptr_t)table[which]);
 }
 
 /* ---- lookups ------------------------------------------------------------------------------------ */
@@ -138,7 +142,9 @@ static void call_helper(struct jit_build *b, const struct isa_insn *i)
 		tail_call(b, m);
 	else if (i->imm == HELPER_TAIL_CALL)
 		tail_call_any(b);
-	else if (m && (m->kind == JIT_ARRAY || m->kind == JIT_PERCPU_ARRAY))
+	else if (m && m->kind == JIT_CALLED)
+		call_address(b, (uintptr_t)m->lookup);
+	else if (m && m->kind != JIT_PROG_ARRAY)
 		lookup(b, m);
 	else
 		call_table(b, b->in->helpers, b->in->n_helpers, i->imm, "no such helper");

@@ -81,6 +81,7 @@ const uint16_t jit_info[JIT_OPS] = {
 #pragma GCC diagnostic pop
 
 struct jit_code {
+	const uint8_t *entry; /* of function 0 */
 	uint8_t *image;
 	size_t len;
 	unsigned n_insns, n_funcs;
@@ -677,6 +678,7 @@ static int finish(struct jit_code **out, struct jit_build *b)
 	place_insns(b, c->offsets);
 	for (n = 0; n < b->n_funcs; n++)
 		c->offsets[b->n + 1 + n] = b->funcs[n].entry;
+	c->entry = jit_func(c, 0);
 	layout(b, c->image);
 	if (!jit_code_write(c->image, b->scratch, len)) {
 		jit_free(c);
@@ -729,7 +731,7 @@ const void *jit_target_entry(const struct jit_code *c)
 
 uint64_t jit_enter(const struct jit_code *c, struct jit_run *run, uint64_t ctx)
 {
-	return jit_call(run, jit_func(c, 0), ctx, 0, 0, 0, 0);
+	return jit_call(run, c->entry, ctx, 0, 0, 0, 0);
 }
 
 const uint8_t *jit_image(const struct jit_code *c, size_t *len, const uint32_t **offsets)

@@ -23,6 +23,8 @@ struct jit_run {
 	uint32_t cpu;	     /* index for per-CPU maps */
 };
 
+struct map;
+
 /* The head of what a prog array's slots point to. */
 struct jit_target {
 	/*
@@ -32,10 +34,11 @@ struct jit_target {
 	const void *entry;
 };
 
-/* A map whose lookup the JIT may write inline. */
+/* A map whose lookup the JIT may write inline, or call without the helper between. */
 struct jit_map {
 	uint64_t map; /* as LDDW loads it into r1 */
-	enum jit_map_kind { JIT_ARRAY, JIT_PERCPU_ARRAY, JIT_PROG_ARRAY } kind;
+	enum jit_map_kind { JIT_ARRAY, JIT_PERCPU_ARRAY, JIT_PROG_ARRAY, JIT_CALLED } kind;
+	void *(*lookup)(struct map *m, const void *key); /* called */
 	void *values; /* array: of value 0; per-CPU: of value 0 of CPU 0; prog: slots */
 	uint32_t max_entries;
 	uint32_t stride;     /* bytes from a value to the next */

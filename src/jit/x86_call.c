@@ -157,6 +157,8 @@ static void call_helper(struct jit_build *b, const struct isa_insn *i)
 		tail_call(b, m);
 	else if (i->imm == HELPER_TAIL_CALL)
 		tail_call_any(b);
+	else if (m && m->kind == JIT_CALLED)
+		call_address(b, (uintptr_t)m->lookup);
 	else if (m && m->kind != JIT_PROG_ARRAY)
 		lookup(b, m);
 	else

@@ -292,6 +292,11 @@ void *map_lookup(struct map *m, const void *key)
 	return m->ops->lookup ? m->ops->lookup(m, key) : NULL;
 }
 
+map_lookup_call *map_lookup_of(const struct map *m)
+{
+	return m->ops->lookup;
+}
+
 void *map_lookup_percpu(struct map *m, const void *key, uint32_t cpu)
 {
 	return m->ops->lookup_percpu && cpu < m->def.cpus ? m->ops->lookup_percpu(m, key, cpu)

@@ -108,7 +108,10 @@ bool map_is_lock(const struct map *m, uint64_t addr, size_t size);
  * an object (8 bytes). Who ends such an object deletes its values.
  */
 
+typedef void *map_lookup_call(struct map *m, const void *key);
 void *map_lookup(struct map *m, const void *key); /* NULL: none */
+/* What map_lookup() calls for @m, to be called without it; NULL: it finds nothing in such maps. */
+map_lookup_call *map_lookup_of(const struct map *m);
 void *map_lookup_percpu(struct map *m, const void *key, uint32_t cpu);
 int map_update(struct map *m, const void *key, const void *value, uint64_t flags);
 int map_delete(struct map *m, const void *key);

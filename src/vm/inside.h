@@ -36,7 +36,9 @@ struct object {
 	uint32_t pins;
 	bool handed; /* callers had descriptors when last asked */
 	bool unused; /* no fd and no pin is left, and its kind was told */
-	int fd;	     /* E1 */
+	_Atomic bool
+		narrow; /* callers may have descriptors of it that do not both read and write */
+	int fd;		/* E1 */
 	dev_t dev;
 	ino_t ino;
 	struct object *next; /* of its bucket */

@@ -19,12 +19,7 @@
 #include <endian.h>
 #include <linux/filter.h>
 
-static __thread struct vm_run *running;
-
-struct vm_run *vm_running(void)
-{
-	return running;
-}
+__thread struct vm_run *vm_run_current;
 
 /* ---- addresses ------------------------------------------------------------------------------- */
 
@@ -454,16 +449,16 @@ end:
 uint64_t vm_interp(struct vm_run *run, const struct vm_code *code, unsigned pc, uint64_t r1,
 		   uint64_t r2, uint64_t r3, uint64_t r4, uint64_t r5)
 {
-	struct vm_run *before = running;
+	struct vm_run *before = vm_run_current;
 	uint64_t args[] = {r1, r2, r3, r4, r5}, r0;
 
 	if (run->frames >= ISA_FRAMES) {
 		fault(run, code, &code->insns[pc], -E2BIG, "the call stack is too deep");
 		return 0;
 	}
-	running = run;
+	vm_run_current = run;
 	r0 = execute(run, code, &code->insns[pc], args);
-	running = before;
+	vm_run_current = before;
 	return r0;
 }
 
@@ -489,14 +484,14 @@ uint64_t vm_code_run(struct vm_run *run, const struct vm_code *code, uint64_t ct
 {
 	uint64_t r0;
 
-	run->outer = running;
+	run->outer = vm_run_current;
 	run->code = code;
-	running = run;
+	vm_run_current = run;
 	if (code->jit)
 		r0 = jit_enter(code->jit, &run->jit, ctx);
 	else
 		r0 = vm_interp(run, code, 0, ctx, 0, 0, 0, 0);
-	running = run->outer;
+	vm_run_current = run->outer;
 	return r0;
 }
 
@@ -505,10 +500,10 @@ uint64_t vm_code_call(struct vm_run *run, const struct vm_code *code, uint64_t f
 {
 	uint64_t r0;
 
-	run->outer = running;
+	run->outer = vm_run_current;
 	run->code = code;
-	running = run;
+	vm_run_current = run;
 	r0 = vm_call(run, func, r1, r2, r3, 0, 0);
-	running = run->outer;
+	vm_run_current = run->outer;
 	return r0;
 }

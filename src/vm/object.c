@@ -335,8 +335,11 @@ struct object *vm_object_of_fd(struct skep_engine *e, int fd)
 
 int vm_object_open(struct skep_engine *e, struct object *o, int mode)
 {
-	int fd = reopen(o->fd, mode);
+	int fd;
 
+	if (mode != O_RDWR)
+		o->narrow = true;
+	fd = reopen(o->fd, mode);
 	if (fd < 0)
 		return fd;
 	pthread_mutex_lock(&e->lock);

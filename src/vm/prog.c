@@ -602,6 +602,11 @@ static void describe(struct jit_map *out, const struct map *m)
 		out->values = map_slots((struct map *)m);
 		return;
 	}
+	if (m->def.type != BPF_MAP_TYPE_ARRAY && m->def.type != BPF_MAP_TYPE_PERCPU_ARRAY) {
+		out->kind = JIT_CALLED;
+		out->lookup = map_lookup_of(m);
+		return;
+	}
 	out->kind = m->def.type == BPF_MAP_TYPE_ARRAY ? JIT_ARRAY : JIT_PERCPU_ARRAY;
 	out->cpu_stride = m->areas[0].bytes / m->def.cpus;
 	out->values = (void *)(m->areas[0].base + m->areas[0].skip);
@@ -625,8 +630,9 @@ static void compile(struct prog *p)
 	for (i = 0; maps && i < p->n_maps; i++) {
 		uint32_t type = p->maps[i]->map->def.type;
 
-		if (type == BPF_MAP_TYPE_ARRAY || type == BPF_MAP_TYPE_PERCPU_ARRAY ||
-		    type == BPF_MAP_TYPE_PROG_ARRAY)
+		/* Maps of maps take the helper: it notes what the program was given. */
+		if (type != BPF_MAP_TYPE_ARRAY_OF_MAPS && type != BPF_MAP_TYPE_HASH_OF_MAPS &&
+		    (type == BPF_MAP_TYPE_PROG_ARRAY || map_lookup_of(p->maps[i]->map)))
 			describe(&maps[in.n_maps++], p->maps[i]->map);
 	}
 	if (!jit_compile(&p->code.jit, &in, &err))

@@ -176,6 +176,8 @@ void vm_run_drop(struct run *r, const void *at)
 /* R1: nothing is left behind. Who ends well has left nothing. */
 static void leave(struct run *r)
 {
+	if (!r->lock && !r->kept && r->vm.n_regions == REGION_FREE)
+		return;
 	if (r->lock) {
 		map_spin_unlock(PTR(r->lock));
 		r->lock = 0;
@@ -265,28 +267,6 @@ void vm_packet_close(struct packet *p)
 		munmap(p->buf, PACKET_BUF);
 	free(p->more);
 	p->buf = p->more = NULL;
-}
-
-void vm_packet_sync(struct run *r)
-{
-	const struct packet *p = &r->pkt;
-	uint32_t data = (uint32_t)(uintptr_t)(p->buf + p->start);
-
-	if (r->xdp) {
-		r->xdp->data = data;
-		r->xdp->data_end = data + p->len;
-		r->xdp->data_meta = data - p->meta;
-	}
-	if (r->skb) {
-		r->skb->data = data;
-		r->skb->data_end = data + p->len;
-		r->skb->data_meta = data - p->meta;
-		r->skb->len = p->len;
-	}
-	r->vm.mac = data - (r->l2 ? 0 : r->mac);
-	r->vm.net = data + (r->l2 ? ETH_HLEN : 0);
-	r->vm.end = data + p->len;
-	vm_run_region(r, REGION_PACKET, p->buf + p->start - p->meta, p->len + p->meta, true);
 }
 
 bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n)

@@ -5,6 +5,8 @@
 #ifndef SKEP_VM_RUN_H
 #define SKEP_VM_RUN_H
 
+#include <linux/if_ether.h>
+
 #include "vm/inside.h"
 
 /* A packet: linear bytes with room on both sides, and maybe more bytes that do not lie behind. */
@@ -112,7 +114,28 @@ void vm_run_callback(struct run *r, uint64_t func, uint64_t r1, uint64_t r2, uin
 int vm_packet_open(struct packet *p);
 void vm_packet_close(struct packet *p);
 /* After the packet moved: the context's pointers and what the program may touch. */
-void vm_packet_sync(struct run *r);
+static inline void vm_packet_sync(struct run *r)
+{
+	const struct packet *p = &r->pkt;
+	uint32_t data = (uint32_t)(uintptr_t)(p->buf + p->start);
+
+	if (r->xdp) {
+		r->xdp->data = data;
+		r->xdp->data_end = data + p->len;
+		r->xdp->data_meta = data - p->meta;
+	}
+	if (r->skb) {
+		r->skb->data = data;
+		r->skb->data_end = data + p->len;
+		r->skb->data_meta = data - p->meta;
+		r->skb->len = p->len;
+	}
+	r->vm.mac = data - (r->l2 ? 0 : r->mac);
+	r->vm.net = data + (r->l2 ? ETH_HLEN : 0);
+	r->vm.end = data + p->len;
+	r->vm.regions[REGION_PACKET] =
+		(struct vm_region){data - p->meta, (uint64_t)data + p->len, true};
+}
 /* @n bytes from @off of linear data and more; false outside. */
 bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n);
 bool vm_packet_store(struct packet *p, uint32_t off, const void *from, uint32_t n);

@@ -28,11 +28,11 @@
 #define GSO_MAX	   65535U
 #define GSO_SIZE   65536U
 
-static uint64_t now_ns(void)
+static uint64_t now_ns(clockid_t clock)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock, &t);
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
@@ -48,14 +48,16 @@ static void count_run(struct run *r, uint64_t ns, uint32_t times)
 static int repeat(struct run *r, const void *ctx, uint32_t times, uint32_t *retval,
 		  uint32_t *duration)
 {
-	uint64_t from = now_ns(), spent;
+	/* What others did meanwhile is not counted, as in the kernel; the clock costs a system call. */
+	clockid_t clock = times > 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;
+	uint64_t from = now_ns(clock), spent;
 	uint32_t i;
 	int rc = 0;
 
 	times = max(times, 1U);
 	for (i = 0; !rc && i < times; i++)
 		rc = vm_run_once(r, ctx, retval);
-	spent = now_ns() - from;
+	spent = now_ns(clock) - from;
 	count_run(r, spent, times);
 	*duration = (uint32_t)min(spent / times, (uint64_t)UINT32_MAX);
 	return rc;
@@ -625,10 +627,10 @@ static int run_netfilter(struct call *c, struct run *r)
 	rc = nf_state(c, &st);
 	if (!rc)
 		rc = nf_packet(c, r, &st, &protocol);
-	from = now_ns();
+	from = now_ns(CLOCK_MONOTONIC);
 	for (i = 0; !rc && i < times; i++)
 		rc = nf_once(r, &st, protocol, &retval);
-	from = now_ns() - from;
+	from = now_ns(CLOCK_MONOTONIC) - from;
 	count_run(r, from, times);
 	return rc ? rc
 		  : finish(c, NULL, 0, NULL, 0, retval,

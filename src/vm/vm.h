@@ -56,7 +56,10 @@ struct vm_caller {
 long vm_bpf(struct skep_engine *e, const struct vm_caller *caller, unsigned cmd, uint64_t attr,
 	    unsigned size);
 
-extern const struct vm_caller vm_self; /* this process */
+/* This process: its addresses are checked by the kernel, which takes two system calls and more. */
+extern const struct vm_caller vm_self;
+/* The same, believed: for who passes addresses of its own variables, as libbpf does. */
+extern const struct vm_caller vm_own;
 
 /**
  * vm_sweep() - let go of objects whose callers closed their last descriptor (E1).
@@ -176,8 +179,13 @@ struct vm_run {
 	struct vm_run *outer;	/* of the run this one interrupts */
 };
 
+extern __thread struct vm_run *vm_run_current;
+
 /** vm_running() - of this thread; NULL outside. */
-struct vm_run *vm_running(void);
+static inline struct vm_run *vm_running(void)
+{
+	return vm_run_current;
+}
 
 /**
  * vm_interp() - run decoded code from instruction @pc on, with r1 to r5.

@@ -728,6 +728,26 @@ static void lookups_in_arrays_are_written_in_place(void **state maybe_unused)
 	extra = (struct jit_input){0};
 }
 
+static void *own_lookup(struct map *m, const void *key)
+{
+	uint32_t k;
+
+	memcpy(&k, key, sizeof(k));
+	return k ? (char *)m + k : NULL;
+}
+
+/* No helper is there: the call would be refused. */
+static void other_lookups_are_called_without_the_helper(void **state maybe_unused)
+{
+	static char object[8];
+	struct jit_map m = {.map = (uintptr_t)object, .kind = JIT_CALLED, .lookup = own_lookup};
+
+	extra = (struct jit_input){.maps = &m, .n_maps = 1};
+	assert_int_equal(looked_up(&m, 5, 0, 0), (uintptr_t)object + 5);
+	assert_int_equal(looked_up(&m, 0, 0, ISA_JNE64_K), 77);
+	extra = (struct jit_input){0};
+}
+
 /* ---- tail calls --------------------------------------------------------------------------------- */
 
 static struct ready caller(const struct jit_map *m, bool known)
@@ -862,6 +882,7 @@ int main(void)
 		cmocka_unit_test(functions_have_frames_and_keep_registers),
 		cmocka_unit_test(callbacks_are_entered_with_the_run_register),
 		cmocka_unit_test(lookups_in_arrays_are_written_in_place),
+		cmocka_unit_test(other_lookups_are_called_without_the_helper),
 		cmocka_unit_test(tail_calls_end_after_33),
 		cmocka_unit_test(may_goto_ends_a_loop),
 		cmocka_unit_test(a_register_is_wide_again_after_load_acquire),
