@@ -74,6 +74,19 @@ static void unmap(const struct bpf_map *map, void *memory)
 		munmap(memory, map_bytes(map));
 }
 
+/*
+ * Where page tables are shadowed (PVM, nested virtual machines) the first store to each page costs tens of
+ * microseconds. Paid here, not by who applies services. Programs do not write what is touched so.
+ */
+static void touch(const struct bpf_map *map, void *memory)
+{
+	volatile uint8_t *p = memory;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), i;
+
+	for (i = 0; i < map_bytes(map); i += page)
+		p[i] = p[i];
+}
+
 static int memory_open(struct maps *m, struct skep_err *err)
 {
 	struct balance_bpf *b = m->bpf;
@@ -94,6 +107,12 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	    !m->counts || !m->nat_forth || !m->nat_back || !m->nat || !m->nat_strangers ||
 	    !m->protect)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
+	if (!m->adopted) {
+		touch(b->maps.rings, m->rings);
+		touch(b->maps.backends, m->backends);
+		touch(b->maps.services, m->services);
+		touch(b->maps.counts, m->counts);
+	}
 	return 0;
 }
 
