@@ -61,8 +61,10 @@ struct fleet {
 	bool stale;	     /* a service is */
 	uint64_t looked_at;  /* at loads */
 	uint64_t swept_at;
-	bool quic; /* map "quic" may have entries */
-	uint64_t full_seen;
+	bool quic;	    /* map "quic" may have entries */
+	uint64_t full_seen; /* how often there was no room for an entry, until full_at */
+	uint64_t full_at;
+	bool unsettled;	     /* the `was` of some slot is to follow `now` */
 	uint64_t gone;	     /* backends that went so far */
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
