@@ -19,7 +19,7 @@
 #define BACKENDS 6
 #define LOG	 6 /* 512 entries */
 #define FLOW_S	 3600
-#define SEEDS	 4
+#define SEEDS	 2
 #define UNIT_NS	 (1ULL << BALANCE_UNIT)
 #define IDLE	 800 /* units; below FLOW_S */
 
@@ -289,6 +289,45 @@ static void slots_do_not_settle_soon_after_a_full_table(void **state maybe_unuse
 	world_close(w);
 }
 
+/* One packet now and then: an entry that waits for its second packet is not forgotten before. */
+static void slow_flows_stay_when_slots_settle(void **state maybe_unused)
+{
+	struct world *w = world_open(1, "ipip", "ipip");
+
+	apply_all(w, "ipip", 3);
+	all_begin(w);
+	apply_all(w, "ipip", 15);
+	passes(w, 0);
+	passes(w, IDLE);
+	all_go_on(w);
+	passes(w, 30);
+	passes(w, 30);
+	assert_true(fleet_first(w->fleet)->merged);
+	all_go_on(w);
+	world_close(w);
+}
+
+/* Few SYNs for long: there is always room, made of entries that wait for their second packet. */
+static void a_trickle_of_syns_moves_nobody(void **state maybe_unused)
+{
+	struct world *w = world_open(1, "ipip", "ipip");
+
+	apply_all(w, "ipip", 3);
+	all_begin(w);
+	apply_all(w, "ipip", 15);
+	passes(w, 0);
+	passes(w, IDLE - 140);
+	all_go_on(w);
+	for (unsigned i = 0; i < 60; i++) {
+		flood(w, 15);
+		passes(w, 3);
+	}
+	assert_int_equal(w->maps.state->full, 0);
+	passes(w, 5);
+	all_go_on(w);
+	world_close(w);
+}
+
 static void change(struct world *w)
 {
 	unsigned weight[BACKENDS], listed = 1 + below(w, (1 << BACKENDS) - 1), i;
@@ -362,6 +401,8 @@ int main(void)
 		cmocka_unit_test(a_translated_flow_stays_when_its_backend_is_listed_otherwise),
 		cmocka_unit_test(slots_do_not_settle_when_an_agent_starts),
 		cmocka_unit_test(slots_do_not_settle_soon_after_a_full_table),
+		cmocka_unit_test(slow_flows_stay_when_slots_settle),
+		cmocka_unit_test(a_trickle_of_syns_moves_nobody),
 		cmocka_unit_test(no_flow_moves_whatever_happens),
 		cmocka_unit_test(no_flow_moves_when_modes_change_too),
 	};
