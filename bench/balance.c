@@ -376,7 +376,7 @@ static double map_mb(int fd)
 /* Tables as an agent has them that is configured with nothing but an interface. */
 static void memory(void)
 {
-	static const struct maps_size size = {4096, 16384, 1 << 20, 131072, 18};
+	static const struct maps_size size = {4096, 16384, 1 << 20, 65536, 18};
 	double flows, fixed = 0;
 	struct maps m = {0};
 	struct skep_err err = {""};

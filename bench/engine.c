@@ -144,7 +144,7 @@ static double turn(struct side *s, int target, const uint8_t p[64], uint32_t flo
 
 	host_use(s->engine);
 	*s->loop = (struct bench_loop){.flows = flows, .size = 64, .family = 4};
-	memcpy(s->loop->eth, p, 14);
+	memcpy(s->loop->head, p, 34);
 	if (bpf_map_update_elem(bpf_map__fd(s->skel->maps.target), &zero, &target, BPF_ANY) ||
 	    bpf_prog_test_run_opts(bpf_program__fd(s->skel->progs.turn), &o))
 		die("test run", NULL);

@@ -43,6 +43,7 @@
  */
 #include "bpf.h"
 
+#include "balance/protect.bpf.h"
 #include "balance/quic.bpf.h"
 #include "balance/translate.bpf.h"
 
@@ -113,7 +114,7 @@ static __always_inline void hashes(struct packet *p, const struct balance_servic
 __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 {
 	struct balance_state *s = state_get();
-	int verdict;
+	int verdict, whose;
 	__u32 id;
 
 	if (!p || !s)
@@ -123,9 +124,12 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 		if (verdict != NAT_NONE)
 			return verdict;
 	}
-	if (!ours(s, &p->flow[2], p->family))
+	whose = ours(s, &p->flow[2], p->family);
+	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
 	id = choose_later(p);
+	if (!id && whose == BALANCE_HOSTS)
+		return done(p, BALANCE_UNSERVED, XDP_PASS);
 	if (!id)
 		return done(p, BALANCE_FRAGMENT, XDP_DROP);
 	return is_nat(id) ? nat_part(p, id) : send_to(ctx, p, id);
@@ -161,6 +165,11 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 		return ours(s, &p->flow[2], p->family) ? done(p, BALANCE_UNSERVED, XDP_PASS)
 						       : done(p, BALANCE_FOREIGN, XDP_PASS);
 	p->service = v->stat;
+	if (v->flags & BALANCE_PROTECTED || s->use & BALANCE_USE_DENY) {
+		verdict = protection(ctx, p, id);
+		if (verdict != GO_ON)
+			return verdict;
+	}
 	hashes(p, v);
 	named = named_by(ctx, p, v);
 	if (named && !is_nat(named)) {
@@ -182,12 +191,16 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 __noinline int odd(struct packet *p, __u32 reason)
 {
 	struct balance_state *s = state_get();
+	int whose;
 
 	if (!p || !s)
 		return XDP_ABORTED;
-	if (!ours(s, &p->flow[2], p->family))
+	whose = ours(s, &p->flow[2], p->family);
+	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
-	return done(p, reason, reason == BALANCE_UNSERVED ? XDP_PASS : XDP_DROP);
+	if (reason == BALANCE_UNSERVED || whose == BALANCE_HOSTS)
+		return done(p, reason, XDP_PASS);
+	return done(p, reason, XDP_DROP);
 }
 
 /* Ports, and of TCP whether the flow begins. @need: what must be there, less behind an ICMP error. */
@@ -203,6 +216,7 @@ static __always_inline int ports_get(struct packet *p, void *l4, void *end)
 		return 0;
 	if (l4 + sizeof(*tcp) > end)
 		return -1;
+	p->flags = tcp->flags;
 	p->kind = (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? KIND_FIRST : KIND_MORE;
 	return 0;
 }

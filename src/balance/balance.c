@@ -15,6 +15,7 @@
 #include <inttypes.h>
 #include <net/if.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 #include "balance/attach.h"
 #include "balance/fleet.h"
@@ -24,7 +25,10 @@
 #include "balance/socket.h"
 #include "balance/wanted.h"
 #include "balance/why.h"
+#include "base/log.h"
 #include "host/host.h"
+
+#define DENY_MAX 256
 
 struct balance_spec {
 	char interfaces[ATTACH_MAX][ATTACH_NAME];
@@ -34,6 +38,9 @@ struct balance_spec {
 	struct config_addr source4, source6;
 	int64_t mtu, gue_port, services, backends, slots, vips, flows, flow_s, nat_flows;
 	uint16_t nat_ports[2];
+	uint32_t n_deny;
+	struct config_cidr deny[DENY_MAX];
+	char deny_file[256];
 	char pins[256], cgroup[256];
 };
 
@@ -73,6 +80,11 @@ static bool source6_read(const char *s, size_t n, void *out)
 	return source_read(s, n, 6, out);
 }
 
+static bool cidr_read(const char *s, size_t n, void *out)
+{
+	return config_cidr_read(s, n, out);
+}
+
 /* "1024-32767" */
 static bool ports_read(const char *s, size_t n, void *out)
 {
@@ -94,6 +106,10 @@ static bool ports_read(const char *s, size_t n, void *out)
 
 static const struct conf_field interface_fields[] = {
 	{.type = CONF_STR, .least = 1, .most = ATTACH_NAME},
+};
+
+static const struct conf_field deny_fields[] = {
+	{.type = CONF_READ, .read = cidr_read, .choices = "a range like 192.0.2.0/24"},
 };
 
 #define AT(field) offsetof(struct balance_spec, field)
@@ -176,7 +192,7 @@ static const struct conf_field fields[] = {
 	 .offset = AT(vips),
 	 .least = 16,
 	 .most = 1 << 22,
-	 .preset = "131072",
+	 .preset = "65536",
 	 .doc = "addresses and ports there is room for, of either family"},
 	{.key = "flows",
 	 .type = CONF_INT,
@@ -192,6 +208,22 @@ static const struct conf_field fields[] = {
 	 .most = 14400,
 	 .preset = "3600",
 	 .doc = "a flow silent for so long is forgotten"},
+	{.key = "deny",
+	 .type = CONF_LIST,
+	 .offset = AT(deny),
+	 .most = DENY_MAX,
+	 .preset = "[]",
+	 .doc = "ranges like 192.0.2.0/24 that may send to no service",
+	 .sub = deny_fields,
+	 .n_sub = 1,
+	 .size = sizeof(struct config_cidr),
+	 .count = AT(n_deny)},
+	{.key = "denyFile",
+	 .type = CONF_STR,
+	 .offset = AT(deny_file),
+	 .most = sizeof(((struct balance_spec *)0)->deny_file),
+	 .preset = "\"\"",
+	 .doc = "more of them, one a line; read again when it changes"},
 	{.key = "natFlows",
 	 .type = CONF_INT,
 	 .offset = AT(nat_flows),
@@ -241,6 +273,7 @@ struct balance {
 	char anew[160];	    /* why what was pinned was not taken over */
 	int probe4, probe6; /* sockets that make the kernel ask for neighbours */
 	struct fleet_way way;
+	struct timespec deny_read; /* when the file of denied ranges had changed last */
 };
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -331,6 +364,23 @@ static void sources_find(struct balance *b, const struct balance_spec *spec)
 	freeifaddrs(list);
 }
 
+/* What nodePort means. */
+static void node_find(const struct balance_spec *spec)
+{
+	struct config_addr list[CONFIG_NODE_MAX];
+	struct ifaddrs *all, *i;
+	uint32_t n = 0, k;
+
+	if (getifaddrs(&all))
+		return;
+	for (k = 0; k < spec->n_interfaces; k++)
+		for (i = all; i && n < CONFIG_NODE_MAX; i = i->ifa_next)
+			n += !strcmp(i->ifa_name, spec->interfaces[k]) && i->ifa_addr &&
+			     usable_source(i->ifa_addr, &list[n]);
+	freeifaddrs(all);
+	config_node_set(list, n);
+}
+
 static struct maps_size size_of(const struct balance_spec *s)
 {
 	struct maps_size size = {
@@ -362,6 +412,7 @@ static void way_set(struct balance *b, const struct balance_spec *s)
 	b->way.mtu = (uint16_t)s->mtu;
 	b->way.flow_s = (uint32_t)s->flow_s;
 	sources_find(b, s);
+	node_find(s);
 }
 
 /* N2. Tables that an earlier agent made with other sizes cannot be taken over: they begin anew. */
@@ -397,6 +448,19 @@ static int attach_sockets(struct balance *b, const struct balance_spec *s, struc
 		snprintf(b->unreaped, sizeof(b->unreaped), "%.159s", why.text);
 	snprintf(path, sizeof(path), "%.3800s/%s", mount, s->cgroup);
 	return sockets_attach(b->sockets, path, err);
+}
+
+static void deny_tick(struct balance *b)
+{
+	struct skep_err err = {""};
+	struct stat st;
+
+	if (!b->spec.deny_file[0] || stat(b->spec.deny_file, &st) ||
+	    !memcmp(&st.st_mtim, &b->deny_read, sizeof(st.st_mtim)))
+		return;
+	b->deny_read = st.st_mtim;
+	if (fleet_deny(b->fleet, b->spec.deny, b->spec.n_deny, b->spec.deny_file, &err))
+		log_warn("balance: %s; what was denied stays so", err.text);
 }
 
 static int attach_all(struct balance *b, const struct balance_spec *s, struct skep_err *err)
@@ -446,6 +510,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	rc = load(b, want, err);
 	if (!rc)
 		rc = why_open(&b->why, &b->maps, err);
+	if (!rc)
+		rc = fleet_deny(b->fleet, want->deny, want->n_deny, want->deny_file, err);
 	if (!rc)
 		rc = attach_all(b, want, err);
 	if (!rc)
@@ -868,6 +934,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 		return;
 	fleet_tick(b->fleet, boot_now);
 	clients_ask(b);
+	deny_tick(b);
 	if (b->reap)
 		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {

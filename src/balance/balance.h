@@ -34,11 +34,13 @@ struct balance_state {
 	__u64 filter[(1 << BALANCE_FILTER_BITS) / 64]; /* a bit for each address of ours */
 	__u64 nat_made;				       /* translated connections */
 	__u64 nat_full;				       /* refused: no room, or no port of ours */
+	__u64 secret[2];			       /* of cookies */
 	__u64 lost; /* unconfirmed entries that others took the place of */
-	__u64 more[5];
+	__u64 more[3];
 };
 
-#define BALANCE_USE_NAT 1U /* some service has backends of mode nat */
+#define BALANCE_USE_NAT	 1U /* some service has backends of mode nat */
+#define BALANCE_USE_DENY 2U /* some sources are denied */
 
 /* Maps "vip4" and "vip6". Port 0: the value is an index of "ranges"; protocol 0: the bare address. */
 struct balance_key4 {
@@ -52,6 +54,10 @@ struct balance_key6 {
 	__be16 port;
 	__u8 proto, pad[5];
 };
+
+/* Values of bare addresses. What is for the host's own and for no service is left to it. */
+#define BALANCE_OURS  1U
+#define BALANCE_HOSTS 2U
 
 /* Two sides; balance_state.active tells which holds, so that all entries change in one store. */
 struct balance_vip {
@@ -71,6 +77,7 @@ struct balance_ranges {
 
 #define BALANCE_BY_SOURCE 1U   /* the client's address alone chooses the slot */
 #define BALANCE_SOME_NAT  128U /* some backend is of mode nat */
+#define BALANCE_PROTECTED 64U  /* "protect" has to be looked at */
 #define BALANCE_COUNTED	  2U   /* every flow has an entry, so that they can be counted */
 
 #define BALANCE_QUIC 16U /* of UDP: the connection id names the backend (quic.bpf.h) */

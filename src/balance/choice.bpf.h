@@ -141,7 +141,7 @@ static __always_inline int ours(struct balance_state *s, const __u64 addr[2], __
 {
 	struct balance_vip *v = vip_get(addr, family, 0, 0);
 
-	return v && v->service[s->active & 1];
+	return v ? v->service[s->active & 1] : 0;
 }
 
 #endif

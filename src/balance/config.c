@@ -185,6 +185,8 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 	if (h->type && h->timeout_s > h->interval_s)
 		return skep_fail(err, -EINVAL,
 				 "health.timeoutSeconds is longer than intervalSeconds");
+	if (o->cookie_rate && !o->cookies)
+		return skep_fail(err, -EINVAL, "synCookieRate is for synCookies: true");
 	return 0;
 }
 
@@ -340,6 +342,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 	rc = s.vips && s.backends ? config_room(set, 1) : -ENOMEM;
 	if (!rc)
 		rc = modes_set(&s, in->opt.mode, err);
+	if (!rc)
+		rc = config_node_ports(&s, err);
 	s.digest = rc ? 0 : digest(&s);
 	if (!rc)
 		rc = check_backends(&s, err);

@@ -12,11 +12,19 @@
 #define CONFIG_VIPS_MAX	    256
 #define CONFIG_BACKENDS_MAX 4096
 #define CONFIG_WEIGHT_MAX   1000
+#define CONFIG_NODE_MAX	    16 /* addresses of this host */
+#define CONFIG_SOURCES_MAX  32
+#define CONFIG_LIMIT_MAX    1000000 /* a second */
 #define CONFIG_NAME_MAX	    160
 
 struct config_addr {
 	uint8_t family; /* 4 or 6, 0: none */
 	uint8_t bytes[16];
+};
+
+struct config_cidr {
+	struct config_addr addr; /* bits behind @bits are 0 */
+	uint8_t bits;
 };
 
 struct config_vip {
@@ -68,6 +76,13 @@ struct config_options {
 	int internal;	    /* enum config_policy, at sockets */
 	bool quic;	    /* UDP: connection ids name backends */
 	int64_t affinity_s; /* a client stays with its backend for so long; 0: no */
+	uint32_t n_sources; /* who may send; 0: everybody */
+	struct config_cidr sources[CONFIG_SOURCES_MAX];
+	int64_t limit_source, limit_service; /* new flows a second; 0: any number */
+	int64_t node_port;		     /* at the host's addresses; 0: none */
+	int external;			     /* enum config_policy, at XDP */
+	bool cookies;			     /* SYNs of unknown sources are challenged */
+	int64_t cookie_rate;		     /* only those above so many a second; 0: all */
 };
 
 struct config_service {
@@ -125,6 +140,13 @@ uint32_t config_quic_id(const struct config_addr *a);
 
 /** config_addr_read() - an address in text. Return: false where it is none. */
 bool config_addr_read(const char *s, size_t n, struct config_addr *out);
+
+/** config_cidr_read() - ADDRESS/BITS, or an address alone. */
+bool config_cidr_read(const char *s, size_t n, struct config_cidr *out);
+
+/** config_node_set() - the host's addresses, for what is read from then on. */
+void config_node_set(const struct config_addr *list, uint32_t n);
+bool config_node_is(const struct config_addr *a);
 
 /** config_reference() - the reference of kind Service. */
 void config_reference(struct buf *b);

@@ -29,6 +29,40 @@ static bool addr_read(const char *s, size_t n, void *out)
 	return config_addr_read(s, n, out);
 }
 
+/* Whether nothing is set behind @bits. */
+static bool masked(const uint8_t *bytes, unsigned bits, unsigned len)
+{
+	unsigned i;
+
+	for (i = bits; i < len; i++)
+		if (bytes[i / 8] >> (7 - i % 8) & 1)
+			return false;
+	return true;
+}
+
+bool config_cidr_read(const char *s, size_t n, struct config_cidr *out)
+{
+	const char *slash = memchr(s, '/', n);
+	size_t len = slash ? (size_t)(slash - s) : n, i;
+	unsigned most, bits = 0;
+
+	memset(out, 0, sizeof(*out));
+	if (!config_addr_read(s, len, &out->addr))
+		return false;
+	most = out->addr.family == 4 ? 32 : 128;
+	for (i = len + 1; slash && i < n && i < len + 4 && s[i] >= '0' && s[i] <= '9'; i++)
+		bits = bits * 10 + (unsigned)(s[i] - '0');
+	if (slash && (i != n || i == len + 1 || bits > most))
+		return false;
+	out->bits = (uint8_t)(slash ? bits : most);
+	return masked(out->addr.bytes, out->bits, most);
+}
+
+static bool cidr_read(const char *s, size_t n, void *out)
+{
+	return config_cidr_read(s, n, out);
+}
+
 static bool port_read(const char *s, size_t n, uint16_t *out)
 {
 	unsigned v = 0;
@@ -262,12 +296,36 @@ static const struct conf_field health_fields[] = {
 	 .doc = "with less of the backends up all are used; 1: when none is; 0: never"},
 };
 
+static const struct conf_field source_fields[] = {
+	{.type = CONF_READ, .read = cidr_read, .choices = "a range like 192.0.2.0/24"},
+};
+
+#define LIMIT(field) (offsetof(struct config_options, field) - LIMITS)
+#define LIMITS	     offsetof(struct config_options, limit_source)
+
+static const struct conf_field limit_fields[] = {
+	{.key = "source",
+	 .type = CONF_INT,
+	 .offset = LIMIT(limit_source),
+	 .least = 0,
+	 .most = CONFIG_LIMIT_MAX,
+	 .preset = "0",
+	 .doc = "new flows a second of one source: of TCP SYNs, of UDP datagrams; 0: any number"},
+	{.key = "service",
+	 .type = CONF_INT,
+	 .offset = LIMIT(limit_service),
+	 .least = 0,
+	 .most = CONFIG_LIMIT_MAX,
+	 .preset = "0",
+	 .doc = "the same of all sources together"},
+};
+
 const struct conf_field config_fields[] = {
 	{.key = "vips",
 	 .type = CONF_LIST,
 	 .offset = offsetof(struct config_spec, vips),
-	 .least = 1,
 	 .most = CONFIG_VIPS_MAX,
+	 .preset = "[]",
 	 .doc = "ADDRESS:PORTS/PROTOCOL; PORTS: 80, 8000-8100 or *; PROTOCOL: tcp or udp",
 	 .sub = vip_fields,
 	 .n_sub = 1,
@@ -345,6 +403,47 @@ const struct conf_field config_fields[] = {
 	 .most = 86400,
 	 .preset = "0",
 	 .doc = "a client that connects again within so long gets the same backend; 0: any"},
+	{.key = "nodePort",
+	 .type = CONF_INT,
+	 .offset = OPT(node_port),
+	 .least = 0,
+	 .most = 65535,
+	 .preset = "0",
+	 .doc = "the service also at this port of the balancer's own addresses; 0: no"},
+	{.key = "externalTrafficPolicy",
+	 .type = CONF_ENUM,
+	 .offset = OPT(external),
+	 .choices = "Cluster|Local",
+	 .preset = "Cluster",
+	 .doc = "at XDP: all backends, or those of this host only"},
+	{.key = "sourceRanges",
+	 .type = CONF_LIST,
+	 .offset = OPT(sources),
+	 .most = CONFIG_SOURCES_MAX,
+	 .preset = "[]",
+	 .doc = "who may send, like 192.0.2.0/24; none: everybody",
+	 .sub = source_fields,
+	 .n_sub = 1,
+	 .size = sizeof(struct config_cidr),
+	 .count = OPT(n_sources)},
+	{.key = "limits",
+	 .type = CONF_PART,
+	 .offset = OPT(limit_source),
+	 .doc = "what is more is dropped; a second's worth may come at once",
+	 .sub = limit_fields,
+	 .n_sub = array_size(limit_fields)},
+	{.key = "synCookies",
+	 .type = CONF_BOOL,
+	 .offset = OPT(cookies),
+	 .preset = "false",
+	 .doc = "a source that is not known must answer a challenge before its SYN passes"},
+	{.key = "synCookieRate",
+	 .type = CONF_INT,
+	 .offset = OPT(cookie_rate),
+	 .least = 0,
+	 .most = CONFIG_LIMIT_MAX,
+	 .preset = "0",
+	 .doc = "synCookies: only SYNs above so many a second are challenged; 0: all"},
 };
 
 const unsigned config_fields_count = array_size(config_fields);

@@ -18,6 +18,9 @@ _Static_assert(offsetof(struct config_spec, opt) == 0, "scalars are within the o
 extern const struct conf_field config_fields[];
 extern const unsigned config_fields_count;
 
+/** config_node_ports() - VIPs of a service's node port, weights of its policy (node.c). */
+int config_node_ports(struct config_service *s, struct skep_err *err);
+
 /** config_exact() - whether a VIP is one port. */
 static inline bool config_exact(const struct config_vip *v)
 {

@@ -75,6 +75,7 @@ void fleet_free(struct fleet *t)
 	free(t->order);
 	free(t->flows);
 	free(t->busy);
+	protect_done(t);
 	free(t);
 }
 
@@ -214,6 +215,8 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 	maps->state->flow_units = (uint32_t)(((uint64_t)way->flow_s * SECOND >> BALANCE_UNIT) + 1);
 	if (!rc && maps->adopted)
 		rc = adopt(t, err);
+	if (!rc)
+		rc = protect_open(t);
 	if (!rc)
 		nat_open(t);
 	if (!rc)
@@ -389,7 +392,8 @@ static void instance_write(struct fleet *t, const struct fleet_service *s)
 		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
 				   (counted ? BALANCE_COUNTED : 0) |
 				   (s->want.opt.quic ? BALANCE_QUIC : 0) |
-				   (nat_some(s) ? BALANCE_SOME_NAT : 0)),
+				   (nat_some(s) ? BALANCE_SOME_NAT : 0) |
+				   (protect_wanted(&s->want.opt) ? BALANCE_PROTECTED : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 	};
@@ -406,6 +410,7 @@ static void next_free(struct fleet *t, struct fleet_service *next, const struct 
 			ids_put(&t->backends, next->backends[i].id);
 	if (next->ring != EXTENT_NONE)
 		extents_put(&t->rings, next->ring, next->log);
+	protect_clear(t, next->instance);
 	ids_put(&t->instances, next->instance);
 	if (!old)
 		ids_put(&t->stats, next->stat);
@@ -435,6 +440,8 @@ static int next_build(struct fleet *t, struct fleet_service *next, const struct 
 	if (!rc)
 		rc = slots_fill(t, next, old);
 	next->changed_at = now;
+	if (!rc)
+		rc = protect_write(t, next);
 	if (!rc)
 		instance_write(t, next);
 	return rc;
@@ -561,6 +568,7 @@ static void olds_free(struct fleet *t)
 	size_t i;
 
 	for (i = 0; i < t->n_olds; i++) {
+		protect_clear(t, t->olds[i].instance);
 		ids_put(&t->instances, t->olds[i].instance);
 		extents_put(&t->rings, t->olds[i].ring, t->olds[i].log);
 	}

@@ -121,6 +121,14 @@ struct fleet_service *fleet_find(const struct fleet *t, const char *name);
 uint64_t fleet_gone(const struct fleet *t);
 /** fleet_flows() - entries of a backend as of the last sweep. */
 uint32_t fleet_flows(const struct fleet *t, uint32_t backend);
+/**
+ * fleet_deny() - whose packets to services are dropped, all of it.
+ * @file: more of them, one a line; "" for none
+ *
+ * Return: 0, -ENOSPC (some found no room), -EINVAL with the line, -errno of the file.
+ */
+int fleet_deny(struct fleet *t, const struct config_cidr *list, size_t n, const char *file,
+	       struct skep_err *err);
 /** fleet_translated() - connections of mode nat, as of the last sweep. */
 uint32_t fleet_translated(const struct fleet *t);
 /** fleet_busy() - of these, flows that sent something in the last minute. */

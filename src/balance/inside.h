@@ -64,7 +64,10 @@ struct fleet {
 	bool quic;	    /* map "quic" may have entries */
 	uint64_t full_seen; /* how often there was no room for an entry, until full_at */
 	uint64_t full_at;
-	bool unsettled;	     /* the `was` of some slot is to follow `now` */
+	bool unsettled;		    /* the `was` of some slot is to follow `now` */
+	struct sources **sources;   /* by instance, of protect.c */
+	struct config_cidr *denied; /* sorted */
+	size_t n_denied;
 	uint64_t gone;	     /* backends that went so far */
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
@@ -139,6 +142,19 @@ void nat_filter(const struct fleet *t, uint64_t *bits);
 void nat_sweep(struct fleet *t, uint32_t units);
 /** nat_each() - the backend of each connection. Return: what @fn returned, 0 to go on. */
 int nat_each(const struct fleet *t, int (*fn)(struct fleet *, uint32_t backend), struct fleet *arg);
+
+/* protect.c */
+/** protect_open() - what an earlier agent left. */
+int protect_open(struct fleet *t);
+void protect_done(struct fleet *t);
+/** protect_wanted() - whether packets of such a service are to be looked at. */
+bool protect_wanted(const struct config_options *o);
+/** protect_write() - under the service's new index. Return: 0, -ENOMEM, -ENOSPC. */
+int protect_write(struct fleet *t, const struct fleet_service *s);
+/** protect_clear() - the index is free again. */
+void protect_clear(struct fleet *t, uint32_t instance);
+/** protect_denied() - t->denied as the maps have it. */
+int protect_denied(struct fleet *t);
 
 /* quic.c */
 /** quic_stage() - server ids of the backends of services that ask for them. Return: 0, -ENOSPC. */

@@ -318,7 +318,7 @@ static int backend_add(struct port *p, const json_t *e, int64_t port, bool last)
 	if (!config_addr_read(address, strlen(address), &b.addr))
 		return skep_fail(p->err, -EINVAL, "EndpointSlice of %s: '%.60s' is no address",
 				 p->name, address);
-	b.port = port == p->number ? 0 : port;
+	b.port = port == p->number && !spec->opt.node_port ? 0 : port;
 	b.local = is_here(e);
 	for (i = 0; i < spec->n_backends; i++)
 		if (!memcmp(&spec->backends[i].addr, &b.addr, sizeof(b.addr)))
@@ -394,6 +394,29 @@ static int endpoints(struct port *p)
 
 /* ---- options --------------------------------------------------------------------------------- */
 
+/* Of both families: the other one's do no harm. */
+static int ranges(struct port *p, const json_t *list)
+{
+	struct config_options *o = &p->kube->spec->opt;
+	struct config_cidr c;
+	const char *s;
+	const json_t *v;
+	size_t i;
+
+	json_array_foreach(list, i, v)
+	{
+		s = json_string_value(v) ?: "";
+		if (!config_cidr_read(s, strlen(s), &c))
+			return skep_fail(p->err, -EINVAL, "Service %s: '%.60s' is no range",
+					 p->name, s);
+		if (o->n_sources == CONFIG_SOURCES_MAX)
+			return skep_fail(p->err, -EINVAL, "Service %s has more than %d ranges",
+					 p->name, CONFIG_SOURCES_MAX);
+		o->sources[o->n_sources++] = c;
+	}
+	return 0;
+}
+
 static int options(struct port *p)
 {
 	static const char *const modes[] = {"ipip", "gue", "l2", "option", "nat"};
@@ -404,6 +427,10 @@ static int options(struct port *p)
 	unsigned i;
 
 	memcpy(o, &p->kube->preset, sizeof(*o));
+	o->node_port = json_integer_value(json_object_get(p->port, "nodePort")) & 0xffff;
+	o->external = !strcmp(text(spec, "externalTrafficPolicy"), "Local");
+	if (ranges(p, json_object_get(spec, "loadBalancerSourceRanges")))
+		return -EINVAL;
 	o->mode = KUBE_MODE;
 	for (i = 0; *mode && i < array_size(modes); i++)
 		if (!strcmp(modes[i], mode))

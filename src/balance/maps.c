@@ -30,6 +30,7 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 {
 	bpf_map__set_max_entries(b->maps.services, s->services);
 	bpf_map__set_max_entries(b->maps.counts, s->services);
+	bpf_map__set_max_entries(b->maps.protect, s->services);
 	bpf_map__set_max_entries(b->maps.backends, s->backends);
 	bpf_map__set_max_entries(b->maps.sent, s->backends);
 	bpf_map__set_max_entries(b->maps.rings, s->slots);
@@ -73,6 +74,19 @@ static void unmap(const struct bpf_map *map, void *memory)
 		munmap(memory, map_bytes(map));
 }
 
+/*
+ * Where page tables are shadowed (PVM, nested virtual machines) the first store to each page costs tens of
+ * microseconds. Paid here, not by who applies services. Programs do not write what is touched so.
+ */
+static void touch(const struct bpf_map *map, void *memory)
+{
+	volatile uint8_t *p = memory;
+	size_t page = (size_t)sysconf(_SC_PAGESIZE), i;
+
+	for (i = 0; i < map_bytes(map); i += page)
+		p[i] = p[i];
+}
+
 static int memory_open(struct maps *m, struct skep_err *err)
 {
 	struct balance_bpf *b = m->bpf;
@@ -87,10 +101,18 @@ static int memory_open(struct maps *m, struct skep_err *err)
 	m->nat_forth = map_memory(b->maps.nat_forth);
 	m->nat_back = map_memory(b->maps.nat_back);
 	m->nat = map_memory(b->maps.nat);
+	m->protect = map_memory(b->maps.protect);
 	m->nat_strangers = map_memory(b->maps.nat_strangers);
 	if (!m->state || !m->ranges || !m->services || !m->rings || !m->backends || !m->flows ||
-	    !m->counts || !m->nat_forth || !m->nat_back || !m->nat || !m->nat_strangers)
+	    !m->counts || !m->nat_forth || !m->nat_back || !m->nat || !m->nat_strangers ||
+	    !m->protect)
 		return skep_fail(err, -errno, "map balance's tables: %s", strerror(errno));
+	if (!m->adopted) {
+		touch(b->maps.rings, m->rings);
+		touch(b->maps.backends, m->backends);
+		touch(b->maps.services, m->services);
+		touch(b->maps.counts, m->counts);
+	}
 	return 0;
 }
 
@@ -150,6 +172,10 @@ int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bo
 	m->vip6 = bpf_map__fd(b->maps.vip6);
 	m->quic = bpf_map__fd(b->maps.quic);
 	m->sent = bpf_map__fd(b->maps.sent);
+	m->allow4 = bpf_map__fd(b->maps.allow4);
+	m->allow6 = bpf_map__fd(b->maps.allow6);
+	m->deny4 = bpf_map__fd(b->maps.deny4);
+	m->deny6 = bpf_map__fd(b->maps.deny6);
 	m->totals = bpf_map__fd(b->maps.totals);
 	m->told = bpf_map__fd(b->maps.told);
 	m->prog = bpf_program__fd(b->progs.balance);
@@ -170,6 +196,7 @@ void maps_done(struct maps *m)
 	unmap(m->bpf->maps.nat_forth, m->nat_forth);
 	unmap(m->bpf->maps.nat_back, m->nat_back);
 	unmap(m->bpf->maps.nat, m->nat);
+	unmap(m->bpf->maps.protect, m->protect);
 	unmap(m->bpf->maps.nat_strangers, m->nat_strangers);
 	balance_bpf__destroy(m->bpf);
 	memset(m, 0, sizeof(*m));

@@ -8,6 +8,7 @@
 #define SKEP_BALANCE_MAPS_H
 
 #include "balance/nat.h"
+#include "balance/protect.h"
 #include "base/base.h"
 #include "base/err.h"
 
@@ -35,9 +36,11 @@ struct maps {
 	struct balance_counts *counts;
 	struct balance_bucket *nat_forth, *nat_back;
 	struct balance_nat *nat;
+	struct balance_protect *protect;
 	struct balance_stranger *nat_strangers;
 	int vip4, vip6, quic, sent, totals, told, prog; /* borrowed */
-	bool adopted;					/* pinned maps were found and taken over */
+	int allow4, allow6, deny4, deny6;
+	bool adopted; /* pinned maps were found and taken over */
 };
 
 #define MAPS_RANGES 1024

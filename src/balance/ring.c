@@ -92,16 +92,16 @@ static int share_out(struct seat *seats, size_t n, uint32_t slots, uint64_t sum)
 	return 0;
 }
 
-static void take_slot(struct seat *s, uint32_t *out, uint8_t *taken, uint32_t mask)
+static void take_slot(struct seat *s, uint32_t *out, uint64_t *taken, uint32_t mask)
 {
-	while (taken[s->at])
+	while (taken[s->at / 64] >> (s->at & 63) & 1)
 		s->at = (s->at + s->skip) & mask;
-	taken[s->at] = 1;
+	taken[s->at / 64] |= 1ULL << (s->at & 63);
 	out[s->at] = s->member->value;
 	s->share--;
 }
 
-static void fill(struct seat *seats, size_t n, uint32_t *out, uint8_t *taken, uint32_t slots,
+static void fill(struct seat *seats, size_t n, uint32_t *out, uint64_t *taken, uint32_t slots,
 		 uint32_t heaviest)
 {
 	uint32_t left = slots;
@@ -147,7 +147,7 @@ int ring_fill(uint32_t *out, unsigned log, const struct ring_member *members, si
 	      uint32_t none)
 {
 	cleanup(mem_free) struct seat *seats = calloc(n ? n : 1, sizeof(*seats));
-	cleanup(mem_free) uint8_t *taken = calloc(1, (size_t)1 << log);
+	cleanup(mem_free) uint64_t *taken = calloc((1UL << log) / 64 + 1, sizeof(*taken));
 	uint32_t slots = 1U << log, heaviest, i;
 	size_t used;
 	int rc;

@@ -137,6 +137,7 @@ struct packet {
 	__u16 l4; /* where it begins; of an ICMP error its own */
 	__be32 fragment_id;
 	__u32 place;  /* NAT_SEND: of the connection */
+	__u8 flags;   /* of TCP */
 	__u8 back;    /* and whether the packet is an answer */
 	__u32 second; /* the backend that may know the flow instead, 0: none */
 	struct hop hop;

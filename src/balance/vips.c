@@ -40,6 +40,7 @@ static void filter_set(struct fleet *t, const struct config_addr *a)
 static int address_get(struct fleet *t, const struct config_addr *a)
 {
 	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
+	uint32_t kind = config_node_is(a) ? BALANCE_HOSTS : BALANCE_OURS;
 	struct address *x;
 	int rc;
 
@@ -48,7 +49,7 @@ static int address_get(struct fleet *t, const struct config_addr *a)
 		x = calloc(1, sizeof(*x));
 		if (!x)
 			return -ENOMEM;
-		rc = maps_vip_set(t->maps, &k, (struct balance_vip){{1, 1}});
+		rc = maps_vip_set(t->maps, &k, (struct balance_vip){{kind, kind}});
 		if (rc) {
 			free(x);
 			return rc;

@@ -68,7 +68,11 @@ struct map_area {
 
 struct map_ops;
 
+/* Programs read the kernel's own structure through a map's pointer: bytes that look like it come first. */
+#define MAP_SHOWN 1024
+
 struct map {
+	uint8_t shown[MAP_SHOWN]; /* zero here; whoever runs programs fills it */
 	const struct map_ops *ops;
 	struct map_def def;
 	struct map_area areas[2]; /* size 0: none */

@@ -86,7 +86,7 @@ static bool arg_ok(struct run *r, uint8_t kind, uint64_t v, uint64_t next)
 	case ARG_CTX:
 		return v == (r->skb_at ? r->skb_at : r->vm.regions[REGION_CTX].lo);
 	case ARG_MAP:
-		return vm_help_is_map(r, v) || (v && v == r->map_at);
+		return vm_help_is_map(r, v) || (v && v == (uintptr_t)r->shown);
 	case ARG_MEM:
 		return room(r, v, (uint32_t)next, false);
 	case ARG_BUF0:

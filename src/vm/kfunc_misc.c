@@ -61,8 +61,7 @@ static int count_one(void *arg, const void *key maybe_unused, void *value maybe_
 /* Only hash tables count. */
 KFUNC_FN(map_sum_elem_count)
 {
-	const struct run *r = vm_run_now();
-	struct map *m = r->map_at && a == r->map_at ? r->map_of : PTR(a);
+	struct map *m = PTR(a);
 	uint64_t n = 0;
 
 	switch (m->def.type) {

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "vm/inside.h"
+#include "vm/shadow.h"
 
 #define BOUNCE 512 /* keys and values up to this size need no memory */
 
@@ -439,6 +440,7 @@ long vm_map_do_create(struct call *c)
 		release(c->e, m);
 		return rc;
 	}
+	vm_show_map(m);
 	rc = vm_call_hand(c, &m->obj, mode);
 	vm_object_put(c->e, &m->obj);
 	return rc;
@@ -704,6 +706,7 @@ long vm_map_do_freeze(struct call *c)
 			rc = -EPERM;
 		else
 			rc = map_sys_freeze(el.m->map);
+		vm_show_map(el.m);
 	}
 	element_done(c, &el);
 	return rc;

@@ -20,6 +20,7 @@
 #include "vm/help.h"
 #include "vm/inside.h"
 #include "vm/kfunc.h"
+#include "vm/shadow.h"
 
 #define INSNS_MAX  1000000
 #define MAPS_MAX   64
@@ -734,6 +735,8 @@ static int translate(struct load *l)
 	p->code.n_kfuncs = vm_n_kfuncs;
 	if (!rc)
 		vm_prog_compile(l->c->e, p);
+	if (!rc && p->code.jit && vm_peeks(p))
+		vm_show_maps(l->c->e);
 	if (!rc)
 		rc = join_arrays(l);
 	if (!rc)

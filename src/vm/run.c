@@ -5,6 +5,7 @@
  *     none waits for the same lock.
  */
 #include "vm/help.h"
+#include "vm/shadow.h"
 
 #include <linux/if_ether.h>
 #include <sched.h>
@@ -29,6 +30,30 @@ static bool keeps(const struct run *r, uint64_t addr, size_t size)
 	return false;
 }
 
+static bool in_shown(const struct map *m, uint64_t addr, size_t size)
+{
+	uint64_t off = addr - (uintptr_t)m->shown;
+
+	return off < sizeof(m->shown) && size <= sizeof(m->shown) - off;
+}
+
+/* The kernel's struct bpf_map, through a pointer to a map. */
+static bool shows(struct run *r, uint64_t addr, size_t size)
+{
+	const struct prog *p = vm_run_prog(r);
+	unsigned i;
+	bool found = false;
+
+	for (i = 0; !found && i < p->n_maps; i++)
+		found = in_shown(p->maps[i]->map, addr, size);
+	for (i = 0; !found && i < r->n_inner; i++)
+		found = in_shown(r->inner[i], addr, size);
+	if (!found)
+		return r->shown && in_shown(r->shown, addr, size);
+	vm_show_maps(r->vm.engine);
+	return true;
+}
+
 static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 {
 	struct run *r = vm_run_of(vm);
@@ -45,6 +70,8 @@ static bool covers(struct vm_run *vm, uint64_t addr, size_t size, bool write)
 	for (i = 0; i < r->n_inner; i++)
 		if (map_covers(r->inner[i], addr, size))
 			return !write || !map_is_lock(r->inner[i], addr, size);
+	if (!write && shows(r, addr, size))
+		return true;
 	if (r->walked && map_covers(r->walked, addr, size))
 		return !write || !map_is_lock(r->walked, addr, size);
 	return keeps(r, addr, size);

@@ -62,8 +62,7 @@ struct run {
 	void *local[2]; /* bpf_get_local_storage(): of all CPUs, of one */
 	const struct map *local_of[2];
 	uint64_t skb_at;    /* the packet as netfilter programs see it; 0: not such a run */
-	uint64_t map_at;    /* the last shadow of a map, */
-	struct map *map_of; /* and which it is of */
+	struct map *shown;  /* the map that an iterator is given */
 	struct map *walked; /* whose elements an iterator is given */
 	struct buf *seq;    /* what it writes to; NULL: no iterator */
 	uint64_t seq_at;    /* what it knows it by */

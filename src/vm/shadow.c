@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/shadow.h"
 
+#include <stdatomic.h>
+
 struct shadow vm_shadow(struct run *r, const char *structure)
 {
 	struct shadow s = {.btf = vm_kernel_btf(r->vm.engine)};
@@ -26,11 +28,67 @@ void vm_shadow_set(struct shadow *s, const char *member, uint64_t value)
 	vm_shadow_bytes(s, member, &value, sizeof(value));
 }
 
-void *vm_shadow_map(struct run *r, struct vm_map *m)
+/* ---- maps: the first bytes of struct map ---------------------------------------------------------- */
+
+static struct shadow over(struct skep_engine *e, const char *structure, struct map *m)
+{
+	struct shadow s = {.btf = vm_kernel_btf(e)};
+	long type = s.btf ? vm_btf_struct(e, structure) : -ENOENT;
+
+	if (type > 0 && vm_btf_size(s.btf, (uint32_t)type) <= (long)sizeof(m->shown)) {
+		s.type = (uint32_t)type;
+		s.at = m->shown;
+	}
+	return s;
+}
+
+static uint32_t power_of_two(uint32_t n)
+{
+	return n < 2 ? 1 : 1U << (32 - __builtin_clz(n - 1));
+}
+
+/* What stands behind struct bpf_map in those that the kernel's own tests read. */
+static void show_kind(struct skep_engine *e, struct map *m)
+{
+	const struct map_def *d = &m->def;
+	uint32_t value = (d->value_size + 7) & ~7U, key = (d->key_size + 7) & ~7U;
+	bool each_cpu =
+		d->type == BPF_MAP_TYPE_PERCPU_HASH || d->type == BPF_MAP_TYPE_LRU_PERCPU_HASH;
+	struct shadow s;
+
+	switch (d->type) {
+	case BPF_MAP_TYPE_ARRAY:
+	case BPF_MAP_TYPE_PERCPU_ARRAY:
+	case BPF_MAP_TYPE_PROG_ARRAY:
+	case BPF_MAP_TYPE_PERF_EVENT_ARRAY:
+	case BPF_MAP_TYPE_CGROUP_ARRAY:
+	case BPF_MAP_TYPE_ARRAY_OF_MAPS:
+		s = over(e, "bpf_array", m);
+		vm_shadow_set(&s, "elem_size", value);
+		vm_shadow_set(&s, "index_mask", power_of_two(d->max_entries) - 1);
+		break;
+	case BPF_MAP_TYPE_PERCPU_HASH:
+	case BPF_MAP_TYPE_LRU_PERCPU_HASH:
+	case BPF_MAP_TYPE_HASH:
+	case BPF_MAP_TYPE_LRU_HASH:
+	case BPF_MAP_TYPE_HASH_OF_MAPS:
+		s = over(e, "bpf_htab", m);
+		vm_shadow_set(&s, "n_buckets", power_of_two(d->max_entries));
+		vm_shadow_set(
+			&s, "elem_size",
+			(uint64_t)vm_btf_size(s.btf, (uint32_t)vm_btf_struct(e, "htab_elem")) +
+				key + (each_cpu ? 8 : value));
+		break;
+	}
+}
+
+static void show_map(struct vm_map *m)
 {
 	const struct map_def *d = &m->map->def;
-	struct shadow s = vm_shadow(r, "bpf_map");
+	struct shadow s = over(m->engine, "bpf_map", m->map);
 
+	if (!s.at)
+		return;
 	vm_shadow_set(&s, "map_type", d->type);
 	vm_shadow_set(&s, "key_size", d->key_size);
 	vm_shadow_set(&s, "value_size", d->value_size);
@@ -45,9 +103,36 @@ void *vm_shadow_map(struct run *r, struct vm_map *m)
 	vm_shadow_set(&s, "refcnt.counter", m->obj.refs);
 	vm_shadow_set(&s, "frozen", m->map->frozen);
 	vm_shadow_bytes(&s, "name", m->name, sizeof(m->name));
-	r->map_at = (uintptr_t)s.at;
-	r->map_of = m->map;
-	return s.at;
+	show_kind(m->engine, m->map);
+}
+
+void vm_show_map(struct vm_map *m)
+{
+	if (m->engine->maps_shown)
+		show_map(m);
+}
+
+void vm_show_maps(struct skep_engine *e)
+{
+	struct object *o;
+	uint32_t id = 0;
+
+	if (atomic_exchange(&e->maps_shown, true))
+		return;
+	while ((id = vm_object_next_id(e, OBJECT_MAP, id))) {
+		o = vm_object_by_id(e, OBJECT_MAP, id);
+		if (!o)
+			continue;
+		show_map(container_of(o, struct vm_map, obj));
+		vm_object_put(e, o);
+	}
+}
+
+void *vm_shadow_map(struct run *r, struct vm_map *m)
+{
+	r->shown = m->map;
+	show_map(m);
+	return vm_kernel_btf(m->engine) ? m->map : NULL;
 }
 
 void *vm_shadow_prog(struct run *r, const struct prog *p)

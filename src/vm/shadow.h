@@ -22,6 +22,16 @@ struct shadow vm_shadow(struct run *r, const char *structure);
 void vm_shadow_set(struct shadow *s, const char *member, uint64_t value);
 void vm_shadow_bytes(struct shadow *s, const char *member, const void *bytes, size_t n);
 
+/*
+ * struct bpf_map is read through the pointer that helpers take, so it lies there: in the first bytes of struct map.
+ * Reading the kernel's BTF takes longer than an engine's start, so they are filled when some program reads them:
+ * an interpreted one faults there, of compiled ones peek.c tells beforehand.
+ */
+void vm_show_maps(struct skep_engine *e); /* all there are, and from then on */
+void vm_show_map(struct vm_map *m);	  /* a new one, or one that changed */
+/* May the program read through a map's pointer? What is not certain is yes. */
+bool vm_peeks(const struct prog *p);
+
 /* Of objects; NULL where there is no BTF. */
 void *vm_shadow_map(struct run *r, struct vm_map *m);
 void *vm_shadow_prog(struct run *r, const struct prog *p);

@@ -63,7 +63,7 @@ static void object_put(void *arg maybe_unused, struct map *m maybe_unused, void 
 	must(o == &object);
 }
 
-static uint32_t object_id(void *arg maybe_unused, struct map *m maybe_unused, void *o)
+static uint64_t object_id(void *arg maybe_unused, struct map *m maybe_unused, void *o)
 {
 	must(o == &object);
 	return 1;

@@ -177,7 +177,7 @@ static void object_put(void *arg maybe_unused, struct map *map maybe_unused, voi
 {
 }
 
-static uint32_t object_id(void *arg maybe_unused, struct map *map maybe_unused, void *object)
+static uint64_t object_id(void *arg maybe_unused, struct map *map maybe_unused, void *object)
 {
 	for (unsigned i = 0; i < n_objects; i++)
 		if (object == &objects[i] || object == objects[i].map)

@@ -267,6 +267,9 @@ static inline size_t l4_put(uint8_t *p, struct words *w, int proto, const struct
 		v = value(w, "flags");
 		for (v = v ? v : "A"; *v; v++)
 			p[13] |= (uint8_t)(1 << (strchr("FSRPAU", *v) - "FSRPAU"));
+		v = value(w, "seq");
+		put16(p + 4, (unsigned)(strtoul(v ? v : "0", NULL, 10) >> 16));
+		put16(p + 6, (unsigned)strtoul(v ? v : "0", NULL, 10));
 	}
 	if ((v = value(w, "len")))
 		len = (size_t)atoi(v);

@@ -258,12 +258,55 @@ static void port_remember(struct run *r, const char *label)
 	remember(r, label, text);
 }
 
-/* @LABEL: what is remembered as that. */
+/* @LABEL, seq=@LABEL: what is remembered as that. */
 static void labels_put(struct run *r, struct words *w)
 {
-	for (int i = w->at; i < w->n; i++)
+	static char seq[80];
+
+	for (int i = w->at; i < w->n; i++) {
 		if (*w->list[i] == '@')
 			w->list[i] = (char *)label_find(r, w->list[i] + 1);
+		if (!strncmp(w->list[i], "seq=@", 5)) {
+			snprintf(seq, sizeof(seq), "seq=%s", label_find(r, w->list[i] + 5));
+			w->list[i] = seq;
+		}
+	}
+}
+
+/* A challenge: SYN and ACK, back to the client, nothing behind TCP's header. */
+static void check_challenge(struct run *r)
+{
+	const uint8_t *in = r->in.data + r->in.l3, *out = r->out.frame + r->in.l3;
+	bool v6 = r->in.family == 6;
+	size_t addr = v6 ? 8 : 12, len = v6 ? 16 : 4, head = v6 ? 40 : 20;
+	const uint8_t *tcp = out + head, *syn = in + head;
+	uint32_t seed = sum16(out + addr, 2 * len, 0) + 20 + 6;
+
+	if (!strcmp(r->out.verdict, "drop"))
+		return;
+	check(r, r->out.size == r->in.l3 + head + 20, "%zu bytes", r->out.size);
+	check(r,
+	      !memcmp(r->out.frame, r->in.data + 6, 6) && !memcmp(r->out.frame + 6, r->in.data, 6),
+	      "link addresses");
+	check(r,
+	      !memcmp(out + addr, in + addr + len, len) &&
+		      !memcmp(out + addr + len, in + addr, len),
+	      "addresses are not turned");
+	check(r, !memcmp(tcp, syn + 2, 2) && !memcmp(tcp + 2, syn, 2), "ports are not turned");
+	check(r, v6 ? get16(out + 4) == 20 && out[6] == 6 : get16(out + 2) == 40 && out[9] == 6,
+	      "length or protocol");
+	check(r, v6 || sum16(out, 20, 0) == 0xffff, "checksum of IP");
+	check(r, tcp[12] == 0x50 && tcp[13] == 0x12, "flags");
+	check(r, sum16(tcp, 20, seed) == 0xffff, "checksum of TCP");
+}
+
+static void ack_remember(struct run *r, const char *label)
+{
+	const uint8_t *tcp = r->out.frame + r->in.l3 + (r->in.family == 6 ? 40 : 20);
+	char text[16];
+
+	snprintf(text, sizeof(text), "%u", get16(tcp + 8) << 16 | get16(tcp + 10));
+	remember(r, label, text);
 }
 
 static bool among(const char *list, const char *what)
@@ -290,6 +333,8 @@ static void out_words(struct run *r, struct words *w)
 			remember(r, v, r->out.backend);
 		} else if ((v = value(w, "port"))) {
 			port_remember(r, v);
+		} else if ((v = value(w, "ack"))) {
+			ack_remember(r, v);
 		} else if (flag(w, "frame")) {
 			labels_put(r, w);
 			check_frame(r, w);
@@ -338,6 +383,8 @@ static void out(struct run *r, struct words *w)
 		check(r, has_word(w, "frame"), "a translated packet: the case must say 'frame'");
 	else if (!strcmp(reason, "forwarded"))
 		check_forwarded(r);
+	else if (!strcmp(reason, "challenged"))
+		check_challenge(r);
 	else if (!strcmp(reason, "echo"))
 		check_echo(r);
 	else if (strcmp(reason, "too_big_told"))
@@ -455,10 +502,14 @@ int main(void)
 {
 	size_t each = array_size(hosts), n, i;
 	struct CMUnitTest *tests;
+	struct config_addr node[2];
 	struct dirent **files;
 	struct test *all;
 	int found = scandir(CASES, &files, is_case, alphasort), rc;
 
+	config_addr_read("192.0.2.1", 9, &node[0]);
+	config_addr_read("2001:db8::1", 11, &node[1]);
+	config_node_set(node, 2);
 	if (found < 1) {
 		fprintf(stderr, "no cases in " CASES ": run in the repository's root\n");
 		return 1;

@@ -146,9 +146,15 @@ static void mistakes_have_their_place(void **state maybe_unused)
 	refused(HEAD("a") "  vips: ['[10.0.0.1]:1/tcp']\n", "expected ADDRESS:PORTS");
 	refused(HEAD("a") "  vips: ['10.0.0.3:9-8/tcp']\n", "spec.vips[0]");
 	refused(HEAD("a") "  vips: ['10.0.0.3:65536/tcp']\n", "spec.vips[0]");
-	refused(HEAD("a") "  vips: []\n", "expected at least 1 elements, found 0");
-	refused(HEAD("a") "  vips: 10.0.0.3\n", "expected a list of 1 to 256");
-	refused(HEAD("a") "  backends: []\n", "'vips' is missing");
+	refused(HEAD("a") "  vips: []\n", "neither vips nor nodePort");
+	refused(HEAD("a") "  vips: []\n  sourceRanges: [10.0.0.1/8]\n", "sourceRanges[0]");
+	refused(HEAD("a") "  vips: []\n  sourceRanges: [10.0.0.0/33]\n", "sourceRanges[0]");
+	refused(HEAD("a") "  vips: []\n  sourceRanges: [10.0.0.0/]\n", "sourceRanges[0]");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  synCookieRate: 5\n", "is for synCookies");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  mode: nat\n  backends: [{address: fd00::1}]\n",
+		"make a service for each family");
+	refused(HEAD("a") "  vips: 10.0.0.3\n", "expected a list of 0 to 256");
+	refused(HEAD("a") "  backends: []\n", "neither vips nor nodePort");
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{weight: 1}]\n",
 		"spec.backends[0]: 'address' is missing");
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends:\n    - {address: 1.2.3}\n",

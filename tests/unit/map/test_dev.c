@@ -26,7 +26,7 @@ static void put_object(void *arg maybe_unused, struct map *map maybe_unused, voi
 	(*(int *)object)--;
 }
 
-static uint32_t object_id(void *arg maybe_unused, struct map *map maybe_unused, void *object)
+static uint64_t object_id(void *arg maybe_unused, struct map *map maybe_unused, void *object)
 {
 	return 1000 + (uint32_t)((int *)object - refs);
 }
