@@ -91,18 +91,20 @@ __noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
 #pragma unroll
 	for (i = 0; i < BALANCE_WAYS; i++) {
 		e = *(volatile __u64 *)&b->entry[i];
-		age = balance_entry_age(e, time);
+		/* balance_entry_age() + BALANCE_AHEAD, without a branch */
+		age = (time + BALANCE_AHEAD - BALANCE_ENTRY_TIME(e)) & BALANCE_TIME_MASK;
 		empty |= !e;
-		if (!BALANCE_ENTRY_BACKEND(e) || age > most) {
+		if (!BALANCE_ENTRY_BACKEND(e) || age > most + BALANCE_AHEAD) {
 			free = i;
 			old = e;
 			lost = 0;
-		} else if (!BALANCE_ENTRY_CONFIRMED(e) && age > BALANCE_UNCONFIRMED_UNITS) {
-			if (free >= 0 && !lost)
-				continue;
-			free = i;
-			old = e;
-			lost = 1;
+		} else if (!BALANCE_ENTRY_CONFIRMED(e) &&
+			   age > BALANCE_UNCONFIRMED_UNITS + BALANCE_AHEAD) {
+			if (free < 0 || lost) {
+				free = i;
+				old = e;
+				lost = 1;
+			}
 		} else if (!BALANCE_ENTRY_CONFIRMED(e)) {
 			young++;
 		}
