@@ -41,6 +41,7 @@ struct balance_state {
 
 #define BALANCE_USE_NAT	 1U /* some service has backends of mode nat */
 #define BALANCE_USE_DENY 2U /* some sources are denied */
+#define BALANCE_USE_HERE 4U /* some backend is this host */
 
 /* Maps "vip4" and "vip6". Port 0: the value is an index of "ranges"; protocol 0: the bare address. */
 struct balance_key4 {
@@ -141,6 +142,7 @@ struct balance_option6 {
 #define BALANCE_HOP_FIXED   1U /* hop is given, not asked of the routing table */
 #define BALANCE_HOP_REFLECT 2U /* back to the link address that the packet came from */
 #define BALANCE_HOP_UNKNOWN 4U /* BPF: the neighbour is not known, somebody should ask */
+#define BALANCE_HOP_HERE    8U /* an address of this host */
 
 /* Map "backends", a cache line each; 0 is none. The hop is a cache that BPF fills. */
 struct balance_backend {

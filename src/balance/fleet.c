@@ -141,13 +141,19 @@ static uint16_t sum_constant(const struct balance_backend *b, uint16_t *head)
 	return sum;
 }
 
+/* Translated packets do not come back by way of the host's own stack. */
+static bool is_here(const struct fleet_backend *b)
+{
+	return b->mode != BALANCE_NAT && config_node_is(&b->addr);
+}
+
 static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32_t stat)
 {
 	const struct config_addr *src = b->addr.family == 4 ? &t->way.source4 : &t->way.source6;
 	struct balance_backend r = {
 		.family = b->addr.family,
 		.state = b->state,
-		.hop_flags = t->way.hop_flags,
+		.hop_flags = t->way.hop_flags | (is_here(b) ? BALANCE_HOP_HERE : 0),
 		.mode = b->mode,
 		.hop_mtu = t->way.mtu,
 		.stat = stat,
@@ -179,6 +185,7 @@ static void ways_renew(struct fleet *t)
 			bool given = t->way.hop_flags & ways;
 
 			if ((r->hop_flags & ways) != t->way.hop_flags ||
+			    is_here(&s->backends[i]) != !!(r->hop_flags & BALANCE_HOP_HERE) ||
 			    memcmp(r->src, src->bytes, r->family == 4 ? 4 : 16) ||
 			    (given && r->hop_mtu != t->way.mtu) ||
 			    (t->way.hop_flags & BALANCE_HOP_FIXED &&
