@@ -91,12 +91,12 @@ struct balance_quic {
 
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
-	__u32 ring;    /* first slot in "rings" */
-	__u8 ring_log; /* 2^n slots */
-	__u8 flags;    /* BALANCE_BY_SOURCE */
-	__u16 changed; /* time of the last change of the ring, in BALANCE_UNIT */
-	__u32 stat;    /* index of "counts" */
-	__u32 pad;
+	__u32 ring;	/* first slot in "rings" */
+	__u8 ring_log;	/* 2^n slots */
+	__u8 flags;	/* BALANCE_BY_SOURCE */
+	__u16 changed;	/* time of the last change of the ring, in BALANCE_UNIT */
+	__u32 stat;	/* index of "counts" */
+	__u32 affinity; /* a client keeps its backend for so long, in BALANCE_UNIT; 0: no */
 };
 
 /* Map "rings". Backend 0 is none. */
@@ -172,7 +172,7 @@ struct balance_bucket {
 #define BALANCE_UNIT	  32 /* ktime >> 32: 4.3 s */
 #define BALANCE_TIME_MASK 0xfffU
 
-/* tag:32 | backend:18 | time:12 | confirmed:1 | kind:1 (1: a fragment) */
+/* tag:32 | backend:18 | time:12 | confirmed:1 | kind:1 (1: of a fragment or a client) */
 static inline __u64 balance_entry(__u32 tag, __u32 backend, __u32 time, __u32 confirmed, __u32 kind)
 {
 	return (__u64)tag << 32 | (__u64)backend << 14 | (time & BALANCE_TIME_MASK) << 2 |

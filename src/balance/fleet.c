@@ -392,17 +392,19 @@ static int places_get(struct fleet *t, struct fleet_service *next, const struct 
 static void instance_write(struct fleet *t, const struct fleet_service *s)
 {
 	bool counted = s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS;
+	int64_t keep = min(s->want.opt.affinity_s, (int64_t)t->way.flow_s);
 
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
+		.flags = (uint8_t)((s->want.opt.hash || keep ? BALANCE_BY_SOURCE : 0) |
 				   (counted ? BALANCE_COUNTED : 0) |
 				   (s->want.opt.quic ? BALANCE_QUIC : 0) |
 				   (nat_some(s) ? BALANCE_SOME_NAT : 0) |
 				   (protect_wanted(&s->want.opt) ? BALANCE_PROTECTED : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
+		.affinity = keep ? (uint32_t)((uint64_t)keep * SECOND >> BALANCE_UNIT) + 1 : 0,
 	};
 	sockets_door(t, s);
 }
@@ -873,7 +875,8 @@ static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 		slots_merge(t, s);
 		s->merged = true;
 		s->changed_at = now;
-	} else if (s->merged && !entries && t->swept_at > s->changed_at) {
+	} else if (s->merged && !entries && !s->want.opt.affinity_s &&
+		   t->swept_at > s->changed_at) {
 		slots_rest(t, s);
 	}
 }
