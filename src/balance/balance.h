@@ -35,7 +35,8 @@ struct balance_state {
 	__u64 nat_made;				       /* translated connections */
 	__u64 nat_full;				       /* refused: no room, or no port of ours */
 	__u64 secret[2];			       /* of cookies */
-	__u64 more[4];
+	__u64 lost; /* unconfirmed entries that others took the place of */
+	__u64 more[3];
 };
 
 #define BALANCE_USE_NAT	 1U /* some service has backends of mode nat */
@@ -186,10 +187,23 @@ static inline __u64 balance_entry(__u32 tag, __u32 backend, __u32 time, __u32 co
 /* Where an entry was, in a bucket that was full. */
 #define BALANCE_SWEPT 1ULL
 
+#define BALANCE_AHEAD 16
+
+/*
+ * Units from @then to @time, both of as many bits as @mask has. What is a little ahead is of now: whoever
+ * asks read the clock before another CPU did, and may have been kept from its work since.
+ */
+static inline __u32 balance_since(__u32 then, __u32 time, __u32 mask)
+{
+	__u32 age = (time - then) & mask;
+
+	return age > mask - BALANCE_AHEAD ? 0 : age;
+}
+
 /* Units since the entry was last used. */
 static inline __u32 balance_entry_age(__u64 e, __u32 time)
 {
-	return (time - BALANCE_ENTRY_TIME(e)) & BALANCE_TIME_MASK;
+	return balance_since(BALANCE_ENTRY_TIME(e), time, BALANCE_TIME_MASK);
 }
 
 /* An unconfirmed entry (one packet seen) may be overwritten after so many units. */

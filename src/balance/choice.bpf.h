@@ -26,7 +26,7 @@ static __always_inline int usable(__u32 id)
 static __always_inline int begins(const struct packet *p, __u32 time)
 {
 	if (p->kind == KIND_FLOW) /* B8 */
-		return ((time - p->changed) & BALANCE_TIME_MASK) > UDP_UNITS;
+		return balance_since(p->changed, time, BALANCE_TIME_MASK) > UDP_UNITS;
 	return p->kind == KIND_FIRST;
 }
 

@@ -14,6 +14,8 @@
  *     a packet reads them for microseconds.
  * T4  A backend that is no longer listed drains: it keeps its flows for drainSeconds. Then it is
  *     gone: its slots' `was` follows `now`, its flows choose anew.
+ * T5  With and without translation an address is two backends: a connection that began the one way
+ *     cannot go on the other. Where the mode changes so the old one is no longer listed (T4).
  */
 #include "balance/inside.h"
 
@@ -202,6 +204,7 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 		return -ENOMEM;
 	t->maps = maps;
 	t->way = *way;
+	t->full_seen = UINT64_MAX; /* who begins knows nothing of what was before */
 	rc = ids_open(&t->instances, maps->size.services);
 	if (!rc)
 		rc = ids_open(&t->stats, maps->size.services);
@@ -232,16 +235,23 @@ int fleet_open(struct fleet **out, struct maps *maps, const struct fleet_way *wa
 	return rc;
 }
 
+/* T5 */
+static bool is(const struct fleet_backend *b, const struct config_addr *a, int mode)
+{
+	return !memcmp(&b->addr, a, sizeof(*a)) &&
+	       (b->mode == BALANCE_NAT) == (mode == BALANCE_NAT);
+}
+
 /* @hint: where it most likely is */
 static struct fleet_backend *backend_find(const struct fleet_service *s,
-					  const struct config_addr *a, uint32_t hint)
+					  const struct config_addr *a, int mode, uint32_t hint)
 {
 	uint32_t i;
 
-	if (s && hint < s->n && !memcmp(&s->backends[hint].addr, a, sizeof(*a)))
+	if (s && hint < s->n && is(&s->backends[hint], a, mode))
 		return &s->backends[hint];
 	for (i = 0; s && i < s->n; i++)
-		if (!memcmp(&s->backends[i].addr, a, sizeof(*a)))
+		if (is(&s->backends[i], a, mode))
 			return &s->backends[i];
 	return NULL;
 }
@@ -257,11 +267,11 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 	if (listed != want->n_backends)
 		return false;
 	for (i = 0; i < want->n_backends; i++) {
-		const struct fleet_backend *b = backend_find(s, &want->backends[i].addr, i);
+		const struct config_backend *w = &want->backends[i];
+		const struct fleet_backend *b = backend_find(s, &w->addr, w->mode, i);
 
-		if (!b || !b->listed || b->wanted != want->backends[i].weight ||
-		    b->mode != want->backends[i].mode || b->port != want->backends[i].port ||
-		    !sockets_same(s, want, i))
+		if (!b || !b->listed || b->wanted != w->weight || b->mode != w->mode ||
+		    b->port != w->port || !sockets_same(s, want, i))
 			return false;
 	}
 	return true;
@@ -287,6 +297,28 @@ static int want_copy(struct config_service *to, const struct config_service *fro
 	return 0;
 }
 
+/*
+ * One that was not listed, @was or new: what is known of its address stands with the one of the other
+ * mode, if that is listed (T5).
+ */
+static struct fleet_backend backend_begin(struct fleet *t, const struct fleet_service *old,
+					  const struct fleet_backend *was,
+					  const struct config_addr *a, uint64_t now)
+{
+	const struct fleet_backend *kin = old ? fleet_backend_find(old, a) : NULL;
+	struct fleet_backend b = {
+		.addr = *a, .factor = FLEET_FACTOR_ONE, .share = 1, .up_at = old ? now : 0};
+
+	if (kin && kin->listed) {
+		b = *kin;
+		b.load_seen = was ? maps_sent(t->maps, was->id).bytes : 0;
+	} else if (was) {
+		b = *was;
+	}
+	b.id = was ? was->id : ids_get(&t->backends);
+	return b;
+}
+
 static int backends_listed(struct fleet *t, struct fleet_service *next,
 			   const struct fleet_service *old, uint64_t now)
 {
@@ -294,18 +326,11 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 
 	for (i = 0; i < next->want.n_backends; i++) {
 		const struct config_backend *w = &next->want.backends[i];
-		const struct fleet_backend *was = backend_find(old, &w->addr, at);
+		const struct fleet_backend *was = backend_find(old, &w->addr, w->mode, at);
 		struct fleet_backend *b = &next->backends[next->n];
 
-		if (was) {
-			*b = *was;
-			at = (uint32_t)(was - old->backends) + 1;
-		} else {
-			*b = (struct fleet_backend){.addr = w->addr, .id = ids_get(&t->backends)};
-			b->factor = FLEET_FACTOR_ONE;
-			b->share = 1;
-			b->up_at = old ? now : 0;
-		}
+		at = was ? (uint32_t)(was - old->backends) + 1 : at;
+		*b = was && was->listed ? *was : backend_begin(t, old, was, &w->addr, now);
 		if (!b->id)
 			return -ENOSPC;
 		b->leave_at = b->drained ? b->leave_at : 0;
@@ -333,7 +358,7 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 	for (i = 0; old && i < old->n; i++) {
 		struct fleet_backend b = old->backends[i];
 
-		if (backend_find(next, &b.addr, i))
+		if (backend_find(next, &b.addr, b.mode, i))
 			continue;
 		if (b.listed)
 			b.leave_at = now + (uint64_t)next->want.opt.drain_s * SECOND;
@@ -390,7 +415,7 @@ static void next_free(struct fleet *t, struct fleet_service *next, const struct 
 	uint32_t i;
 
 	for (i = 0; i < next->n; i++)
-		if (!backend_find(old, &next->backends[i].addr, i))
+		if (!backend_find(old, &next->backends[i].addr, next->backends[i].mode, i))
 			ids_put(&t->backends, next->backends[i].id);
 	if (next->ring != EXTENT_NONE)
 		extents_put(&t->rings, next->ring, next->log);
@@ -749,8 +774,8 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 {
 	__u64 e = __atomic_load_n(at, __ATOMIC_RELAXED);
-	uint32_t most = BALANCE_ENTRY_CONFIRMED(e) ? t->maps->state->flow_units
-						   : 4 * BALANCE_UNCONFIRMED_UNITS;
+	uint32_t most = BALANCE_ENTRY_CONFIRMED(e) || t->unsettled ? t->maps->state->flow_units
+								   : 4 * BALANCE_UNCONFIRMED_UNITS;
 	uint32_t id = BALANCE_ENTRY_BACKEND(e);
 	bool lives = id && id < t->maps->size.backends &&
 		     t->maps->backends[id].state != BALANCE_GONE &&
@@ -765,14 +790,17 @@ static void entry_sweep(struct fleet *t, __u64 *at, uint32_t units, bool looked)
 					    __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
-static bool any_look(const struct fleet *t)
+static bool any_look(struct fleet *t)
 {
 	const struct fleet_service *s;
+	bool look = false;
 
-	for (s = t->services; s; s = s->hh.next)
-		if (s->look)
-			return true;
-	return false;
+	t->unsettled = false;
+	for (s = t->services; s; s = s->hh.next) {
+		look |= s->look;
+		t->unsettled |= s->look && !s->merged;
+	}
+	return look;
 }
 
 void fleet_sweep(struct fleet *t, uint64_t boot_now)
@@ -824,6 +852,16 @@ static void orphans_tick(struct fleet *t)
 	}
 }
 
+/* B4: when an entry found no room, or was given up for another, that some `was` may need. */
+static void full_tick(struct fleet *t, uint64_t now)
+{
+	uint64_t full = t->maps->state->full + t->maps->state->lost;
+
+	if (full != t->full_seen)
+		t->full_at = now;
+	t->full_seen = full;
+}
+
 static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 {
 	uint64_t flow_ns = t->way.flow_s * SECOND;
@@ -833,7 +871,7 @@ static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 		return;
 	for (i = 0; i < s->n; i++)
 		entries += t->flows[s->backends[i].id];
-	if (!s->merged && now > s->changed_at + flow_ns && t->maps->state->full == t->full_seen) {
+	if (!s->merged && now > max(s->changed_at, t->full_at) + flow_ns) {
 		slots_merge(t, s);
 		s->merged = true;
 		s->changed_at = now;
@@ -848,6 +886,7 @@ void fleet_tick(struct fleet *t, uint64_t boot_now)
 	struct fleet_service *s;
 
 	olds_free(t);
+	full_tick(t, boot_now);
 	if (!t->swept_at ||
 	    boot_now > t->swept_at + (live_counts(t) ? SWEEP_SOON_S : SWEEP_S) * SECOND)
 		fleet_sweep(t, boot_now);
@@ -856,6 +895,5 @@ void fleet_tick(struct fleet *t, uint64_t boot_now)
 		leaving_tick(t, s, boot_now);
 		look_tick(t, s, boot_now);
 	}
-	t->full_seen = t->maps->state->full;
 	live_tick(t, boot_now);
 }

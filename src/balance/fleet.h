@@ -94,9 +94,13 @@ int fleet_drain(struct fleet *t, const char *service, const struct config_addr *
 void fleet_health(struct fleet *t, const char *service, const struct config_addr *backend, bool up,
 		  uint64_t boot_now);
 
-/** fleet_backend_find() - NULL where the service has none of that address. */
+/** fleet_backend_find() - the listed one, if there is; NULL where the service has none of that address. */
 struct fleet_backend *fleet_backend_find(const struct fleet_service *s,
 					 const struct config_addr *a);
+
+/** fleet_labels() - of a backend's metrics. One that drains after a change of mode has `was` (T5). */
+void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, char *out,
+		  size_t size);
 
 /**
  * fleet_plan() - fleet_apply() in imagination: slots and live flows that it would touch, as a JSON

@@ -75,11 +75,14 @@ static __always_inline __u32 find(__u64 hash, __u32 kind, __u32 time, __u32 rene
 	return backend == FLOWS_NO_MORE ? 0 : backend;
 }
 
-/* B5. 1: recorded; 0: the bucket is full, try the next; -1: there is room, but not for this one. */
+/*
+ * B5. 1: recorded; 2: and an unconfirmed entry is lost for it; 0: the bucket is full, try the next; -1:
+ * there is room, but not for this one.
+ */
 __noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
 {
 	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
-	__u32 young = 0, empty = 0, age;
+	__u32 young = 0, empty = 0, lost = 0, age;
 	int i, free = -1;
 	__u64 e, old = 0;
 
@@ -88,12 +91,20 @@ __noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
 #pragma unroll
 	for (i = 0; i < BALANCE_WAYS; i++) {
 		e = *(volatile __u64 *)&b->entry[i];
-		age = balance_entry_age(e, time);
+		/* balance_entry_age() + BALANCE_AHEAD, without a branch */
+		age = (time + BALANCE_AHEAD - BALANCE_ENTRY_TIME(e)) & BALANCE_TIME_MASK;
 		empty |= !e;
-		if (!BALANCE_ENTRY_BACKEND(e) ||
-		    age > (BALANCE_ENTRY_CONFIRMED(e) ? most : BALANCE_UNCONFIRMED_UNITS)) {
+		if (!BALANCE_ENTRY_BACKEND(e) || age > most + BALANCE_AHEAD) {
 			free = i;
 			old = e;
+			lost = 0;
+		} else if (!BALANCE_ENTRY_CONFIRMED(e) &&
+			   age > BALANCE_UNCONFIRMED_UNITS + BALANCE_AHEAD) {
+			if (free < 0 || lost) {
+				free = i;
+				old = e;
+				lost = 1;
+			}
 		} else if (!BALANCE_ENTRY_CONFIRMED(e)) {
 			young++;
 		}
@@ -103,7 +114,7 @@ __noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
 	if (asking)
 		return 1;
 	return __sync_val_compare_and_swap(&b->entry[free & (BALANCE_WAYS - 1)], old, entry) == old
-		       ? 1
+		       ? 1 + lost
 		       : -1;
 }
 
@@ -124,6 +135,8 @@ static __always_inline int insert(struct balance_state *s, __u64 hash, __u32 bac
 	}
 	if (asking)
 		return done > 0;
+	if (done > 1)
+		__sync_fetch_and_add(&s->lost, 1);
 	if (done > 0) {
 		__sync_fetch_and_add(&s->inserted, 1);
 		return 1;

@@ -62,8 +62,10 @@ struct fleet {
 	uint32_t here;	     /* backends that are this host */
 	uint64_t looked_at;  /* at loads */
 	uint64_t swept_at;
-	bool quic; /* map "quic" may have entries */
-	uint64_t full_seen;
+	bool quic;	    /* map "quic" may have entries */
+	uint64_t full_seen; /* how often there was no room for an entry, until full_at */
+	uint64_t full_at;
+	bool unsettled;		    /* the `was` of some slot is to follow `now` */
 	struct sources **sources;   /* by instance, of protect.c */
 	struct config_cidr *denied; /* sorted */
 	size_t n_denied;

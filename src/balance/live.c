@@ -23,6 +23,17 @@ struct fleet_backend *fleet_backend_find(const struct fleet_service *s, const st
 	return NULL;
 }
 
+void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, char *out,
+		  size_t size)
+{
+	bool kin = !b->listed && fleet_backend_find(s, &b->addr) != b;
+	char addr[64];
+
+	snprintf(out, size, "service=\"%s\",backend=\"%s\"%s%s%s", s->want.name,
+		 config_addr_text(&b->addr, addr), kin ? ",was=\"" : "",
+		 kin ? config_mode_text(b->mode) : "", kin ? "\"" : "");
+}
+
 static void stale(struct fleet *t, struct fleet_service *s)
 {
 	s->stale = true;

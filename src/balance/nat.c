@@ -131,7 +131,7 @@ static void forget(struct fleet *t, size_t at, __u64 *word, __u64 e, uint32_t un
 static bool abandoned(__u64 e, uint32_t units)
 {
 	return (e & 3) == BALANCE_NAT_CLAIMED &&
-	       ((units - ((uint32_t)e >> 2)) & 0x3fffffff) > CLAIM_UNITS;
+	       balance_since((uint32_t)e >> 2, units, 0x3fffffff) > CLAIM_UNITS;
 }
 
 void nat_sweep(struct fleet *t, uint32_t units)

@@ -48,7 +48,7 @@ static inline __u32 balance_nat_idle(__u32 life, __u8 proto, __u32 flow_units)
 
 static inline __u32 balance_nat_age(__u32 life, __u32 time)
 {
-	return (time - (life >> 8)) & 0xffffff;
+	return balance_since(life >> 8, time, 0xffffff);
 }
 
 #define BALANCE_STRANGERS 64

@@ -18,7 +18,7 @@ int quic_stage(struct fleet *t, const struct changes *c, struct skep_err *err)
 		const struct fleet_service *s = c->list[i].next;
 
 		t->quic |= s && s->want.opt.quic;
-		for (b = 0; s && s->want.opt.quic && b < s->n; b++) {
+		for (b = s && s->want.opt.quic ? s->n : 0; b-- > 0;) { /* listed ones last */
 			struct balance_quic k =
 				key_of(s->stat, config_quic_id(&s->backends[b].addr));
 

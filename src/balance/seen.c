@@ -143,14 +143,13 @@ static void health_count(const struct health_state *h, const char *labels, cap_c
 static void service_count(struct balance *b, const struct fleet_service *s, cap_count_fn fn,
 			  void *arg)
 {
-	char labels[320], addr[64];
+	char labels[320];
 	uint32_t i;
 
 	for (i = 0; i < s->n; i++) {
 		struct balance_sent sent = maps_sent(&b->maps, s->backends[i].id);
 
-		snprintf(labels, sizeof(labels), "service=\"%s\",backend=\"%s\"", s->want.name,
-			 config_addr_text(&s->backends[i].addr, addr));
+		fleet_labels(s, &s->backends[i], labels, sizeof(labels));
 		fn(arg, "skep_balance_forwarded_total", CAP_COUNTER, "Packets sent to a backend",
 		   labels, (double)sent.packets);
 		fn(arg, "skep_balance_bytes_total", CAP_COUNTER, "Bytes sent to a backend", labels,

@@ -277,12 +277,11 @@ void sockets_show(const struct sockets *s, uint32_t backend, struct buf *out)
 void sockets_count(const struct sockets *s, const struct fleet_service *f, cap_count_fn fn,
 		   void *arg)
 {
-	char labels[320], addr[64];
+	char labels[320];
 	uint32_t i;
 
 	for (i = 0; i < f->n; i++) {
-		snprintf(labels, sizeof(labels), "service=\"%s\",backend=\"%s\"", f->want.name,
-			 config_addr_text(&f->backends[i].addr, addr));
+		fleet_labels(f, &f->backends[i], labels, sizeof(labels));
 		fn(arg, "skep_balance_socket_connects_total", CAP_COUNTER,
 		   "Sockets connected to a backend", labels,
 		   (double)s->ends[f->backends[i].id].connects);
