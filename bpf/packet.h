@@ -86,9 +86,20 @@ struct tcp {
 	__be16 urgent;
 };
 
+struct udp {
+	__be16 src, dst, size;
+	__u16 sum;
+};
+
 #define TCP_FIN 1
 #define TCP_SYN 2
 #define TCP_RST 4
 #define TCP_ACK 16
+
+/* Of an IPv6 address, for a checksum. */
+static __always_inline __u64 sum_words(const __u32 *w)
+{
+	return (__u64)w[0] + w[1] + w[2] + w[3];
+}
 
 #endif

@@ -17,19 +17,12 @@
 #include "bpf.h"
 
 #include "balance/balance.h"
-#include "packet.h"
-
-#define AF_INET	   2
-#define AF_INET6   10
-#define TCP_LISTEN 10
-
-LICENSE;
 
 const volatile __u16 gue_port = BALANCE_GUE_PORT;
 
-struct address {
-	__be32 word[4]; /* IPv4 in the first */
-};
+#include "balance/unpack.bpf.h"
+
+LICENSE;
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -38,7 +31,7 @@ struct {
 	__type(value, __u32);
 } local SEC(".maps");
 
-enum did { UNPACKED, HANDED_ON, DID };
+enum did { DID_UNPACK, DID_HAND_ON, DID };
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -47,340 +40,28 @@ struct {
 	__type(value, __u64);
 } did SEC(".maps");
 
-struct udp {
-	__be16 src, dst, size;
-	__u16 sum;
-};
-
-struct gue {
-	__u8 words, proto; /* words: version 0, no control message, length of the private data */
-	__be16 flags;
-};
-
-/* What stands around a packet. */
-struct wrap {
-	struct address to, inner, second;
-	__u32 head;	    /* bytes from Ethernet to the inner packet */
-	__u32 seconds;	    /* words of `second` */
-	__u8 family, proto; /* of the outer header; proto: PROTO_IPIP, PROTO_IPV6 */
-};
-
-static __always_inline int ours(const struct address *a)
+static __always_inline int wrap_ours(const struct address *a, __u8 family)
 {
 	return bpf_map_lookup_elem(&local, a) != 0;
 }
 
-static __always_inline int count(__u32 what, int verdict)
+static __always_inline void count(__u32 what)
 {
 	__u64 *n = bpf_map_lookup_elem(&did, &what);
 
 	if (n)
 		++*n;
-	return verdict;
-}
-
-/* Takes @n bytes off the front; the link's header goes before what is left. NULL: drop. */
-static __always_inline void *shorten(struct xdp_md *ctx, __u32 n, __be16 proto, __u32 need)
-{
-	void *data = (void *)(long)ctx->data;
-	struct eth link;
-
-	if (data + sizeof(link) > (void *)(long)ctx->data_end)
-		return 0;
-	link = *(struct eth *)data;
-	if (bpf_xdp_adjust_head(ctx, n))
-		return 0;
-	data = (void *)(long)ctx->data;
-	if (data + sizeof(link) + need > (void *)(long)ctx->data_end)
-		return 0;
-	link.proto = proto;
-	*(struct eth *)data = link;
-	return data + sizeof(link);
-}
-
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~(__u16)sum;
-}
-
-/* ---- encapsulation --------------------------------------------------------------------------- */
-
-/* Behind UDP: variant 1 is the packet itself, variant 0 a header. */
-static __always_inline int gue_read(struct wrap *w, struct udp *udp, void *end)
-{
-	struct gue *g = (void *)(udp + 1);
-	__be32 *data = (void *)(g + 1);
-
-	if ((void *)(data + 4) > end || udp->dst != bpf_htons(gue_port))
-		return -1;
-	w->head += sizeof(*udp);
-	if (g->words >> 6 == 1) {
-		w->proto = g->words >> 4 == 4 ? PROTO_IPIP : PROTO_IPV6;
-		return 0;
-	}
-	if (g->words > 31 || g->flags)
-		return -1;
-	w->proto = g->proto;
-	w->head += sizeof(*g) + g->words * 4;
-	if (g->words == 1 || g->words == 4) {
-		w->seconds = g->words;
-		w->second.word[0] = data[0];
-	}
-	if (g->words == 4)
-		__builtin_memcpy(w->second.word, data, 16);
-	return 0;
-}
-
-static __always_inline int outer(struct wrap *w, void *data, void *end)
-{
-	struct eth *eth = data;
-	struct ip4 *ip4 = data + sizeof(*eth);
-	struct ip6 *ip6 = data + sizeof(*eth);
-
-	if ((void *)(ip4 + 1) > end)
-		return -1;
-	if (eth->proto == bpf_htons(ETH_IP)) {
-		w->family = 4;
-		w->proto = ip4->proto;
-		w->to.word[0] = ip4->dst;
-		w->head = sizeof(*ip4);
-		if (ip4->words != 5 || ip4->fragment & bpf_htons(IP4_MF | IP4_OFFSET))
-			return -1;
-		return ip4->proto == PROTO_UDP ? gue_read(w, (void *)(ip4 + 1), end) : 0;
-	}
-	if (eth->proto != bpf_htons(ETH_IPV6) || (void *)(ip6 + 1) > end)
-		return -1;
-	w->family = 6;
-	w->proto = ip6->proto;
-	__builtin_memcpy(w->to.word, ip6->dst, 16);
-	w->head = sizeof(*ip6);
-	return ip6->proto == PROTO_UDP ? gue_read(w, (void *)(ip6 + 1), end) : 0;
-}
-
-static __always_inline int inner(struct wrap *w, void *at, void *end)
-{
-	struct ip4 *ip4 = at;
-	struct ip6 *ip6 = at;
-
-	if ((void *)(ip4 + 1) > end)
-		return -1;
-	if (w->proto == PROTO_IPIP && ip4->version == 4) {
-		w->inner.word[0] = ip4->dst;
-		return 0;
-	}
-	if (w->proto != PROTO_IPV6 || (void *)(ip6 + 1) > end || ip6->version != 6)
-		return -1;
-	__builtin_memcpy(w->inner.word, ip6->dst, 16);
-	return 0;
-}
-
-/* ---- second chance --------------------------------------------------------------------------- */
-
-/* Whether the host knows the connection; also one whose only trace is a SYN cookie. */
-static __always_inline int known(struct xdp_md *ctx, struct bpf_sock_tuple *t, __u32 size, void *ip,
-				 __u32 ip_size, struct tcp *tcp)
-{
-	struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, t, size, BPF_F_CURRENT_NETNS, 0);
-	int yes;
-
-	if (!sk)
-		return 0;
-	yes = sk->state != TCP_LISTEN ||
-	      !bpf_tcp_check_syncookie(sk, ip, ip_size, (void *)tcp, sizeof(*tcp));
-	bpf_sk_release(sk);
-	return yes;
-}
-
-static __always_inline int known4(struct xdp_md *ctx, struct ip4 *ip, void *end)
-{
-	struct tcp *tcp = (void *)(ip + 1);
-	struct bpf_sock_tuple t = {};
-
-	if ((void *)(tcp + 1) > end || ip->words != 5 || ip->proto != PROTO_TCP ||
-	    (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return 1;
-	t.ipv4.saddr = ip->src;
-	t.ipv4.daddr = ip->dst;
-	t.ipv4.sport = tcp->src;
-	t.ipv4.dport = tcp->dst;
-	return known(ctx, &t, sizeof(t.ipv4), ip, sizeof(*ip), tcp);
-}
-
-static __always_inline int known6(struct xdp_md *ctx, struct ip6 *ip, void *end)
-{
-	struct tcp *tcp = (void *)(ip + 1);
-	struct bpf_sock_tuple t = {};
-
-	if ((void *)(tcp + 1) > end || ip->proto != PROTO_TCP ||
-	    (tcp->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN)
-		return 1;
-	__builtin_memcpy(t.ipv6.saddr, ip->src, 16);
-	__builtin_memcpy(t.ipv6.daddr, ip->dst, 16);
-	t.ipv6.sport = tcp->src;
-	t.ipv6.dport = tcp->dst;
-	return known(ctx, &t, sizeof(t.ipv6), ip, sizeof(*ip), tcp);
-}
-
-/* By the routes, or where the host does not forward, back to whom it came from: that is a router. */
-static __always_inline int next_hop(struct xdp_md *ctx, struct eth *eth, struct bpf_fib_lookup *f)
-{
-	struct eth back = *eth;
-
-	if (bpf_fib_lookup(ctx, f, sizeof(*f), 0) == BPF_FIB_LKUP_RET_SUCCESS) {
-		__builtin_memcpy(eth->dst, f->dmac, 6);
-		__builtin_memcpy(eth->src, f->smac, 6);
-		if (f->ifindex != ctx->ingress_ifindex)
-			return bpf_redirect(f->ifindex, 0);
-		return XDP_TX;
-	}
-	__builtin_memcpy(eth->dst, back.src, 6);
-	__builtin_memcpy(eth->src, back.dst, 6);
-	return XDP_TX;
-}
-
-static __always_inline __u64 sum_words(const __u32 *w)
-{
-	return (__u64)w[0] + w[1] + w[2] + w[3];
-}
-
-/* From us to the second. Of the sums only the balancer's address goes and the second's comes. */
-static __always_inline int hand_on4(struct xdp_md *ctx, const struct wrap *w)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct bpf_fib_lookup f = {.family = AF_INET, .ifindex = ctx->ingress_ifindex};
-	struct ip4 *ip = data + sizeof(struct eth);
-	struct udp *udp = (void *)(ip + 1);
-	__u64 change;
-
-	if ((void *)(udp + 1) > end)
-		return XDP_DROP;
-	change = (__u64)(__u32)~ip->src + w->second.word[0];
-	ip->sum = fold((__u16)~ip->sum + change);
-	if (udp->sum)
-		udp->sum = fold((__u16)~udp->sum + change) ?: 0xffff;
-	f.ipv4_src = ip->src = ip->dst;
-	f.ipv4_dst = ip->dst = w->second.word[0];
-	return next_hop(ctx, data, &f);
-}
-
-static __always_inline int hand_on6(struct xdp_md *ctx, const struct wrap *w)
-{
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct bpf_fib_lookup f = {.family = AF_INET6, .ifindex = ctx->ingress_ifindex};
-	struct ip6 *ip = data + sizeof(struct eth);
-	struct udp *udp = (void *)(ip + 1);
-	__u64 change;
-
-	if ((void *)(udp + 1) > end)
-		return XDP_DROP;
-	change = (__u64)(__u16)fold(sum_words(ip->src)) + sum_words(w->second.word);
-	if (udp->sum)
-		udp->sum = fold((__u16)~udp->sum + change) ?: 0xffff;
-	__builtin_memcpy(ip->src, w->to.word, 16);
-	__builtin_memcpy(ip->dst, w->second.word, 16);
-	__builtin_memcpy(f.ipv6_src, w->to.word, 16);
-	__builtin_memcpy(f.ipv6_dst, w->second.word, 16);
-	return next_hop(ctx, data, &f);
-}
-
-/* U2 */
-static __always_inline int for_second(struct xdp_md *ctx, const struct wrap *w)
-{
-	void *at = (void *)(long)ctx->data + sizeof(struct eth) + (w->head & 255);
-	void *end = (void *)(long)ctx->data_end;
-
-	if (w->seconds != (w->family == 4 ? 1 : 4) || ours(&w->second))
-		return 0;
-	if (w->proto == PROTO_IPIP)
-		return at + sizeof(struct ip4) > end ? 0 : !known4(ctx, at, end);
-	return at + sizeof(struct ip6) > end ? 0 : !known6(ctx, at, end);
-}
-
-/* ---- option ---------------------------------------------------------------------------------- */
-
-static __always_inline int option4(struct xdp_md *ctx, struct ip4 *ip, void *end)
-{
-	struct balance_option4 *o = (void *)(ip + 1);
-	struct address to = {}, vip = {};
-	struct ip4 head;
-
-	if ((void *)(o + 1) > end || ip->words < 7 || o->type != BALANCE_OPTION4 ||
-	    o->size != sizeof(*o))
-		return XDP_PASS;
-	to.word[0] = ip->dst;
-	vip.word[0] = o->addr;
-	if (!ours(&to) || !ours(&vip)) /* U1 */
-		return XDP_PASS;
-	head = *ip;
-	head.words -= 2;
-	head.size = bpf_htons(bpf_ntohs(ip->size) - sizeof(*o));
-	head.dst = vip.word[0];
-	head.sum = fold((__u64)(__u16)~ip->sum + (__u16)~bpf_htons(0x0200) + (__u16)~ip->size +
-			head.size + (__u16) ~*(__be16 *)o + (__u16)~o->port + (__u32)~to.word[0]);
-	ip = shorten(ctx, sizeof(*o), bpf_htons(ETH_IP), sizeof(head));
-	if (!ip)
-		return XDP_DROP;
-	*ip = head;
-	return count(UNPACKED, XDP_PASS);
-}
-
-static __always_inline int option6(struct xdp_md *ctx, struct ip6 *ip, void *end)
-{
-	struct balance_option6 *o = (void *)(ip + 1);
-	struct address to, vip;
-	struct ip6 head;
-
-	if ((void *)(o + 1) > end || o->words != sizeof(*o) / 8 - 1 || o->type != BALANCE_OPTION6 ||
-	    o->size != sizeof(*o) - 4)
-		return XDP_PASS;
-	__builtin_memcpy(to.word, ip->dst, 16);
-	__builtin_memcpy(vip.word, o->addr, 16);
-	if (!ours(&to) || !ours(&vip)) /* U1 */
-		return XDP_PASS;
-	head = *ip;
-	head.proto = o->next;
-	head.payload = bpf_htons(bpf_ntohs(ip->payload) - sizeof(*o));
-	__builtin_memcpy(head.dst, vip.word, 16);
-	ip = shorten(ctx, sizeof(*o), bpf_htons(ETH_IPV6), sizeof(head));
-	if (!ip)
-		return XDP_DROP;
-	*ip = head;
-	return count(UNPACKED, XDP_PASS);
-}
-
-/* ---- the packet ------------------------------------------------------------------------------ */
-
-static __always_inline int take_off(struct xdp_md *ctx, const struct wrap *w)
-{
-	__be16 proto = bpf_htons(w->proto == PROTO_IPIP ? ETH_IP : ETH_IPV6);
-
-	return shorten(ctx, w->head & 255, proto, 0) ? count(UNPACKED, XDP_PASS) : XDP_DROP;
 }
 
 SEC("xdp")
 int unpack(struct xdp_md *ctx)
 {
-	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct ip6 *ip6 = data + sizeof(struct eth);
-	struct ip4 *ip4 = (void *)ip6;
-	struct eth *eth = data;
-	struct wrap w = {};
+	__u32 what;
+	int verdict = unpack_frame(ctx, &what);
 
-	if ((void *)(ip4 + 1) > end)
-		return XDP_PASS;
-	if (eth->proto == bpf_htons(ETH_IP) && ip4->words > 5)
-		return option4(ctx, ip4, end);
-	if (eth->proto == bpf_htons(ETH_IPV6) && (void *)(ip6 + 1) <= end && ip6->proto == IP6_DST)
-		return option6(ctx, ip6, end);
-	if (outer(&w, data, end) || (w.proto != PROTO_IPIP && w.proto != PROTO_IPV6))
-		return XDP_PASS;
-	if (inner(&w, data + sizeof(*eth) + (w.head & 255), end) || !ours(&w.to) ||
-	    !ours(&w.inner)) /* U1 */
-		return XDP_PASS;
-	if (w.seconds && for_second(ctx, &w))
-		return count(HANDED_ON, w.family == 4 ? hand_on4(ctx, &w) : hand_on6(ctx, &w));
-	return take_off(ctx, &w);
+	if (what == UNPACKED)
+		count(DID_UNPACK);
+	if (what == HANDED_ON)
+		count(DID_HAND_ON);
+	return verdict;
 }

@@ -46,6 +46,7 @@
 #include "balance/protect.bpf.h"
 #include "balance/quic.bpf.h"
 #include "balance/translate.bpf.h"
+#include "balance/unpack.bpf.h"
 
 LICENSE;
 
@@ -60,6 +61,8 @@ static __always_inline int send_to(struct xdp_md *ctx, struct packet *p, __u32 i
 	if (!b || !b->family)
 		return done(p, BALANCE_NO_BACKEND, XDP_DROP);
 	p->backend = id;
+	if (b->hop_flags & BALANCE_HOP_HERE)
+		return done(p, BALANCE_HERE, XDP_PASS);
 	reason = hop_get(ctx, p, b, id);
 	if (reason)
 		return done(p, reason, XDP_DROP);
@@ -135,6 +138,38 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 	return is_nat(id) ? nat_part(p, id) : send_to(ctx, p, id);
 }
 
+static __always_inline int wrap_ours(const struct address *a, __u8 family)
+{
+	struct balance_state *s = state_get();
+	__u64 addr[2] = {a->word[0]};
+
+	if (family == 6)
+		__builtin_memcpy(addr, a->word, 16);
+	return s && ours(s, addr, family);
+}
+
+/* No service's: what another balancer packed for this host is unpacked, else left to the host. */
+__noinline int unserved(struct xdp_md *ctx, struct packet *p)
+{
+	struct balance_state *s = state_get();
+	int whose, verdict;
+	__u32 what;
+
+	if (!p || !s)
+		return XDP_ABORTED;
+	whose = ours(s, &p->flow[2], p->family);
+	if (!whose)
+		return done(p, BALANCE_FOREIGN, XDP_PASS);
+	if (whose != BALANCE_HOSTS || p->l2 > 14 || asking || !(s->use & BALANCE_USE_HERE))
+		return done(p, BALANCE_UNSERVED, XDP_PASS);
+	verdict = unpack_frame(ctx, &what);
+	if (what == UNPACKED)
+		return done(p, BALANCE_UNPACKED, verdict);
+	if (what == HANDED_ON)
+		return done(p, BALANCE_HANDED_ON, verdict);
+	return done(p, what == CUT_SHORT ? BALANCE_MALFORMED : BALANCE_UNSERVED, verdict);
+}
+
 /* Backend that the packet itself names, 0: none. */
 static __always_inline __u32 named_by(struct xdp_md *ctx, const struct packet *p,
 				      const struct balance_service *v)
@@ -162,8 +197,7 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 	id = service_find(s, &p->flow[2], p->family, p->ports >> 16, p->proto);
 	v = id ? bpf_map_lookup_elem(&services, &id) : 0;
 	if (!v)
-		return ours(s, &p->flow[2], p->family) ? done(p, BALANCE_UNSERVED, XDP_PASS)
-						       : done(p, BALANCE_FOREIGN, XDP_PASS);
+		return unserved(ctx, p);
 	p->service = v->stat;
 	if (v->flags & BALANCE_PROTECTED || s->use & BALANCE_USE_DENY) {
 		verdict = protection(ctx, p, id);
@@ -308,7 +342,7 @@ static __always_inline int in4(struct xdp_md *ctx, struct packet *p, struct bala
 	if (p->proto == PROTO_ICMP)
 		return icmp4(ctx, p, s, ip, l4, end);
 	if (p->proto != PROTO_TCP && p->proto != PROTO_UDP)
-		return odd(p, BALANCE_UNSERVED);
+		return unserved(ctx, p);
 	if (ports_get(p, l4, end))
 		return odd(p, BALANCE_MALFORMED);
 	return 0;
@@ -361,7 +395,7 @@ static __always_inline int in6(struct xdp_md *ctx, struct packet *p, struct bala
 	if (p->proto == PROTO_ICMPV6)
 		return icmp6(ctx, p, s, ip, l4, end);
 	if (p->proto != PROTO_TCP && p->proto != PROTO_UDP)
-		return odd(p, BALANCE_UNSERVED);
+		return unserved(ctx, p);
 	if (ports_get(p, l4, end))
 		return odd(p, BALANCE_MALFORMED);
 	return 0;

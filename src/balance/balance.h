@@ -40,6 +40,7 @@ struct balance_state {
 
 #define BALANCE_USE_NAT	 1U /* some service has backends of mode nat */
 #define BALANCE_USE_DENY 2U /* some sources are denied */
+#define BALANCE_USE_HERE 4U /* some backend is this host */
 
 /* Maps "vip4" and "vip6". Port 0: the value is an index of "ranges"; protocol 0: the bare address. */
 struct balance_key4 {
@@ -89,12 +90,12 @@ struct balance_quic {
 
 /* Map "services"; 0 is none. Never written while a VIP points to it. */
 struct balance_service {
-	__u32 ring;    /* first slot in "rings" */
-	__u8 ring_log; /* 2^n slots */
-	__u8 flags;    /* BALANCE_BY_SOURCE */
-	__u16 changed; /* time of the last change of the ring, in BALANCE_UNIT */
-	__u32 stat;    /* index of "counts" */
-	__u32 pad;
+	__u32 ring;	/* first slot in "rings" */
+	__u8 ring_log;	/* 2^n slots */
+	__u8 flags;	/* BALANCE_BY_SOURCE */
+	__u16 changed;	/* time of the last change of the ring, in BALANCE_UNIT */
+	__u32 stat;	/* index of "counts" */
+	__u32 affinity; /* a client keeps its backend for so long, in BALANCE_UNIT; 0: no */
 };
 
 /* Map "rings". Backend 0 is none. */
@@ -140,6 +141,7 @@ struct balance_option6 {
 #define BALANCE_HOP_FIXED   1U /* hop is given, not asked of the routing table */
 #define BALANCE_HOP_REFLECT 2U /* back to the link address that the packet came from */
 #define BALANCE_HOP_UNKNOWN 4U /* BPF: the neighbour is not known, somebody should ask */
+#define BALANCE_HOP_HERE    8U /* an address of this host */
 
 /* Map "backends", a cache line each; 0 is none. The hop is a cache that BPF fills. */
 struct balance_backend {
@@ -169,7 +171,7 @@ struct balance_bucket {
 #define BALANCE_UNIT	  32 /* ktime >> 32: 4.3 s */
 #define BALANCE_TIME_MASK 0xfffU
 
-/* tag:32 | backend:18 | time:12 | confirmed:1 | kind:1 (1: a fragment) */
+/* tag:32 | backend:18 | time:12 | confirmed:1 | kind:1 (1: of a fragment or a client) */
 static inline __u64 balance_entry(__u32 tag, __u32 backend, __u32 time, __u32 confirmed, __u32 kind)
 {
 	return (__u64)tag << 32 | (__u64)backend << 14 | (time & BALANCE_TIME_MASK) << 2 |

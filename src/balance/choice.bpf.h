@@ -41,6 +41,56 @@ static __always_inline __u32 other_of(const struct packet *p, __u32 backend, __u
 	return p->kind == KIND_MORE && other != backend ? other : 0;
 }
 
+/*
+ * Affinity: the client's entry in this bucket, renewed by each packet. Where it is too old, or its backend
+ * takes nobody, it becomes @next's, if there is one.
+ */
+__noinline __u32 client_in(__u32 at, __u32 tag, __u32 time, __u32 most, __u32 next)
+{
+	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
+	struct balance_backend *r;
+	__u64 e, fresh;
+	__u32 id;
+	int i;
+
+	if (!b)
+		return 0;
+#pragma unroll
+	for (i = 0; i < BALANCE_WAYS; i++) {
+		e = *(volatile __u64 *)&b->entry[i];
+		id = BALANCE_ENTRY_BACKEND(e);
+		if (BALANCE_ENTRY_TAG(e) != tag || !id || !(e & 1))
+			continue;
+		r = backend_get(id);
+		if (balance_entry_age(e, time) > most || !r || r->state != BALANCE_LIVE)
+			id = next;
+		fresh = balance_entry(tag, id, time, 1, 1);
+		if (id && !asking && fresh != e)
+			__sync_val_compare_and_swap(&b->entry[i], e, fresh);
+		return id;
+	}
+	return 0;
+}
+
+/* Whom flows of this client that begin go to, where the slot says @first and @was. */
+static __always_inline __u32 choose_client(struct balance_state *s, const struct packet *p,
+					   __u32 first, __u32 was, __u32 time)
+{
+	__u32 next, id;
+	__u64 hash;
+
+	if (p->kind == KIND_ABOUT)
+		return first;
+	hash = balance_mix_end(balance_mix(p->source, p->service));
+	next = p->kind == KIND_MORE ? 0 : begins(p, time) ? first : was;
+	id = client_in(balance_bucket1(hash, bucket_log), hash, time, p->affinity, next);
+	if (!id)
+		id = client_in(balance_bucket2(hash, bucket_log), hash, time, p->affinity, next);
+	if (!id && next)
+		insert(s, hash, next, 1, time);
+	return id ?: next ?: first;
+}
+
 /* B2 to B5, at a slot with BALANCE_LOOK. @counted: an entry for every flow. */
 __noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was, __u32 counted)
 {
@@ -49,6 +99,10 @@ __noinline __u32 choose_stateful(struct packet *p, __u32 first, __u32 was, __u32
 
 	if (!p || !s)
 		return 0;
+	if (p->affinity) {
+		counted |= first != was; /* B4, whatever the client's is */
+		first = choose_client(s, p, first, was, time);
+	}
 	backend = find(p->hash, 0, time, p->kind != KIND_ABOUT && (first != was || counted));
 	if (backend && usable(backend)) {
 		p->entry = 1;
@@ -94,6 +148,7 @@ static __always_inline __u32 choose(struct packet *p, const struct balance_servi
 	if (!(was & BALANCE_LOOK))
 		return first; /* B1 */
 	p->changed = v->changed;
+	p->affinity = v->affinity;
 	return choose_stateful(p, first, was & ~BALANCE_LOOK, v->flags & BALANCE_COUNTED);
 }
 

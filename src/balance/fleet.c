@@ -139,13 +139,19 @@ static uint16_t sum_constant(const struct balance_backend *b, uint16_t *head)
 	return sum;
 }
 
+/* Translated packets do not come back by way of the host's own stack. */
+static bool is_here(const struct fleet_backend *b)
+{
+	return b->mode != BALANCE_NAT && config_node_is(&b->addr);
+}
+
 static void backend_write(struct fleet *t, const struct fleet_backend *b, uint32_t stat)
 {
 	const struct config_addr *src = b->addr.family == 4 ? &t->way.source4 : &t->way.source6;
 	struct balance_backend r = {
 		.family = b->addr.family,
 		.state = b->state,
-		.hop_flags = t->way.hop_flags,
+		.hop_flags = t->way.hop_flags | (is_here(b) ? BALANCE_HOP_HERE : 0),
 		.mode = b->mode,
 		.hop_mtu = t->way.mtu,
 		.stat = stat,
@@ -177,6 +183,7 @@ static void ways_renew(struct fleet *t)
 			bool given = t->way.hop_flags & ways;
 
 			if ((r->hop_flags & ways) != t->way.hop_flags ||
+			    is_here(&s->backends[i]) != !!(r->hop_flags & BALANCE_HOP_HERE) ||
 			    memcmp(r->src, src->bytes, r->family == 4 ? 4 : 16) ||
 			    (given && r->hop_mtu != t->way.mtu) ||
 			    (t->way.hop_flags & BALANCE_HOP_FIXED &&
@@ -360,17 +367,19 @@ static int places_get(struct fleet *t, struct fleet_service *next, const struct 
 static void instance_write(struct fleet *t, const struct fleet_service *s)
 {
 	bool counted = s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS;
+	int64_t keep = min(s->want.opt.affinity_s, (int64_t)t->way.flow_s);
 
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = (uint8_t)((s->want.opt.hash ? BALANCE_BY_SOURCE : 0) |
+		.flags = (uint8_t)((s->want.opt.hash || keep ? BALANCE_BY_SOURCE : 0) |
 				   (counted ? BALANCE_COUNTED : 0) |
 				   (s->want.opt.quic ? BALANCE_QUIC : 0) |
 				   (nat_some(s) ? BALANCE_SOME_NAT : 0) |
 				   (protect_wanted(&s->want.opt) ? BALANCE_PROTECTED : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
+		.affinity = keep ? (uint32_t)((uint64_t)keep * SECOND >> BALANCE_UNIT) + 1 : 0,
 	};
 	sockets_door(t, s);
 }
@@ -828,7 +837,8 @@ static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 		slots_merge(t, s);
 		s->merged = true;
 		s->changed_at = now;
-	} else if (s->merged && !entries && t->swept_at > s->changed_at) {
+	} else if (s->merged && !entries && !s->want.opt.affinity_s &&
+		   t->swept_at > s->changed_at) {
 		slots_rest(t, s);
 	}
 }

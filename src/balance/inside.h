@@ -59,6 +59,7 @@ struct fleet {
 	uint32_t translated; /* connections of mode nat, of the last sweep */
 	uint32_t *busy;	     /* of these, flows that sent something in the last minute */
 	bool stale;	     /* a service is */
+	uint32_t here;	     /* backends that are this host */
 	uint64_t looked_at;  /* at loads */
 	uint64_t swept_at;
 	bool quic; /* map "quic" may have entries */

@@ -19,11 +19,6 @@
 
 const volatile __u16 gue_port = BALANCE_GUE_PORT;
 
-struct udp {
-	__be16 src, dst, size;
-	__u16 sum;
-};
-
 static __always_inline __u32 fold1(__u64 sum)
 {
 	sum = (sum & 0xffffffff) + (sum >> 32);
@@ -125,11 +120,6 @@ static __always_inline int gue4(struct xdp_md *ctx, const struct packet *p,
 	}
 	udp_put((void *)(ip + 1), p, inner, sum, p->size + 8 + more);
 	return 0;
-}
-
-static __always_inline __u64 sum_words(const __u32 *w)
-{
-	return (__u64)w[0] + w[1] + w[2] + w[3];
 }
 
 static __always_inline int gue6(struct xdp_md *ctx, const struct packet *p,

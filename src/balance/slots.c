@@ -59,7 +59,8 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	struct balance_slot *to = slots_of(t, next), *from = old ? slots_of(t, old) : NULL;
 	unsigned shift = old ? next->log - old->log : 0;
 	cleanup(mem_free) uint64_t *stays = old ? staying(t, next) : NULL;
-	uint32_t counted = next->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS ? BALANCE_LOOK : 0;
+	const struct config_options *o = &next->want.opt;
+	bool always = o->algorithm == CONFIG_LEAST_CONNECTIONS || o->affinity_s;
 	uint32_t i;
 	int rc = now && (stays || !old) ? fill_now(next, now) : -ENOMEM;
 
@@ -69,7 +70,7 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	for (i = 0; i < 1U << next->log; i++) {
 		to[i] = from ? slot_next(stays, now[i], &from[i >> shift])
 			     : (struct balance_slot){now[i], now[i]};
-		to[i].was |= counted;
+		to[i].was |= always ? BALANCE_LOOK : 0;
 		next->look |= to[i].was >> 31;
 	}
 	return 0;

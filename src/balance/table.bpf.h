@@ -127,7 +127,7 @@ struct packet {
 	__u64 hash, source; /* of the flow; of the client's address */
 	__u64 flow[4];	    /* addresses as in the packet, source first; IPv4 in one word each */
 	__u32 ports, l2, size;
-	__u32 slot_hash, service, backend, entry;
+	__u32 affinity, service, backend, entry;
 	__u16 changed;
 	__be16 l2_proto;
 	struct macs macs;

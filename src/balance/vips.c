@@ -257,13 +257,66 @@ static int service_set(struct fleet *t, const struct fleet_service *s, uint32_t 
 	return rc;
 }
 
-static int addresses_get(struct fleet *t, const struct fleet_service *s)
+/* Others may send packed what is for a backend that is this host: its address is looked at too. */
+static bool backend_here(const struct config_backend *b)
+{
+	return b->mode != BALANCE_NAT && config_node_is(&b->addr);
+}
+
+static void here_add(struct fleet *t, int n)
+{
+	__u32 *use = &t->maps->state->use;
+
+	t->here += (uint32_t)n;
+	if (t->here)
+		__atomic_fetch_or(use, BALANCE_USE_HERE, __ATOMIC_RELEASE);
+	else
+		__atomic_fetch_and(use, ~BALANCE_USE_HERE, __ATOMIC_RELEASE);
+}
+
+static bool heres_put(struct fleet *t, const struct fleet_service *s, uint32_t n)
+{
+	bool gone = false;
+	uint32_t i;
+
+	for (i = 0; s && i < n; i++) {
+		if (!backend_here(&s->want.backends[i]))
+			continue;
+		gone |= address_put(t, &s->want.backends[i].addr);
+		here_add(t, -1);
+	}
+	return gone;
+}
+
+static int heres_get(struct fleet *t, const struct fleet_service *s)
 {
 	uint32_t i;
-	int rc = 0;
+	int rc;
 
+	for (i = 0; s && i < s->want.n_backends; i++) {
+		if (!backend_here(&s->want.backends[i]))
+			continue;
+		rc = address_get(t, &s->want.backends[i].addr);
+		if (rc) {
+			heres_put(t, s, i);
+			return rc;
+		}
+		here_add(t, 1);
+	}
+	return 0;
+}
+
+static int addresses_get(struct fleet *t, const struct fleet_service *s)
+{
+	int rc = heres_get(t, s);
+	uint32_t i;
+
+	if (rc)
+		return rc;
 	for (i = 0; s && i < s->want.n_vips && !rc; i++)
 		rc = address_get(t, &s->want.vips[i].addr);
+	if (rc)
+		heres_put(t, s, s->want.n_backends);
 	while (rc && --i)
 		address_put(t, &s->want.vips[i - 1].addr);
 	return rc;
@@ -276,7 +329,7 @@ int vips_adopt(struct fleet *t, const struct fleet_service *s)
 
 static bool addresses_put(struct fleet *t, const struct fleet_service *s)
 {
-	bool gone = false;
+	bool gone = heres_put(t, s, s ? s->want.n_backends : 0);
 	uint32_t i;
 
 	for (i = 0; s && i < s->want.n_vips; i++)

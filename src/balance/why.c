@@ -327,7 +327,9 @@ static void hop_tell(struct buf *b, const struct balance_backend *r, uint32_t re
 
 	if (r->hop_ifindex)
 		interface_name(r->hop_ifindex, name);
-	if (r->hop_flags & BALANCE_HOP_REFLECT)
+	if (reason == BALANCE_HERE)
+		step(b, "next hop", "none: the backend is this host");
+	else if (r->hop_flags & BALANCE_HOP_REFLECT)
 		step(b, "next hop", "back to the link address that the packet came from");
 	else if (reason == BALANCE_NO_ROUTE)
 		step(b, "next hop", "the host has no route, or does not forward");
@@ -434,7 +436,7 @@ int why_tell(struct why *w, struct fleet *t, const struct why_packet *p, int ifi
 	s = r.told.service ? fleet_by_stat(t, r.told.service) : NULL;
 	buf_fmt(out, "{\"verdict\":\"%s\",\"reason\":\"%s\",\"doc\":\"%s\",\"reaches\":%s",
 		verdict_text(r.verdict), reasons[r.told.reason], docs[r.told.reason],
-		r.verdict >= 3 ? "true" : "false");
+		r.verdict >= 3 || r.told.reason == BALANCE_HERE ? "true" : "false");
 	if (s) {
 		buf_str(out, ",\"service\":");
 		buf_json(out, s->want.name, strlen(s->want.name));

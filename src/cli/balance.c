@@ -69,6 +69,39 @@ static void vips_join(const json_t *s, struct buf *b)
 		buf_fmt(b, "%s%s", i ? " " : "", json_string_value(v));
 }
 
+/* "2 down", "up"; "" where none is probed. */
+static const char *health_sum(const json_t *s, char *out, size_t size)
+{
+	unsigned asked = 0, down = 0;
+	const json_t *b, *h;
+	size_t i;
+
+	json_array_foreach(json_object_get(s, "backends"), i, b)
+	{
+		h = json_object_get(b, "health");
+		asked += !!h;
+		down += h && !json_is_true(json_object_get(h, "up"));
+	}
+	if (!down)
+		return asked ? "up" : "";
+	snprintf(out, size, "%u down", down);
+	return out;
+}
+
+static const char *health_text(const json_t *b, char *out, size_t size)
+{
+	const json_t *h = json_object_get(b, "health");
+	const char *reason = text(h, "reason");
+
+	if (!h)
+		return "";
+	if (!json_is_true(json_object_get(h, "asked")))
+		return "not asked yet";
+	snprintf(out, size, "%s%s%s", json_is_true(json_object_get(h, "up")) ? "up" : "down",
+		 *reason ? ": " : "", reason);
+	return out;
+}
+
 static void service_row(struct table *t, const json_t *s)
 {
 	cleanup(buf_done) struct buf vips = {0};
@@ -89,6 +122,7 @@ static void service_row(struct table *t, const json_t *s)
 	snprintf(part, sizeof(part), "%" PRId64 "/%zu", live,
 		 json_array_size(json_object_get(s, "backends")));
 	cell(t, part);
+	cell(t, health_sum(s, part, sizeof(part)));
 	cell_number(t, connections);
 	cell_number(t, packets);
 }
@@ -96,11 +130,8 @@ static void service_row(struct table *t, const json_t *s)
 static int get(const struct args *a, struct skep_err *err)
 {
 	static const struct table_column layout[] = {
-		{"SERVICE"},
-		{"ADDRESSES", .flex = true},
-		{"LIVE", .right = true},
-		{"CONNECTIONS", .right = true},
-		{"PACKETS", .right = true},
+		{"SERVICE"}, {"ADDRESSES", .flex = true},    {"LIVE", .right = true},
+		{"HEALTH"},  {"CONNECTIONS", .right = true}, {"PACKETS", .right = true},
 	};
 	cleanup(table_done) struct table *t = NULL;
 	cleanup(buf_done) struct buf answer = {0}, out = {0};
@@ -127,10 +158,11 @@ static int get(const struct args *a, struct skep_err *err)
 static void backend_row(struct table *t, const json_t *b)
 {
 	struct human h;
-	char share[16];
+	char share[16], health[80];
 
 	cell(t, text(b, "address"));
 	cell(t, text(b, "state"));
+	cell(t, health_text(b, health, sizeof(health)));
 	cell(t, text(b, "mode"));
 	cell_number(t, number(b, "weight"));
 	snprintf(share, sizeof(share), "%.0f%%",
@@ -164,6 +196,7 @@ static int describe_one(const json_t *s, const struct term *term, struct buf *ou
 	static const struct table_column layout[] = {
 		{"BACKEND"},
 		{"STATE"},
+		{"HEALTH", .flex = true},
 		{"MODE"},
 		{"WEIGHT", .right = true},
 		{"SHARE", .right = true},

@@ -200,7 +200,7 @@ static void *move_frames(void *arg)
 {
 	struct exec *x = arg;
 
-	ports_run(x->ports, x->stop, 0, NULL);
+	ports_run(x->ports, x->stop, PORTS_STAY, NULL);
 	return NULL;
 }
 

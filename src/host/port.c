@@ -87,7 +87,41 @@ static int port_pass(struct vm_port *vm, struct vm_frame *f)
 	return stack ? stack->ops->send(stack, f, false) : -EOPNOTSUPP;
 }
 
-static const struct vm_port_ops to_port = {port_send, port_pass};
+static void flush(struct ports *all)
+{
+	unsigned i;
+
+	for (i = 0; i < all->n; i++)
+		if (all->ports[i].ops->flush)
+			all->ports[i].ops->flush(&all->ports[i]);
+}
+
+static unsigned port_lend(struct vm_port *vm, struct vm_frame *frames, unsigned n)
+{
+	struct pool *pool = port_of(vm)->pool;
+	unsigned i;
+
+	for (i = 0; i < n && pool->n_free; i++)
+		frames[i] = (struct vm_frame){.buf = port_pool_take(pool)};
+	return i;
+}
+
+static void give_back(struct port *p, const struct vm_frame *frames, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (!frames[i].taken)
+			port_pool_give(p->pool, frames[i].buf);
+}
+
+static void port_settle(struct vm_port *vm, const struct vm_frame *frames, unsigned n)
+{
+	give_back(port_of(vm), frames, n);
+	flush(port_of(vm)->all);
+}
+
+static const struct vm_port_ops to_port = {port_send, port_pass, port_lend, port_settle};
 
 /* ---- opening ----------------------------------------------------------------------------------- */
 
@@ -203,15 +237,6 @@ void ports_free(struct ports *all)
 
 /* ---- moving frames ------------------------------------------------------------------------------ */
 
-static void give_back(struct port *p, const struct vm_frame *frames, int n)
-{
-	int i;
-
-	for (i = 0; i < n; i++)
-		if (!frames[i].taken)
-			port_pool_give(p->pool, frames[i].buf);
-}
-
 /* What the kernel's stack sends into the TAP leaves by the port. */
 static int from_stack(struct port *p, struct vm_frame *frames, struct skep_err *err)
 {
@@ -219,7 +244,8 @@ static int from_stack(struct port *p, struct vm_frame *frames, struct skep_err *
 
 	for (i = 0; i < n; i++)
 		vm_port_leave(&p->vm, &frames[i]);
-	give_back(p, frames, n);
+	if (n > 0)
+		give_back(p, frames, (unsigned)n);
 	return n;
 }
 
@@ -230,7 +256,7 @@ static int turn(struct port *p, struct vm_frame *frames, struct skep_err *err)
 
 	if (n > 0) {
 		vm_port_receive(&p->vm, frames, (unsigned)n);
-		give_back(p, frames, n);
+		give_back(p, frames, (unsigned)n);
 	}
 	p->ended = n == -ENODATA;
 	if (p->stack)
@@ -238,17 +264,8 @@ static int turn(struct port *p, struct vm_frame *frames, struct skep_err *err)
 	return n >= 0 && more > 0 ? n + more : n;
 }
 
-static void flush(struct ports *all)
-{
-	unsigned i;
-
-	for (i = 0; i < all->n; i++)
-		if (all->ports[i].ops->flush)
-			all->ports[i].ops->flush(&all->ports[i]);
-}
-
 /* *alive: some port may bring more. Return: frames that came. */
-static int round_of(struct ports *all, bool *alive, struct skep_err *err)
+static int turns(struct ports *all, bool *alive, struct skep_err *err)
 {
 	int came = 0, n;
 	unsigned i;
@@ -262,6 +279,16 @@ static int round_of(struct ports *all, bool *alive, struct skep_err *err)
 		came += max(n, 0);
 	}
 	flush(all);
+	return came;
+}
+
+static int round_of(struct ports *all, bool *alive, struct skep_err *err)
+{
+	int came;
+
+	vm_ports_begin(all->engine);
+	came = turns(all, alive, err);
+	vm_ports_end(all->engine);
 	return came;
 }
 
@@ -299,33 +326,35 @@ static bool rest(const struct ports *all, int stop, int ms)
 
 static int finish(struct ports *all, struct skep_err *err)
 {
+	struct port *p;
 	unsigned i;
-	int rc;
+	int rc = 0;
 
-	for (i = 0; i < all->n; i++) {
-		const struct port *p = &all->ports[i];
-
-		rc = p->ops->finish ? p->ops->finish(&all->ports[i]) : 0;
+	vm_ports_begin(all->engine);
+	for (i = 0; !rc && i < all->n; i++) {
+		p = &all->ports[i];
+		rc = p->ops->finish ? p->ops->finish(p) : 0;
 		if (rc)
-			return skep_fail(err, rc, "port %s: %s: %s", p->spec.name, p->spec.second,
-					 strerror(-rc));
+			skep_fail(err, rc, "port %s: %s: %s", p->spec.name, p->spec.second,
+				  strerror(-rc));
 	}
-	return 0;
+	vm_ports_end(all->engine);
+	return rc;
 }
 
 int ports_run(struct ports *all, int stop, unsigned seconds, struct skep_err *err)
 {
-	uint64_t until = until_of(seconds);
+	uint64_t until = until_of(seconds == PORTS_STAY ? 0 : seconds);
 	unsigned busy = 0;
-	bool alive = true, stopped = false;
+	bool alive = true, stopped = false, stay = seconds == PORTS_STAY;
 	int came;
 
-	while (alive && !stopped) {
+	while ((alive || stay) && !stopped) {
 		came = round_of(all, &alive, err);
 		if (came < 0)
 			return came;
 		busy = came ? busy + 1 : 0;
-		if (!came && alive)
+		if (!came && (alive || stay))
 			stopped = rest(all, stop, IDLE_MS) || over(until);
 		else if (busy % VM_PORT_BATCH == 0)
 			stopped = rest(all, stop, 0) || over(until);

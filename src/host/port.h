@@ -43,6 +43,8 @@ int port_parse(struct port_spec *out, const char *text, struct skep_err *err);
 
 struct ports;
 
+#define PORTS_STAY ~0U
+
 /**
  * ports_open() - open all ports and add them to @engine, which must outlive them.
  * @specs: NAME=SPEC
@@ -56,7 +58,7 @@ void ports_free(struct ports *p);
 
 /**
  * ports_run() - move frames until @stop is readable, @seconds are over (0: never), or nothing can come
- * any more: all ports are captures, read to their end.
+ * any more: all ports are captures, read to their end. PORTS_STAY seconds: until @stop alone.
  *
  * Return: 0, -EBADMSG and the like of a capture that is damaged or cannot be written.
  */

@@ -103,7 +103,6 @@ static const struct trial trials[HOST_FEATURE_COUNT] = {
 	[HOST_ITER_TASK_VMA] = {ITER("task_vma"), PROG(RETURN(0))},
 	[HOST_ITER_TCP] = {ITER("tcp"), PROG(RETURN(0))},
 	[HOST_ITER_UDP] = {ITER("udp"), PROG(RETURN(0))},
-	[HOST_ITER_MAP_ELEM] = {ITER("bpf_map_elem"), PROG(RETURN(0))},
 	[HOST_SK_STORAGE] = {TRACEPOINT("inet_sock_set_state"), .map = BPF_MAP_TYPE_SK_STORAGE,
 			     PROG(LOAD(2, 1, 0), MAP(1), SET(3, 0),
 				  SET(4, BPF_SK_STORAGE_GET_F_CREATE), CALL(sk_storage_get),

@@ -97,9 +97,10 @@ struct skep_engine {
 	struct attachment *attachments;
 	struct device *devices; /* device.c; under lock */
 	struct vm_port *ports;
-	_Atomic unsigned n_tcx;	 /* links of tcx that there are or were tried */
-	_Atomic uint32_t stats;	 /* somebody wants run times */
-	_Atomic uint64_t memory; /* of all maps */
+	pthread_rwlock_t ports_turn; /* P1 of port.h; taken before lock */
+	_Atomic unsigned n_tcx;	     /* links of tcx that there are or were tried */
+	_Atomic uint32_t stats;	     /* somebody wants run times */
+	_Atomic uint64_t memory;     /* of all maps */
 	struct map_objects map_objects;
 	struct timers *timers;
 	const struct vm_hooks *hooks; /* never NULL */
@@ -413,6 +414,22 @@ int vm_attach_check(const struct prog *p, uint32_t attach_type);
 /* ---- ports (port.c) ------------------------------------------------------------------------------- */
 
 bool vm_port_is(struct skep_engine *e, uint32_t ifindex);
+void vm_ports_init(struct skep_engine *e);
+
+/* A frame, and how often it comes in. */
+struct vm_live {
+	uint32_t ifindex; /* of the port */
+	const uint8_t *data;
+	uint32_t meta; /* bytes before @data */
+	uint32_t len;
+	uint32_t times;
+};
+
+/*
+ * Runs @p on each frame and obeys it, as if the port had brought them. 0; -EOPNOTSUPP: there are no
+ * ports, or none that stands for this interface.
+ */
+int vm_port_live(struct skep_engine *e, struct prog *p, const struct vm_live *l);
 
 /* ---- timers (help_timer.c) -------------------------------------------------------------------------- */
 

@@ -11,7 +11,31 @@ struct batch {
 	struct run run;
 	struct call call;
 	struct xdp_md md;
+	uint32_t meta; /* bytes of metadata before each */
 };
+
+/* ---- whose turn it is ------------------------------------------------------------------------ */
+
+/* Rounds of the owner follow each other closely: who waits to write goes before the next. */
+void vm_ports_init(struct skep_engine *e)
+{
+	pthread_rwlockattr_t attr;
+
+	pthread_rwlockattr_init(&attr);
+	pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	pthread_rwlock_init(&e->ports_turn, &attr);
+	pthread_rwlockattr_destroy(&attr);
+}
+
+void vm_ports_begin(struct skep_engine *e)
+{
+	pthread_rwlock_rdlock(&e->ports_turn);
+}
+
+void vm_ports_end(struct skep_engine *e)
+{
+	pthread_rwlock_unlock(&e->ports_turn);
+}
 
 /* ---- which there are ------------------------------------------------------------------------ */
 
@@ -38,6 +62,7 @@ int vm_port_add(struct skep_engine *e, struct vm_port *p)
 {
 	int rc = 0;
 
+	pthread_rwlock_wrlock(&e->ports_turn);
 	pthread_mutex_lock(&e->lock);
 	if (vm_port_find(e, p->ifindex)) {
 		rc = -EEXIST;
@@ -47,21 +72,25 @@ int vm_port_add(struct skep_engine *e, struct vm_port *p)
 		e->ports = p;
 	}
 	pthread_mutex_unlock(&e->lock);
+	pthread_rwlock_unlock(&e->ports_turn);
 	return rc;
 }
 
 void vm_port_remove(struct vm_port *p)
 {
+	struct skep_engine *e = p->engine;
 	struct vm_port **at;
 
-	if (!p->engine)
+	if (!e)
 		return;
-	pthread_mutex_lock(&p->engine->lock);
-	for (at = &p->engine->ports; *at && *at != p; at = &(*at)->next)
+	pthread_rwlock_wrlock(&e->ports_turn);
+	pthread_mutex_lock(&e->lock);
+	for (at = &e->ports; *at && *at != p; at = &(*at)->next)
 		;
 	if (*at)
 		*at = p->next;
-	pthread_mutex_unlock(&p->engine->lock);
+	pthread_mutex_unlock(&e->lock);
+	pthread_rwlock_unlock(&e->ports_turn);
 	p->engine = NULL;
 }
 
@@ -94,6 +123,7 @@ static uint32_t decide(struct batch *b, const struct vm_port *p, struct vm_frame
 	*pkt = (struct packet){.buf = f->buf,
 			       .cap = VM_FRAME_SIZE - VM_FRAME_TAIL,
 			       .start = f->start,
+			       .meta = b->meta,
 			       .len = f->len};
 	b->md = (struct xdp_md){.ingress_ifindex = p->ifindex,
 				.rx_queue_index = p->queue,
@@ -133,7 +163,7 @@ void vm_port_send(struct vm_port *p, struct vm_frame *f, bool keep)
 static bool leaves(struct vm_port *from, struct vm_frame *f, uint32_t to, uint32_t prog_id)
 {
 	struct object *o = vm_object_by_id(from->engine, OBJECT_PROG, prog_id);
-	struct batch b;
+	struct batch b = {.meta = 0};
 	uint32_t verdict;
 
 	if (!o)
@@ -260,10 +290,11 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
-static void run_batch(struct vm_port *p, struct prog *prog, struct vm_frame *frames, unsigned n)
+static void run_batch(struct vm_port *p, struct prog *prog, struct vm_frame *frames, unsigned n,
+		      uint32_t meta)
 {
 	uint64_t from = p->engine->stats ? now_ns() : 0;
-	struct batch b;
+	struct batch b = {.meta = meta};
 	unsigned i;
 
 	begin(&b, p->engine, prog);
@@ -288,7 +319,72 @@ void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n)
 			up(p, &frames[i]);
 		return;
 	}
-	run_batch(p, prog, frames, n);
+	run_batch(p, prog, frames, n, 0);
 	map_cpu = cpu;
 	vm_object_put(p->engine, &prog->obj);
+}
+
+/* ---- frames that a caller made ----------------------------------------------------------------- */
+
+#define LOOPBACK 1U
+
+static int send_nowhere(struct vm_port *p maybe_unused, struct vm_frame *f maybe_unused,
+			bool keep maybe_unused)
+{
+	return -EOPNOTSUPP;
+}
+
+static int pass_nowhere(struct vm_port *p maybe_unused, struct vm_frame *f maybe_unused)
+{
+	return -EOPNOTSUPP;
+}
+
+static void fill(struct vm_frame *frames, unsigned n, const struct vm_live *l)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		frames[i].start = VM_FRAME_HEAD;
+		frames[i].len = l->len;
+		memcpy(frames[i].buf + VM_FRAME_HEAD - l->meta, l->data - l->meta,
+		       l->len + l->meta);
+	}
+}
+
+/* One batch at most. Return: frames, -errno. */
+static int live_batch(struct skep_engine *e, struct prog *p, const struct vm_live *l,
+		      struct vm_port *nowhere, uint32_t left)
+{
+	struct vm_frame frames[VM_PORT_BATCH];
+	struct vm_port *port = vm_port_find(e, l->ifindex);
+	struct vm_port *lender = port ? port : e->ports;
+	unsigned n;
+
+	if (!lender || !lender->ops->lend || (!port && l->ifindex != LOOPBACK))
+		return -EOPNOTSUPP;
+	n = lender->ops->lend(lender, frames, min(left, VM_PORT_BATCH));
+	if (!n)
+		return -ENOMEM;
+	fill(frames, n, l);
+	run_batch(port ? port : nowhere, p, frames, n, l->meta);
+	lender->ops->settle(lender, frames, n);
+	return (int)n;
+}
+
+int vm_port_live(struct skep_engine *e, struct prog *p, const struct vm_live *l)
+{
+	static const struct vm_port_ops ops = {send_nowhere, pass_nowhere, NULL, NULL};
+	struct vm_port nowhere = {.ops = &ops, .ifindex = LOOPBACK, .engine = e};
+	unsigned cpu = map_cpu;
+	uint32_t left = l->times;
+	int n = 0;
+
+	while (left && n >= 0) {
+		pthread_rwlock_wrlock(&e->ports_turn);
+		n = live_batch(e, p, l, &nowhere, left);
+		pthread_rwlock_unlock(&e->ports_turn);
+		left -= (uint32_t)max(n, 0);
+	}
+	map_cpu = cpu;
+	return min(n, 0);
 }

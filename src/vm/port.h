@@ -9,7 +9,9 @@
  *	                                 |                       (port_tc.c)
  *	                                 '  else            counted; the frame is its owner's again
  *
- * P1  All ports of an engine are driven by one thread; programs, links and maps may change meanwhile.
+ * P1  All ports of an engine are driven by one thread at a time: the owner's between vm_ports_begin() and
+ *     vm_ports_end(), or one that runs a program on live frames (BPF_PROG_TEST_RUN), which goes first.
+ *     No port comes or goes then; programs, links and maps may.
  * P2  A frame has one owner. send() and pass() may take it (frame->taken); whoever received it frees
  *     those that nobody took.
  * P3  Nothing here allocates.
@@ -57,6 +59,14 @@ struct vm_port_ops {
 	int (*send)(struct vm_port *p, struct vm_frame *f, bool keep);
 	/* To the stack behind the port. -EOPNOTSUPP: there is none. */
 	int (*pass)(struct vm_port *p, struct vm_frame *f);
+	/**
+	 * lend() - buffers for up to VM_PORT_BATCH frames that nothing brought. Return: how many.
+	 *
+	 * This and settle() may be NULL: then live frames are not served.
+	 */
+	unsigned (*lend)(struct vm_port *p, struct vm_frame *frames, unsigned n);
+	/* Those that nobody took are the port's again; what any port was sent leaves. */
+	void (*settle)(struct vm_port *p, const struct vm_frame *frames, unsigned n);
 };
 
 struct vm_port {
@@ -76,6 +86,10 @@ struct vm_port {
 int vm_port_add(struct skep_engine *e, struct vm_port *p);
 /** vm_port_remove() - links to its ifindex stay, idle. Nothing for a port that was not added. */
 void vm_port_remove(struct vm_port *p);
+
+/** vm_ports_begin() - drive ports until vm_ports_end(). */
+void vm_ports_begin(struct skep_engine *e);
+void vm_ports_end(struct skep_engine *e);
 
 /** vm_port_linked() - is a program linked to the port's ifindex? */
 bool vm_port_linked(const struct vm_port *p);

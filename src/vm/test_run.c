@@ -25,6 +25,7 @@
 #define XDP_META   (XDP_HEAD - 40U) /* metadata at most: the frame's head stands there too */
 #define FRAGS_MAX  17U
 #define LIVE_BATCH 256U
+#define LIVE_HEAD  112U /* before a live frame's headroom: struct xdp_page_head */
 #define GSO_MAX	   65535U
 #define GSO_SIZE   65536U
 
@@ -126,44 +127,62 @@ static int finish(struct call *c, const uint8_t *data, uint32_t len, const uint8
 
 /* ---- XDP ---------------------------------------------------------------------------------------- */
 
+static bool is_live(const union bpf_attr *a)
+{
+	return a->test.flags & BPF_F_TEST_XDP_LIVE_FRAMES;
+}
+
 static int xdp_check(const union bpf_attr *a, const struct prog *p)
 {
-	bool live = a->test.flags & BPF_F_TEST_XDP_LIVE_FRAMES;
-
 	if (p->attach_type == BPF_XDP_DEVMAP || p->attach_type == BPF_XDP_CPUMAP)
 		return -EINVAL;
 	if (a->test.flags & ~(uint32_t)BPF_F_TEST_XDP_LIVE_FRAMES ||
 	    p->flags & VM_F_XDP_DEV_BOUND_ONLY)
 		return -EINVAL;
-	if (live)
-		return a->test.batch_size > LIVE_BATCH ? -E2BIG : -EOPNOTSUPP; /* no devices here */
+	if (is_live(a))
+		return a->test.batch_size > LIVE_BATCH ? -E2BIG : 0;
 	return a->test.batch_size ? -EINVAL : 0;
+}
+
+/* It is all in one page. */
+static int live_check(const union bpf_attr *a, uint32_t meta, uint32_t linear)
+{
+	uint32_t most = PAGE - (XDP_HEAD - meta) - LIVE_HEAD - SKB_TAIL;
+
+	return is_live(a) && a->test.data_size_in > min(linear, most) ? -EINVAL : 0;
+}
+
+static int xdp_device(struct skep_engine *e, const struct xdp_md *md)
+{
+	char name[IF_NAMESIZE];
+
+	if (md->egress_ifindex || (!md->ingress_ifindex && md->rx_queue_index))
+		return -EINVAL;
+	if (!md->ingress_ifindex)
+		return 0;
+	if (!vm_port_is(e, md->ingress_ifindex) && !if_indextoname(md->ingress_ifindex, name))
+		return -ENODEV;
+	return md->rx_queue_index ? -EINVAL : 0;
 }
 
 static int xdp_ctx(struct call *c, struct xdp_md *md, bool *given, uint32_t *meta, uint32_t *linear)
 {
 	const union bpf_attr *a = &c->attr.a;
-	char name[IF_NAMESIZE];
 	int rc = ctx_read(c, md, sizeof(*md), given);
 
 	*linear = a->test.data_size_in;
 	if (rc || !*given)
 		return rc;
-	if (md->data_meta || md->data_end > a->test.data_size_in || md->data > md->data_end)
+	if (md->data_meta || md->data_end > a->test.data_size_in || md->data > md->data_end ||
+	    (is_live(a) && (a->test.data_out || a->test.ctx_out)))
 		return -EINVAL;
 	*meta = md->data;
 	if (*meta & 3 || *meta > 255 || *meta > XDP_META)
 		return -EINVAL;
 	*linear = md->data_end;
-	if (a->test.data_size_in - *meta < ETH_HLEN)
+	if (live_check(a, *meta, *linear) || a->test.data_size_in - *meta < ETH_HLEN)
 		return -EINVAL;
-	if (md->egress_ifindex || (!md->ingress_ifindex && md->rx_queue_index))
-		return -EINVAL;
-	if (!md->ingress_ifindex)
-		return 0;
-	if (!if_indextoname(md->ingress_ifindex, name))
-		return -ENODEV;
-	return md->rx_queue_index ? -EINVAL : 0;
+	return xdp_device(c->e, md);
 }
 
 static int xdp_more(struct call *c, struct packet *p, uint32_t linear)
@@ -223,6 +242,28 @@ static int xdp_go(struct call *c, struct run *r, const struct xdp_md *in, bool g
 	return rc ? rc : ctx_write(c, &out, sizeof(out), given);
 }
 
+/* What becomes of the frames is seen at the ports. */
+static int xdp_live(struct call *c, struct run *r, const struct xdp_md *in)
+{
+	const union bpf_attr *a = &c->attr.a;
+	const struct packet *p = &r->pkt;
+	struct vm_live live = {
+		.ifindex = in->ingress_ifindex ? in->ingress_ifindex : 1,
+		.data = p->buf + p->start,
+		.meta = p->meta,
+		.len = p->len,
+		.times = max(a->test.repeat, 1U),
+	};
+	uint64_t from = now_ns(CLOCK_MONOTONIC);
+	int rc = vm_port_live(c->e, r->prog, &live);
+	uint64_t each = (now_ns(CLOCK_MONOTONIC) - from) / live.times;
+
+	if (rc)
+		return rc;
+	return finish(c, live.data - live.meta, live.len + live.meta, NULL, 0, 0,
+		      (uint32_t)min(each, (uint64_t)UINT32_MAX));
+}
+
 static int run_xdp(struct call *c, struct run *r)
 {
 	uint32_t meta = 0, linear;
@@ -232,11 +273,15 @@ static int run_xdp(struct call *c, struct run *r)
 
 	if (!rc)
 		rc = xdp_ctx(c, &md, &given, &meta, &linear);
+	if (!rc)
+		rc = live_check(&c->attr.a, meta, linear);
 	if (!rc && c->attr.a.test.data_size_in - meta < ETH_HLEN)
 		rc = -EINVAL;
 	if (!rc)
 		rc = xdp_packet(c, r, meta, linear);
-	return rc ? rc : xdp_go(c, r, &md, given);
+	if (rc)
+		return rc;
+	return is_live(&c->attr.a) ? xdp_live(c, r, &md) : xdp_go(c, r, &md, given);
 }
 
 /* ---- socket buffers -------------------------------------------------------------------------------- */

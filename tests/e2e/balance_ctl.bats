@@ -253,6 +253,12 @@ health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | s
 	eventually 5 health_is script 11 true
 	"$SKEP" balance describe status --json | jq -r '.backends[0].health.reason' | grep -q 'status 404'
 	"$SKEP" balance describe slow --json | jq -r '.backends[0].health.reason' | grep -q 'no answer in time'
+	curl -s --unix-socket "$SKEP_SOCKET" http://localhost/metrics >"$DIR/metrics"
+	grep -qF 'skep_balance_backend_up{service="http",backend="10.78.0.12"} 0' "$DIR/metrics"
+	grep -qF 'skep_balance_backend_up{service="http",backend="10.78.0.11"} 1' "$DIR/metrics"
+	[ "$(sed -n 's/^skep_balance_probe_failures_total{service="http",backend="10.78.0.12"} //p' "$DIR/metrics")" -ge 1 ]
+	"$SKEP" balance get | grep -q '^http .* 1 down '
+	"$SKEP" balance describe status | grep -q ' down: .*status 404'
 	service none $VIP:85/tcp "" 11 | "$SKEP" apply -f -
 	eventually 3 eval '! pgrep -f "^sleep 7711" >/dev/null'
 }

@@ -15,6 +15,7 @@ setup_file() {
 	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/plain.bpf.c" -o "$DIR/plain.o"
 	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$BATS_TEST_DIRNAME/run/tc.bpf.c" -o "$DIR/tc.o"
 	cc -o "$DIR/attach" "$BATS_TEST_DIRNAME/exec/attach.c" -lbpf
+	cc -o "$DIR/live-frames" "$BATS_TEST_DIRNAME/exec/live.c" -lbpf
 	for _ in $(seq $FRAMES); do
 		printf '\xff\xff\xff\xff\xff\xff\x02\x00\x00\x00\x00\x01\x88\xb5'
 		head -c 46 /dev/zero
@@ -148,6 +149,33 @@ says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
 		exec 9>&-
 		wait $PIDS
 	done
+}
+
+@test "live frames of BPF_PROG_TEST_RUN leave by the port that the context names, or where they are led" {
+	local p1=$(index p1) p2=$(index p2)
+	for kind in packet xdp; do
+		run_live() { in_ns timeout 30 "$SKEP" exec --unsafe --port p1=$kind:p1 --port p2=$kind:p2 -- "$DIR/live-frames" "$OBJ" "$@"; }
+		before="$(count w1 rx) $(count w2 rx)"
+		run_live reflect "$p1" 1000
+		run_live forward "$p1" 777 "$p2"
+		sleep 0.3
+		set -- $before
+		[ "$(($(count w1 rx) - $1)) $(($(count w2 rx) - $2))" = "1000 777" ]
+	done
+	in_ns "$SKEP" exec --unsafe --port p1=xdp:p1,stack=st1 -- \
+		sh -c 'before=$(cat /sys/class/net/st1/statistics/rx_packets); "$@"; echo $(($(cat /sys/class/net/st1/statistics/rx_packets) - before))' \
+		sh "$DIR/live-frames" "$OBJ" pass "$p1" 300 | tee "$DIR/said"
+	[ "$(cat "$DIR/said")" = "ran
+300" ]
+}
+
+@test "live frames into a capture are written at the end of the command; where no port is they are refused" {
+	"$SKEP" exec --unsafe --port c=pcap:,"$DIR/made.pcap" -- "$DIR/live-frames" "$OBJ" reflect 1000000 130
+	[ "$(stat -c %s "$DIR/made.pcap")" -eq $((24 + 130 * (16 + 60))) ]
+	run "$SKEP" exec --unsafe --port c=pcap:,"$DIR/made.pcap" -- "$DIR/live-frames" "$OBJ" reflect 1000001 130
+	[ "$output" = "No such device" ]
+	run "$SKEP" exec --unsafe -- "$DIR/live-frames" "$OBJ" reflect 1 130
+	[ "$output" = "Operation not supported" ]
 }
 
 @test "tc programs see what XDP leaves: they drop it, lead it out of another port, copy it, or let it up" {

@@ -45,7 +45,7 @@ static int pass(struct vm_port *p, struct vm_frame *f)
 	return p->ifindex == FIRST ? 0 : -EOPNOTSUPP;
 }
 
-static const struct vm_port_ops ops = {send, pass};
+static const struct vm_port_ops ops = {send, pass, NULL, NULL};
 
 static int map(uint32_t type, uint32_t slot)
 {

@@ -136,12 +136,21 @@ export interface Result {
 	millisec: number;
 }
 
+export interface BalanceHealth {
+	up: boolean;
+	asked: boolean;
+	us: number; // of the last probe
+	probes: number;
+	failures: number;
+	reason: string;
+}
+
 export interface BalanceBackend {
 	address: string;
 	weight: number;
 	state: string;
 	mode?: string;
-	health?: string;
+	health?: BalanceHealth; // of a backend that is probed
 	packets: number;
 	bytes: number;
 	connections: number;

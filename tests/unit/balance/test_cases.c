@@ -13,7 +13,7 @@
 
 #include "balance/simulate.h"
 #include "host/seam.h"
-#include "frame.h"
+#include "pack.h"
 
 #ifndef CASES
 #define CASES "tests/cap/balance"
@@ -24,7 +24,7 @@ struct run {
 	int line;
 	struct simulate *sim;
 	unsigned mtu;
-	struct frame in;
+	struct frame in, inner; /* inner: of a packed one */
 	struct simulate_result out;
 	struct {
 		char label[32], backend[64]; /* or a port of ours */
@@ -300,6 +300,15 @@ static void check_challenge(struct run *r)
 	check(r, sum16(tcp, 20, seed) == 0xffff, "checksum of TCP");
 }
 
+/* Passed as the client sent it, behind the link addresses that it came with. */
+static void check_unpacked(struct run *r)
+{
+	check(r, r->out.size == r->inner.size, "%zu bytes, not %zu", r->out.size, r->inner.size);
+	check(r, !memcmp(r->out.frame, r->in.data, 12), "link addresses");
+	check(r, !memcmp(r->out.frame + 12, r->inner.data + 12, r->inner.size - 12),
+	      "not the packet that was packed");
+}
+
 static void ack_remember(struct run *r, const char *label)
 {
 	const uint8_t *tcp = r->out.frame + r->in.l3 + (r->in.family == 6 ? 40 : 20);
@@ -385,6 +394,8 @@ static void out(struct run *r, struct words *w)
 		check_forwarded(r);
 	else if (!strcmp(reason, "challenged"))
 		check_challenge(r);
+	else if (!strcmp(reason, "unpacked"))
+		check_unpacked(r);
 	else if (!strcmp(reason, "echo"))
 		check_echo(r);
 	else if (strcmp(reason, "too_big_told"))
@@ -395,10 +406,13 @@ static void out(struct run *r, struct words *w)
 
 static void in(struct run *r, struct words *w)
 {
+	const char *how = value(w, "packed"), *to = how ? word_take(w) : NULL;
 	struct skep_err err = {""};
 
 	labels_put(r, w);
 	check(r, frame_build(&r->in, w), "bad words at '%s'", word(w));
+	r->inner = r->in;
+	check(r, !how || pack(&r->in, &r->inner, how, to), "packed=%s", how);
 	check(r, !simulate_packet(r->sim, r->in.data, r->in.size, &r->out, &err), "%s", err.text);
 	r->have = true;
 }

@@ -128,7 +128,6 @@ static void test_iterators_are_ready_exactly_where_btf_names_them(void **state m
 	expect(HOST_ITER_TASK_VMA, btf_holds("bpf_iter_task_vma"));
 	expect(HOST_ITER_TCP, btf_holds("bpf_iter_tcp"));
 	expect(HOST_ITER_UDP, btf_holds("bpf_iter_udp"));
-	expect(HOST_ITER_MAP_ELEM, btf_holds("bpf_iter_bpf_map_elem"));
 	expect_not_more(HOST_KFUNC, btf_holds("bpf_rcu_read_lock"));
 }
 

@@ -7,6 +7,7 @@
  * call says is compared too, where the kernel's answer is not its own (ids, times).
  */
 #include "vm/engine.h"
+#include "vm/port.h"
 
 #include <linux/btf.h>
 #include <sys/syscall.h>
@@ -567,6 +568,100 @@ static void test_runs_answer_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+/* The kernel's frames are those of its loopback interface, and so are these. */
+static uint8_t frame_bytes[VM_PORT_BATCH][VM_FRAME_SIZE];
+static unsigned lent, settled;
+
+static unsigned lend(struct vm_port *p maybe_unused, struct vm_frame *frames, unsigned n)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		frames[i] = (struct vm_frame){.buf = frame_bytes[i]};
+	lent += n;
+	return n;
+}
+
+static void settle(struct vm_port *p maybe_unused, const struct vm_frame *frames maybe_unused,
+		   unsigned n)
+{
+	settled += n;
+}
+
+static void live_of_size(uint32_t size, uint32_t data, uint32_t end, unsigned word)
+{
+	struct xdp_md ctx = {.data = data, .data_end = end};
+	union bpf_attr a;
+	char name[96];
+
+	((uint32_t *)&ctx)[word] += word > 1;
+	zeroed(a);
+	a.test.data_in = (uintptr_t)packet;
+	a.test.data_size_in = size;
+	a.test.flags = BPF_F_TEST_XDP_LIVE_FRAMES;
+	snprintf(name, sizeof(name), "live, %u bytes, context %u %u %u", size, data, end, word);
+	a.test.data_out = 1;
+	a.test.data_size_out = sizeof(packet);
+	one_run(name, 0, a);
+	a.test.ctx_in = (uintptr_t)&ctx;
+	a.test.ctx_size_in = sizeof(ctx);
+	one_run(name, 0, a);
+	a.test.data_out = a.test.data_size_out = 0;
+	one_run(name, 0, a);
+	a.test.ctx_out = 1;
+	a.test.ctx_size_out = sizeof(ctx);
+	one_run(name, 0, a);
+}
+
+static void live_of_batch(uint32_t batch, uint32_t repeat, uint32_t flags)
+{
+	union bpf_attr a;
+	char name[96];
+
+	zeroed(a);
+	a.test.data_in = (uintptr_t)packet;
+	a.test.data_size_in = 64;
+	a.test.flags = BPF_F_TEST_XDP_LIVE_FRAMES | flags;
+	a.test.batch_size = batch;
+	a.test.repeat = repeat;
+	snprintf(name, sizeof(name), "live, batches of %u, %u times", batch, repeat);
+	one_run(name, 0, a);
+}
+
+static void test_live_runs_answer_alike(void **state maybe_unused)
+{
+	static const struct vm_port_ops ops = {NULL, NULL, lend, settle};
+	static const uint32_t sizes[] = {0,    13,   14,   60,	 64,   1500,
+					 3408, 3409, 3412, 3440, 3520, 4096};
+	static const uint32_t batches[] = {0, 1, 64, 255, 256, 257, 100000};
+	struct vm_port lo = {.ops = &ops, .ifindex = 1};
+	struct bpf_insn drop_it[] = {MOV(0, 1), EXIT()};
+	union bpf_attr a = prog_attr(BPF_PROG_TYPE_XDP, 0);
+	unsigned s, b, w;
+
+	assert_int_equal(vm_port_add(here.engine, &lo), 0);
+	a.insns = (uintptr_t)drop_it;
+	make("live", BPF_PROG_LOAD, a, -1, 0, 0);
+	for (s = 0; s < array_size(sizes); s++)
+		for (w = 0; w < 6; w++) {
+			live_of_size(sizes[s], 0, sizes[s], w);
+			live_of_size(sizes[s], 4, sizes[s], w);
+			live_of_size(sizes[s], 32, sizes[s] - 4, w);
+			live_of_size(sizes[s], 3, sizes[s], w);
+		}
+	for (b = 0; b < array_size(batches); b++)
+		for (s = 0; s < 3; s++)
+			live_of_batch(batches[b], s * 100, 0);
+	live_of_batch(1, 1, 1);
+	live_of_batch(1, 1, 4);
+	assert_int_equal(differ, 0);
+	assert_int_equal(lent, settled);
+	assert_int_equal(lo.count.drop, lent);
+	assert_true(lent > 1500);
+	drop(0);
+	vm_port_remove(&lo);
+}
+
 /* Addresses differ, of course. */
 static bool is_address(unsigned off)
 {
@@ -846,6 +941,7 @@ int main(void)
 		cmocka_unit_test_setup(programs_are_loaded_or_refused_alike, begin),
 		cmocka_unit_test_setup(logs_are_given_alike, begin),
 		cmocka_unit_test_setup(test_runs_answer_alike, begin),
+		cmocka_unit_test_setup(test_live_runs_answer_alike, begin),
 		cmocka_unit_test_setup(a_packet_without_context_reads_alike, begin),
 		cmocka_unit_test_setup(infos_are_given_alike, begin),
 		cmocka_unit_test_setup(every_flag_of_a_map_is_taken_or_refused_alike, begin),

@@ -7,11 +7,11 @@ import { matcher } from "../filter";
 import { bytes, count, rate, text } from "../format";
 import { balance, balanceRates, filter, polls } from "../model";
 import { Spark } from "../parts/spark";
-import type { BalanceBackend, BalanceService, Row, Why } from "../types";
+import type { BalanceBackend, BalanceHealth, BalanceService, Row, Why } from "../types";
 
 const SHOWN = 40;
 
-const MOODS: Record<string, string> = { live: "good", draining: "warn", gone: "bad" };
+const MOODS: Record<string, string> = { live: "good", draining: "warn", gone: "bad", down: "bad" };
 
 /** What a person can do about a reason. */
 const REASONS: Record<string, string> = {
@@ -29,15 +29,17 @@ const REASONS: Record<string, string> = {
 
 type Act = (what: () => Promise<unknown>) => void;
 
+const healthSays = (h: BalanceHealth): string =>
+	`${count(h.probes)} probes, ${count(h.failures)} failed, the last took ${(h.us / 1000).toFixed(1)} ms`;
+
 function State({ backend }: { backend: BalanceBackend }) {
 	const health = backend.health;
-	const down = typeof health === "string" && !["up", "healthy", "none", ""].includes(health);
 	return (
 		<>
 			<span class={`badge ${MOODS[backend.state] ?? ""}`}>{text(backend.state)}</span>
-			{typeof health === "string" && health !== "none" && health !== "" && (
-				<span class={`badge ${down ? "bad" : "good"}`} data-test="health">
-					{text(health)}
+			{health?.asked && (
+				<span class={`badge ${health.up ? "good" : "bad"}`} data-test="health" title={healthSays(health)}>
+					{health.up ? "up" : text(health.reason || "down")}
 				</span>
 			)}
 		</>
