@@ -284,6 +284,8 @@ static int target_of(struct call *c, uint32_t prog_type, uint64_t *target)
 	case BPF_PROG_TYPE_FLOW_DISSECTOR:
 		*target = 1; /* the caller's network namespace */
 		return a->target_fd || a->attach_flags || a->replace_bpf_fd ? -EINVAL : 0;
+	case BPF_PROG_TYPE_SCHED_CLS: /* by links only */
+		return vm_link_device(c->e, a->target_fd) ? -EINVAL : -ENODEV;
 	default:
 		return -EINVAL;
 	}
@@ -346,6 +348,22 @@ static int detach_locked(struct call *c, uint64_t target, const struct prog *p)
 	return 0;
 }
 
+/* Of hooks that keep an order a program has to fit before anything else is looked at. */
+static int fits(struct call *c, uint32_t type)
+{
+	struct prog *p;
+	int rc = 0;
+
+	if (type != BPF_PROG_TYPE_SCHED_CLS || !c->attr.a.attach_bpf_fd)
+		return 0;
+	rc = vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p);
+	if (rc)
+		return rc;
+	rc = p->type == type ? 0 : -EINVAL;
+	vm_object_put(c->e, &p->obj);
+	return rc;
+}
+
 long vm_attach_do_detach(struct call *c)
 {
 	uint32_t type = vm_attach_prog_type(c->attr.a.attach_type);
@@ -353,9 +371,12 @@ long vm_attach_do_detach(struct call *c)
 	uint64_t target = 0;
 	int rc;
 
-	if (c->attr.a.attach_flags || c->attr.relative_fd)
+	if (c->attr.a.attach_flags & ~(type == BPF_PROG_TYPE_SCHED_CLS ? FLAGS_MPROG : 0) ||
+	    c->attr.relative_fd)
 		return -EINVAL;
-	rc = target_of(c, type, &target);
+	rc = fits(c, type);
+	if (!rc)
+		rc = target_of(c, type, &target);
 	if (rc)
 		return rc;
 	if (vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p))
@@ -384,10 +405,13 @@ static int query_target(struct call *c, uint64_t *target)
 		return a->query.query_flags ? -EINVAL : 0;
 	case BPF_PROG_TYPE_SCHED_CLS:
 		*target = a->query.target_fd;
-		return 0;
+		if (!vm_link_device(c->e, a->query.target_fd))
+			return -ENODEV;
+		return a->query.query_flags ? -EINVAL : 0;
 	case BPF_PROG_TYPE_SK_SKB:
 	case BPF_PROG_TYPE_SK_MSG:
-		return map_target(c, (int)a->query.target_fd, target);
+		return a->query.query_flags ? -EINVAL
+					    : map_target(c, (int)a->query.target_fd, target);
 	default:
 		return -EINVAL;
 	}

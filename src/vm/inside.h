@@ -380,6 +380,8 @@ struct link *vm_link_of(struct object *o);
 uint32_t vm_link_type(const struct link *l);
 const struct prog *vm_link_prog(const struct link *l);
 long vm_link_do_task_fd(struct call *c);
+/* A port, or an interface of this machine. */
+bool vm_link_device(struct skep_engine *e, uint32_t ifindex);
 /* The program on that interface, by a link or by netlink, with a reference, or NULL. */
 struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 /* The lock is held: does a link hold one there, which? */

@@ -77,13 +77,18 @@ static bool taken(struct skep_engine *e, const struct link *new)
 	return found;
 }
 
-static int to_device(struct call *c, struct link *l, uint32_t flags_known)
+bool vm_link_device(struct skep_engine *e, uint32_t ifindex)
 {
 	char name[IF_NAMESIZE];
 
+	return vm_port_is(e, ifindex) || if_indextoname(ifindex, name);
+}
+
+static int to_device(struct call *c, struct link *l, uint32_t flags_known)
+{
 	l->ifindex = c->attr.a.link_create.target_ifindex;
 	l->flags = c->attr.a.link_create.flags;
-	if (!vm_port_is(c->e, l->ifindex) && !if_indextoname(l->ifindex, name))
+	if (!vm_link_device(c->e, l->ifindex))
 		return -ENODEV;
 	return l->flags & ~flags_known ? -EINVAL : 0;
 }
@@ -96,7 +101,7 @@ static int to_xdp(struct call *c, struct link *l)
 	l->type = BPF_LINK_TYPE_XDP;
 	rc = to_device(c, l, modes);
 	if (rc)
-		return rc;
+		return -EINVAL; /* of a device that is not there too */
 	if (__builtin_popcount(l->flags & modes) > 1)
 		return -EINVAL;
 	vm_sweep(c->e); /* a link that nobody holds any more is in nobody's way */
@@ -155,10 +160,14 @@ static int to_tcx(struct call *c, struct link *l)
 
 static int to_cgroup(struct call *c, struct link *l)
 {
+	uint32_t flags = c->attr.a.link_create.flags;
+	int rc;
+
 	l->type = BPF_LINK_TYPE_CGROUP;
-	if (c->attr.a.link_create.flags)
+	if (flags & ~(uint32_t)(VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK | VM_F_PREORDER))
 		return -EINVAL;
-	return vm_attach_cgroup(c, (int)c->attr.a.link_create.target_fd, &l->target);
+	rc = vm_attach_cgroup(c, (int)c->attr.a.link_create.target_fd, &l->target);
+	return !rc && flags ? -EOPNOTSUPP : rc; /* they have no order */
 }
 
 /* The inode of the caller's target_fd. */

@@ -749,6 +749,165 @@ static void infos_are_given_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+/* ---- flags ----------------------------------------------------------------------------------------------- */
+
+/* Each bit of a word of flags at @off, on a call that is @a otherwise. */
+static void each_bit(const char *name, unsigned cmd, const union bpf_attr *a, int off, int fd_at,
+		     int fd)
+{
+	char text[96];
+
+	for (unsigned bit = 0; bit < 32; bit++) {
+		union bpf_attr b = *a;
+		uint32_t flag = 1U << bit;
+
+		memcpy((char *)&b + off, &flag, 4);
+		snprintf(text, sizeof(text), "%s with bit %u", name, bit);
+		both(text, cmd, b, sizeof(b), fd_at, fd);
+	}
+}
+
+static void every_flag_of_a_map_is_taken_or_refused_alike(void **state maybe_unused)
+{
+	static const struct {
+		uint32_t type, key, value, max;
+	} maps[] = {
+		{BPF_MAP_TYPE_HASH, 4, 8, 4},		{BPF_MAP_TYPE_ARRAY, 4, 8, 4},
+		{BPF_MAP_TYPE_PROG_ARRAY, 4, 4, 4},	{BPF_MAP_TYPE_PERF_EVENT_ARRAY, 4, 4, 4},
+		{BPF_MAP_TYPE_PERCPU_HASH, 4, 8, 4},	{BPF_MAP_TYPE_PERCPU_ARRAY, 4, 8, 4},
+		{BPF_MAP_TYPE_STACK_TRACE, 4, 8, 4},	{BPF_MAP_TYPE_CGROUP_ARRAY, 4, 4, 4},
+		{BPF_MAP_TYPE_LRU_HASH, 4, 8, 4},	{BPF_MAP_TYPE_LRU_PERCPU_HASH, 4, 8, 4},
+		{BPF_MAP_TYPE_LPM_TRIE, 8, 8, 4},	{BPF_MAP_TYPE_DEVMAP, 4, 4, 4},
+		{BPF_MAP_TYPE_DEVMAP_HASH, 4, 4, 4},	{BPF_MAP_TYPE_SOCKMAP, 4, 4, 4},
+		{BPF_MAP_TYPE_SOCKHASH, 4, 4, 4},	{BPF_MAP_TYPE_CPUMAP, 4, 4, 2},
+		{BPF_MAP_TYPE_XSKMAP, 4, 4, 4},		{BPF_MAP_TYPE_REUSEPORT_SOCKARRAY, 4, 4, 4},
+		{BPF_MAP_TYPE_QUEUE, 0, 8, 4},		{BPF_MAP_TYPE_STACK, 0, 8, 4},
+		{BPF_MAP_TYPE_RINGBUF, 0, 0, 4096},	{BPF_MAP_TYPE_BLOOM_FILTER, 0, 8, 4},
+		{BPF_MAP_TYPE_USER_RINGBUF, 0, 0, 4096}};
+	char name[64];
+
+	for (unsigned i = 0; i < array_size(maps); i++)
+		for (unsigned bit = 0; bit < 64; bit++) {
+			uint32_t f = 1U << bit % 32;
+			union bpf_attr a =
+				map_attr(maps[i].type, maps[i].key, maps[i].value, maps[i].max,
+					 bit < 32 ? f : BPF_F_NO_PREALLOC | f);
+
+			if (bit % 32 == 16)
+				continue; /* with a token */
+			snprintf(name, sizeof(name), "map type %u with flags 0x%x", maps[i].type,
+				 a.map_flags);
+			make(name, BPF_MAP_CREATE, a, -1, 0, 0);
+			drop(0);
+		}
+	assert_int_equal(differ, 0);
+}
+
+static void every_flag_of_elements_is_taken_or_refused_alike(void **state maybe_unused)
+{
+	static const uint32_t types[] = {BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_PERCPU_ARRAY,
+					 BPF_MAP_TYPE_QUEUE, BPF_MAP_TYPE_LRU_HASH};
+	static const unsigned cmds[] = {BPF_MAP_UPDATE_ELEM, BPF_MAP_LOOKUP_ELEM,
+					BPF_MAP_LOOKUP_AND_DELETE_ELEM};
+	static uint8_t key[8], values[4096];
+
+	for (unsigned t = 0; t < array_size(types); t++) {
+		bool queue = types[t] == BPF_MAP_TYPE_QUEUE;
+
+		make("a map", BPF_MAP_CREATE, map_attr(types[t], queue ? 0 : 4, 8, 4, 0), -1, 0, 0);
+		for (unsigned i = 0; i < array_size(cmds); i++) {
+			union bpf_attr a;
+
+			zeroed(a);
+			a.key = queue ? 0 : (uintptr_t)key;
+			a.value = (uintptr_t)values;
+			each_bit("an element", cmds[i], &a, OFF(flags), OFF(map_fd), 0);
+			each_bit("an element, high", cmds[i], &a, OFF(flags) + 4, OFF(map_fd), 0);
+		}
+		for (unsigned cmd = BPF_MAP_LOOKUP_BATCH; cmd <= BPF_MAP_DELETE_BATCH; cmd++) {
+			union bpf_attr a;
+
+			zeroed(a);
+			a.batch.keys = (uintptr_t)values;
+			a.batch.values = (uintptr_t)values;
+			a.batch.out_batch = (uintptr_t)values;
+			a.batch.count = 1;
+			each_bit("a batch", cmd, &a, OFF(batch.elem_flags), OFF(batch.map_fd), 0);
+			each_bit("a batch's own", cmd, &a, OFF(batch.flags), OFF(batch.map_fd), 0);
+		}
+		drop(0);
+	}
+	assert_int_equal(differ, 0);
+}
+
+/* Nothing is attached: there is no such cgroup, interface or link. */
+static void every_flag_of_hooks_is_looked_at_alike(void **state maybe_unused)
+{
+	static const uint32_t hooks[] = {BPF_CGROUP_INET_INGRESS,
+					 BPF_CGROUP_DEVICE,
+					 BPF_XDP,
+					 BPF_SK_LOOKUP,
+					 BPF_SK_SKB_STREAM_PARSER,
+					 BPF_FLOW_DISSECTOR,
+					 45 /* netfilter */,
+					 46 /* tcx */};
+	union bpf_attr a;
+
+	make("a program", BPF_PROG_LOAD, prog_attr(BPF_PROG_TYPE_XDP, 0), -1, 0, 0);
+	make("a cgroup's", BPF_PROG_LOAD, prog_attr(BPF_PROG_TYPE_CGROUP_SKB, 0), -1, 0, 1);
+	make("a classifier", BPF_PROG_LOAD, prog_attr(BPF_PROG_TYPE_SCHED_CLS, 0), -1, 0, 2);
+	for (unsigned h = 0; h < array_size(hooks); h++)
+		for (int i = 0; i < 3; i++) {
+			zeroed(a);
+			a.attach_type = hooks[h];
+			a.target_fd = 0x7fffffff;
+			each_bit("attach", BPF_PROG_ATTACH, &a, OFF(attach_flags),
+				 OFF(attach_bpf_fd), i);
+			each_bit("detach", BPF_PROG_DETACH, &a, OFF(attach_flags),
+				 OFF(attach_bpf_fd), i);
+			zeroed(a);
+			a.link_create.attach_type = hooks[h];
+			a.link_create.target_fd = 0x7fffffff;
+			each_bit("a link", BPF_LINK_CREATE, &a, OFF(link_create.flags),
+				 OFF(link_create.prog_fd), i);
+			zeroed(a);
+			a.query.attach_type = hooks[h];
+			a.query.target_fd = 0x7fffffff;
+			each_bit("a query", BPF_PROG_QUERY, &a, OFF(query.query_flags), -1, 0);
+		}
+	zeroed(a);
+	each_bit("an update", BPF_LINK_UPDATE, &a, OFF(link_update.flags), OFF(link_update.link_fd),
+		 0);
+	each_bit("an iterator", BPF_ITER_CREATE, &a, OFF(iter_create.flags),
+		 OFF(iter_create.link_fd), 0);
+	each_bit("a binding", BPF_PROG_BIND_MAP, &a, OFF(prog_bind_map.flags),
+		 OFF(prog_bind_map.prog_fd), 0);
+	for (int i = 0; i < 3; i++)
+		drop(i);
+	assert_int_equal(differ, 0);
+}
+
+static void every_flag_of_the_rest_is_looked_at_alike(void **state maybe_unused)
+{
+	union bpf_attr a;
+
+	zeroed(a);
+	a.pathname = (uintptr_t) "/nowhere/at/all";
+	each_bit("a pin", BPF_OBJ_PIN, &a, OFF(file_flags), -1, 0);
+	each_bit("what is pinned", BPF_OBJ_GET, &a, OFF(file_flags), -1, 0);
+	zeroed(a);
+	a.map_id = 0x7ffffff0;
+	each_bit("a map by id", BPF_MAP_GET_FD_BY_ID, &a, OFF(open_flags), -1, 0);
+	zeroed(a);
+	for (uint32_t type = 1; type < 4; type++) {
+		a.enable_stats.type = type;
+		both("statistics", BPF_ENABLE_STATS, a, sizeof(a), -1, 0);
+	}
+	zeroed(a);
+	each_bit("a token", 36, &a, 0, -1, 0);
+	assert_int_equal(differ, 0);
+}
+
 static int begin(void **state maybe_unused)
 {
 	differ = 0;
@@ -785,6 +944,10 @@ int main(void)
 		cmocka_unit_test_setup(test_live_runs_answer_alike, begin),
 		cmocka_unit_test_setup(a_packet_without_context_reads_alike, begin),
 		cmocka_unit_test_setup(infos_are_given_alike, begin),
+		cmocka_unit_test_setup(every_flag_of_a_map_is_taken_or_refused_alike, begin),
+		cmocka_unit_test_setup(every_flag_of_elements_is_taken_or_refused_alike, begin),
+		cmocka_unit_test_setup(every_flag_of_hooks_is_looked_at_alike, begin),
+		cmocka_unit_test_setup(every_flag_of_the_rest_is_looked_at_alike, begin),
 	};
 
 	return cmocka_run_group_tests_name("vm: bpf(2) beside the kernel's", tests, open_both,
