@@ -127,7 +127,7 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 		if (verdict != NAT_NONE)
 			return verdict;
 	}
-	whose = ours(s, &p->flow[2], p->family);
+	whose = ours(&p->flow[2], p->family);
 	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
 	id = choose_later(p);
@@ -140,12 +140,11 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 
 static __always_inline int wrap_ours(const struct address *a, __u8 family)
 {
-	struct balance_state *s = state_get();
 	__u64 addr[2] = {a->word[0]};
 
 	if (family == 6)
 		__builtin_memcpy(addr, a->word, 16);
-	return s && ours(s, addr, family);
+	return address_look(addr, family) != 0;
 }
 
 /* No service's: what another balancer packed for this host is unpacked, else left to the host. */
@@ -157,7 +156,7 @@ __noinline int unserved(struct xdp_md *ctx, struct packet *p)
 
 	if (!p || !s)
 		return XDP_ABORTED;
-	whose = ours(s, &p->flow[2], p->family);
+	whose = address_look(&p->flow[2], p->family);
 	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
 	if (whose != BALANCE_HOSTS || p->l2 > 14 || asking || !(s->use & BALANCE_USE_HERE))
@@ -229,7 +228,7 @@ __noinline int odd(struct packet *p, __u32 reason)
 
 	if (!p || !s)
 		return XDP_ABORTED;
-	whose = ours(s, &p->flow[2], p->family);
+	whose = ours(&p->flow[2], p->family);
 	if (!whose)
 		return done(p, BALANCE_FOREIGN, XDP_PASS);
 	if (reason == BALANCE_UNSERVED || whose == BALANCE_HOSTS)
@@ -296,7 +295,7 @@ static __always_inline int icmp4(struct xdp_md *ctx, struct packet *p, struct ba
 
 	if ((void *)(icmp + 1) > end)
 		return odd(p, BALANCE_MALFORMED);
-	if (icmp->type == ICMP4_ECHO && !p->fragment && ours(s, &p->flow[2], 4))
+	if (icmp->type == ICMP4_ECHO && !p->fragment && ours(&p->flow[2], 4))
 		return echo4(ctx, p, ip, icmp);
 	if (icmp->type == ICMP4_UNREACHABLE || icmp->type == ICMP4_TIME ||
 	    icmp->type == ICMP4_PARAMETER)
@@ -311,7 +310,7 @@ static __always_inline int icmp6(struct xdp_md *ctx, struct packet *p, struct ba
 
 	if ((void *)(icmp + 1) > end)
 		return odd(p, BALANCE_MALFORMED);
-	if (icmp->type == ICMP6_ECHO && !p->fragment && ours(s, &p->flow[2], 6))
+	if (icmp->type == ICMP6_ECHO && !p->fragment && ours(&p->flow[2], 6))
 		return echo6(ctx, p, ip, icmp);
 	if (icmp->type >= ICMP6_UNREACHABLE && icmp->type <= ICMP6_PARAMETER)
 		return about6(p, (void *)(icmp + 1), end);

@@ -192,11 +192,28 @@ static __always_inline __u32 service_find(struct balance_state *s, const __u64 a
 	return v && v->service[side] ? range_find(v->service[side], port) : 0;
 }
 
-static __always_inline int ours(struct balance_state *s, const __u64 addr[2], __u8 family)
+/* What an address of ours stands for, whatever the port; 0: it is none. */
+static __always_inline __u32 address_look(const __u64 addr[2], __u8 family)
 {
-	struct balance_vip *v = vip_get(addr, family, 0, 0);
+	struct balance_state *s = state_get();
+	struct balance_vip *v = s ? vip_get(addr, family, 0, 0) : 0;
 
 	return v ? v->service[s->active & 1] : 0;
+}
+
+struct address16 {
+	__u64 word[2];
+};
+
+__noinline __u32 address_of(const struct address16 *a, __u32 family)
+{
+	return a ? address_look(a->word, family) : 0;
+}
+
+/* The same, where the stack has room for a call more. */
+static __always_inline __u32 ours(const __u64 addr[2], __u8 family)
+{
+	return address_of((const struct address16 *)addr, family);
 }
 
 #endif

@@ -428,7 +428,6 @@ static int options(struct port *p)
 
 	memcpy(o, &p->kube->preset, sizeof(*o));
 	o->node_port = json_integer_value(json_object_get(p->port, "nodePort")) & 0xffff;
-	o->external = !strcmp(text(spec, "externalTrafficPolicy"), "Local");
 	if (ranges(p, json_object_get(spec, "loadBalancerSourceRanges")))
 		return -EINVAL;
 	o->mode = KUBE_MODE;
@@ -530,6 +529,18 @@ static int port_end(struct port *p, conf_each_fn fn, void *arg)
 	return rc ? rc : family_end(p, both, fn, arg);
 }
 
+/* It is for addresses from outside only, and a service of ours has one list of backends for all. */
+static void policy_note(const json_t *service, struct buf *notes)
+{
+	const json_t *spec = json_object_get(service, "spec");
+
+	if (notes && !strcmp(text(spec, "externalTrafficPolicy"), "Local"))
+		buf_fmt(notes,
+			"note: Service %.63s/%.63s: externalTrafficPolicy Local is not followed, all "
+			"endpoints serve\n",
+			namespace_of(service), text(meta(service), "name"));
+}
+
 static bool left_out(const json_t *service, struct buf *notes)
 {
 	const json_t *spec = json_object_get(service, "spec");
@@ -554,6 +565,7 @@ int kube_end(struct kube *k, conf_each_fn fn, void *arg, struct buf *notes, stru
 	{
 		if (rc || left_out(service, notes))
 			continue;
+		policy_note(service, notes);
 		p.service = service;
 		json_array_foreach(json_object_get(json_object_get(service, "spec"), "ports"), n,
 				   port)

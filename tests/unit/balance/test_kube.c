@@ -63,13 +63,14 @@ static void each_port_of_a_service_is_one_of_ours_in_each_family(void **state ma
 {
 	becomes(DIR "shop.yaml",
 		"note: ConfigMap other is left out\n"
+		"note: Service shop/front: externalTrafficPolicy Local is not followed, all endpoints serve\n"
 		"note: Service shop/db is headless: nothing to balance\n"
 		"shop/front:http nat by source affinity 600: 10.96.12.7:80/tcp 192.0.2.44:80/tcp "
 		"203.0.113.80:80/tcp -> 10.244.1.5:8080*1 10.244.2.9:8080*0\n"
 		"shop/front:http/v6 nat by source affinity 600: [fd00:10:96::a12]:80/tcp -> "
 		"fd00:10:244:1::5:8080*1\n"
 		"shop/front:quic nat by source affinity 600: 10.96.12.7:443/udp "
-		"192.0.2.44:443/udp 203.0.113.80:443/udp -> 10.244.1.5:0*1 10.244.2.9:0*0\n"
+		"192.0.2.44:443/udp 203.0.113.80:443/udp -> 10.244.1.5:443*1 10.244.2.9:443*0\n"
 		"shop/front:quic/v6 nat by source affinity 600: [fd00:10:96::a12]:443/udp ->\n");
 }
 
