@@ -85,8 +85,8 @@ $(B)/isa/diff: $(wildcard tests/isa/*.[ch]) $(LIBPARTS)
 unit: $(UNIT) $(FUZZ) $(BENCH) $(MAPS) $(B)/isa/diff $(E2E) $(B)/libskep.a
 
 test: | build/.deps-build build/.deps-test
-	@$(MAKE) --no-print-directory KIND=asan build/asan/skep unit
-	@$(MAKE) --no-print-directory KIND=release build/skep unit
+	@$(MAKE) --no-print-directory -j$$(nproc) KIND=release build/skep unit
+	@$(MAKE) --no-print-directory -j$$(nproc) KIND=asan build/asan/skep unit
 	@tools/test
 
 test-maps: | build/.deps-build
