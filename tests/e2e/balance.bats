@@ -195,6 +195,7 @@ live_down() {
 	"$SKEP" balance drain web 10.77.0.11
 	live_round && [ "$round" = "$first" ]
 	[ "$(for _ in $(seq 30); do page $VIP; done | sort -u)" = b2 ]
+	"$SKEP" balance drain web 10.77.0.11 --cancel # it outlives applies
 	live_down
 }
 

@@ -67,7 +67,7 @@ static struct sockaddr_in address(const char *ip, unsigned port)
 /* Backends are 127.0.0.1, .2, .3, each with its port, so that who was reached can be told. */
 static void listen_up(struct world *w)
 {
-	char ip[16];
+	char ip[24];
 
 	for (int i = 1; i <= ENDS; i++) {
 		struct sockaddr_in a;
