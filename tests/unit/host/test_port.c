@@ -216,7 +216,7 @@ static void test_a_link_needs_a_port_or_an_interface(void **state maybe_unused)
 	struct pair p = pair_open();
 	int prog = program(p.e, pass, 2, BPF_XDP), link;
 
-	assert_int_equal(link_to(p.e, prog, 999999), -ENODEV);
+	assert_int_equal(link_to(p.e, prog, 999999), -EINVAL);
 	link = link_to(p.e, prog, p.in.ifindex);
 	assert_true(link >= 0);
 	assert_int_equal(link_to(p.e, prog, p.in.ifindex), -EBUSY);
