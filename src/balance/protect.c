@@ -205,7 +205,8 @@ int protect_denied(struct fleet *t)
 			t->denied = more;
 			t->denied[t->n_denied++] = c;
 		}
-	qsort(t->denied, t->n_denied, sizeof(*t->denied), by_cidr);
+	if (t->n_denied)
+		qsort(t->denied, t->n_denied, sizeof(*t->denied), by_cidr);
 	return 0;
 }
 
