@@ -76,7 +76,8 @@ help:
 ## demo: a small shop in network namespaces, with the agent and the page open on it
 ## test: everything CI runs: lint, unit, ASan, end to end, page
 ## test-maps: the engine's maps against the kernel's, OPS=10000000 operations
-## test-tsan: the engine's maps and calls under threads, with ThreadSanitizer
+## test-tsan: the engine's maps under threads, with ThreadSanitizer
+## test-tsan-calls: bpf(2) calls of several threads, with ThreadSanitizer; not part of make test
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## test-arm64: the engine and its JIT for arm64, under qemu-user
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
@@ -156,6 +157,6 @@ include tools/install.mk
 clean:
 	rm -rf build
 
-.PHONY: all lib help deps run demo test test-maps test-tsan test-arm64 test-kernels test-selftests lint bench fuzz install clean FORCE
+.PHONY: all lib help deps run demo test test-maps test-tsan test-tsan-calls test-arm64 test-kernels test-selftests lint bench fuzz install clean FORCE
 
 -include $(wildcard $(B)/src/*/*.d) $(wildcard build/bpf/*/*.d)

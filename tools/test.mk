@@ -94,8 +94,11 @@ test-maps: | build/.deps-build
 	@$(SUDO) build/release/map/diff $(OPS)
 
 test-tsan: | build/.deps-build
-	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress build/tsan/tsan/calls
+	@$(MAKE) --no-print-directory KIND=tsan build/tsan/map/stress
 	@build/tsan/map/stress 20000
+
+test-tsan-calls: | build/.deps-build
+	@$(MAKE) --no-print-directory KIND=tsan build/tsan/tsan/calls
 	@build/tsan/tsan/calls
 
 # The engine's tests for another machine, with nothing but the engine in them.

@@ -80,7 +80,7 @@ export const onMap = async (page, question, argument) => {
 };
 
 /** Wait until `probe` gives a value that is true; its last value is the failure's message. */
-export async function until(probe, what, within = 10_000) {
+export async function until(probe, what, within = 30_000) {
 	const end = Date.now() + within;
 	for (;;) {
 		const value = await probe();
