@@ -158,21 +158,20 @@ unsigned arm64_const(struct jit_build *b, uint64_t v)
 	return T1;
 }
 
-static void lower_lddw(struct jit_build *b, const struct isa_insn *i)
+void jit_put_constant(struct jit_build *b, unsigned reg, uint64_t v)
 {
-	unsigned d = arm64_reg[i->dst];
+	if (b->in->blind)
+		hidden(b, arm64_reg[reg], v);
+	else
+		a64_imm(b, arm64_reg[reg], v);
+}
 
-	b->next++;
-	if (i->op == ISA_LDDW_FUNC) {
-		struct jit_site *s = jit_site_add(b, JIT_SITE_FUNC, 16);
+void jit_put_func(struct jit_build *b, unsigned reg, unsigned func)
+{
+	struct jit_site *s = jit_site_add(b, JIT_SITE_FUNC, 16);
 
-		s->cc = (uint8_t)d;
-		s->to = b->in->proof->func_of[(int)b->pc + 1 + i->imm];
-	} else if (b->in->blind) {
-		hidden(b, d, isa_imm64(i));
-	} else {
-		a64_imm(b, d, isa_imm64(i));
-	}
+	s->cc = arm64_reg[reg];
+	s->to = func;
 }
 
 /* ---- jumps -------------------------------------------------------------------------------------- */
@@ -234,7 +233,7 @@ static void move_unless(struct jit_build *b, unsigned cc, const struct isa_insn 
 	a64_csel(b, true, d, d, s, cc);
 }
 
-static void lower_jump(struct jit_build *b, const struct isa_insn *i)
+void jit_put_branch(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned alu = JIT_ALU(code), cc = condition[alu], not = 1, to;
@@ -263,15 +262,12 @@ static void lower_jump(struct jit_build *b, const struct isa_insn *i)
 	arm64_jump(b, cc, to);
 }
 
-static void lower_goto(struct jit_build *b, const struct isa_insn *i)
+void jit_put_jump(struct jit_build *b, unsigned to)
 {
-	unsigned to = jit_jump_target(b, b->pc, i);
-
-	if (to != b->pc + 1)
-		arm64_jump(b, JIT_ALWAYS, to);
+	arm64_jump(b, JIT_ALWAYS, to);
 }
 
-static void lower_may_goto(struct jit_build *b, const struct isa_insn *i)
+void jit_put_may_goto(struct jit_build *b, const struct isa_insn *i)
 {
 	unsigned fp = arm64_reg[10];
 
@@ -281,65 +277,10 @@ static void lower_may_goto(struct jit_build *b, const struct isa_insn *i)
 	a64_memory(b, A64_STORE, 3, T0, fp, b->slot, T1);
 }
 
-/* ---- by class ------------------------------------------------------------------------------------ */
-
-static void lower_control(struct jit_build *b, const struct isa_insn *i)
+void jit_put_exit(struct jit_build *b)
 {
-	switch (i->op) {
-	case ISA_JA:
-	case ISA_JA32:
-		lower_goto(b, i);
-		break;
-	case ISA_MAY_GOTO:
-		lower_may_goto(b, i);
-		break;
-	case ISA_CALL:
-	case ISA_CALL_LOCAL:
-	case ISA_CALL_KFUNC:
-	case ISA_CALL_REG:
-		arm64_call(b, i);
-		break;
-	case ISA_EXIT:
-		a64_mov(b, true, X0, R0);
-		arm64_return(b);
-		break;
-	default:
-		lower_jump(b, i);
-	}
-}
-
-static void lower_load(struct jit_build *b, const struct isa_insn *i)
-{
-	if (i->op == ISA_LDDW || i->op == ISA_LDDW_FUNC)
-		lower_lddw(b, i);
-	else if (i->op >= ISA_LD_ABS8)
-		arm64_packet(b, i);
-	else
-		jit_refuse(b, "a load that its loader did not resolve");
-}
-
-void jit_lower(struct jit_build *b, const struct isa_insn *i)
-{
-	uint8_t code = jit_codes[i->op];
-
-	switch (JIT_CLASS(code)) {
-	case JIT_ALU32:
-	case JIT_ALU64:
-		arm64_alu(b, i);
-		break;
-	case JIT_JMP:
-	case JIT_JMP32:
-		lower_control(b, i);
-		break;
-	case JIT_LD:
-		lower_load(b, i);
-		break;
-	default:
-		if (JIT_CLASS(code) == JIT_STX && JIT_MODE(code) == 0xc0)
-			arm64_atomic(b, i);
-		else
-			arm64_memory(b, i);
-	}
+	a64_mov(b, true, X0, R0);
+	arm64_return(b);
 }
 
 #endif

@@ -22,11 +22,6 @@
 extern const uint8_t arm64_reg[ISA_REGS + 1];
 extern bool arm64_lse;
 
-void arm64_alu(struct jit_build *b, const struct isa_insn *i);
-void arm64_call(struct jit_build *b, const struct isa_insn *i);
-void arm64_memory(struct jit_build *b, const struct isa_insn *i);
-void arm64_atomic(struct jit_build *b, const struct isa_insn *i);
-void arm64_packet(struct jit_build *b, const struct isa_insn *i);
 void arm64_epilogue(struct jit_build *b, const struct jit_func *f);
 void arm64_return(struct jit_build *b);
 void arm64_jump(struct jit_build *b, unsigned cc, unsigned to);

@@ -156,7 +156,7 @@ static bool with_imm(struct jit_build *b, const struct isa_insn *i, bool wide, u
 	}
 }
 
-void arm64_alu(struct jit_build *b, const struct isa_insn *i)
+void jit_put_alu(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned alu = JIT_ALU(code), d = arm64_reg[i->dst], s = arm64_reg[i->src];
@@ -194,6 +194,16 @@ void arm64_alu(struct jit_build *b, const struct isa_insn *i)
 	default:
 		a64_rrr(b, wide, simple[alu], d, d, s);
 	}
+}
+
+void jit_put_move(struct jit_build *b, const struct isa_insn *i)
+{
+	jit_put_alu(b, i);
+}
+
+void jit_put_divide(struct jit_build *b, const struct isa_insn *i)
+{
+	jit_put_alu(b, i);
 }
 
 #endif

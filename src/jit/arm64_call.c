@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * arm64_call.c: calls: of helpers, of functions of the program, of maps' lookups written in place, and
- * tail calls.
+ * arm64_call.c: calls, of what is outside and of the program's own functions; maps' lookups written in
+ * place; tail calls.
  */
 #ifdef __aarch64__
 #include "jit/arm64.h"
-
-#define HELPER_LOOKUP	 1
-#define HELPER_TAIL_CALL 12
 
 static void result(struct jit_build *b)
 {
@@ -20,20 +17,10 @@ static void call_reg(struct jit_build *b, unsigned reg)
 	result(b);
 }
 
-static void call_address(struct jit_build *b, uint64_t address)
+void jit_put_call(struct jit_build *b, uint64_t address)
 {
 	a64_imm(b, T0, address);
 	call_reg(b, T0);
-}
-
-static void call_table(struct jit_build *b,
-		       uint64_t (*const *table)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t),
-		       unsigned n, int32_t which, const char *missing)
-{
-	if (which < 0 || (unsigned)which >= n || !table[which])
-		jit_refuse(b, missing);
-	else
-		call_address(b, (uintptr_t)table[which]);
 }
 
 /* ---- lookups ------------------------------------------------------------------------------------ */
@@ -61,7 +48,7 @@ static void value_address(struct jit_build *b, const struct jit_map *m)
 }
 
 /* r0 = lookup, and the test for NULL where it follows. */
-static void lookup(struct jit_build *b, const struct jit_map *m)
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m)
 {
 	const struct isa_insn *n = jit_follow(b);
 	uint8_t *none;
@@ -84,7 +71,7 @@ static void lookup(struct jit_build *b, const struct jit_map *m)
 /* ---- tail calls --------------------------------------------------------------------------------- */
 
 /* One program array; r3 is the index. */
-static void tail_call(struct jit_build *b, const struct jit_map *m)
+void jit_put_tail_call(struct jit_build *b, const struct jit_map *m)
 {
 	uint8_t *out[3];
 	unsigned k;
@@ -108,65 +95,29 @@ static void tail_call(struct jit_build *b, const struct jit_map *m)
 		a64_land(b, out[k]);
 }
 
-/* The array is not known: it is one of them. */
-static void tail_call_any(struct jit_build *b)
-{
-	uint8_t *other;
-	unsigned i;
-
-	for (i = 0; i < b->in->n_maps && !b->rc; i++) {
-		const struct jit_map *m = &b->in->maps[i];
-
-		if (m->kind != JIT_PROG_ARRAY)
-			continue;
-		jit_room(b, JIT_ROOM);
-		a64_imm(b, T0, m->map);
-		a64_rrr(b, true, A64_SUBS, ZR, T0, arm64_reg[2]);
-		other = a64_skip(b, A64_B_COND(A64_NE));
-		tail_call(b, m);
-		a64_land(b, other);
-	}
-}
-
 /* ---- */
 
-static void call_helper(struct jit_build *b, const struct isa_insn *i)
+void jit_put_call_func(struct jit_build *b, unsigned func)
 {
-	const struct jit_map *m = NULL;
-
-	if (i->imm == HELPER_LOOKUP)
-		m = jit_known_map(b, b->pc, 1);
-	if (i->imm == HELPER_TAIL_CALL)
-		m = jit_known_map(b, b->pc, 2);
-	if (i->imm == HELPER_TAIL_CALL && m && m->kind == JIT_PROG_ARRAY)
-		tail_call(b, m);
-	else if (i->imm == HELPER_TAIL_CALL)
-		tail_call_any(b);
-	else if (m && m->kind == JIT_CALLED)
-		call_address(b, (uintptr_t)m->lookup);
-	else if (m && m->kind != JIT_PROG_ARRAY)
-		lookup(b, m);
-	else
-		call_table(b, b->in->helpers, b->in->n_helpers, i->imm, "no such helper");
+	jit_site_add(b, JIT_SITE_CALL, 4)->to = func;
+	result(b);
 }
 
-void arm64_call(struct jit_build *b, const struct isa_insn *i)
+void jit_put_call_reg(struct jit_build *b, unsigned reg)
 {
-	switch (i->op) {
-	case ISA_CALL:
-		call_helper(b, i);
-		break;
-	case ISA_CALL_KFUNC:
-		call_table(b, b->in->kfuncs, b->in->n_kfuncs, i->imm, "no such kfunc");
-		break;
-	case ISA_CALL_LOCAL:
-		jit_site_add(b, JIT_SITE_CALL, 4)->to =
-			b->in->proof->func_of[(int)b->pc + 1 + i->imm];
-		result(b);
-		break;
-	default:
-		call_reg(b, arm64_reg[i->dst]);
-	}
+	call_reg(b, arm64_reg[reg]);
+}
+
+uint8_t *jit_put_unless(struct jit_build *b, unsigned reg, uint64_t v)
+{
+	a64_imm(b, T0, v);
+	a64_rrr(b, true, A64_SUBS, ZR, T0, arm64_reg[reg]);
+	return a64_skip(b, A64_B_COND(A64_NE));
+}
+
+void jit_put_land(struct jit_build *b, uint8_t *skip)
+{
+	a64_land(b, skip);
 }
 
 #endif

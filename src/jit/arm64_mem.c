@@ -16,7 +16,7 @@ static unsigned log_of(uint8_t code)
 	return logs[JIT_SIZE(code) >> 3];
 }
 
-void arm64_memory(struct jit_build *b, const struct isa_insn *i)
+void jit_put_memory(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned d = arm64_reg[i->dst], s = arm64_reg[i->src], log = log_of(code);
@@ -114,7 +114,7 @@ static void compare_exchange(struct jit_build *b, unsigned log, unsigned a, unsi
 	a64_mov(b, wide, R0, T0);
 }
 
-void arm64_atomic(struct jit_build *b, const struct isa_insn *i)
+void jit_put_atomic(struct jit_build *b, const struct isa_insn *i)
 {
 	unsigned d = arm64_reg[i->dst], s = arm64_reg[i->src], log = log_of(jit_codes[i->op]);
 	unsigned imm = jit_imms[i->op], what = imm >> 4 & 0xf;
@@ -135,7 +135,7 @@ void arm64_atomic(struct jit_build *b, const struct isa_insn *i)
 /* ---- packets ------------------------------------------------------------------------------------- */
 
 /* r0 = bytes of the packet of the __sk_buff in r6, or the function ends with 0. */
-void arm64_packet(struct jit_build *b, const struct isa_insn *i)
+void jit_put_packet(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op], *out[3], *done;
 	unsigned log = log_of(code), skb = arm64_reg[6], k;

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * inside.h: what the front (jit.c, fuse.c), the machines (x86*.c, arm64*.c) and the code memory (code.c) share.
+ * inside.h: what the front (jit.c, fuse.c, lower.c), the machines (x86*.c, arm64*.c) and the code memory
+ * (code.c) share.
  *
  *	jit_scan()   marks jump targets, heads of loops, what each function needs
  *	jit_fuse()   rewrites a copy: rotates, loads made of bytes (ops behind ISA_OPS)
- *	machine      lowers each instruction once, into a scratch buffer; sites whose length depends on
- *	             where they end up are left as long as they can be, each with a struct jit_site
+ *	jit_lower()  each instruction once, in the machine's words (jit_put_*), into a scratch buffer; sites
+ *	             whose length depends on where they end up are left as long as they can be, each
+ *	             with a struct jit_site
  *	layout       decides each site's length and where everything lies
  *	code.c       places the result
  */
@@ -155,7 +157,29 @@ static inline bool jit_leaves(const struct isa_insn *i)
 
 int jit_machine_init(struct skep_err *err); /* -EOPNOTSUPP */
 void jit_lower_func(struct jit_build *b, const struct jit_func *f);
-void jit_lower(struct jit_build *b, const struct isa_insn *i);
+/* How each kind of instruction is said; lower.c decides which it is. */
+void jit_put_alu(struct jit_build *b, const struct isa_insn *i);
+void jit_put_move(struct jit_build *b, const struct isa_insn *i);
+void jit_put_divide(struct jit_build *b, const struct isa_insn *i);
+void jit_put_memory(struct jit_build *b, const struct isa_insn *i);
+void jit_put_atomic(struct jit_build *b, const struct isa_insn *i);
+void jit_put_packet(struct jit_build *b, const struct isa_insn *i);
+void jit_put_branch(struct jit_build *b, const struct isa_insn *i);
+void jit_put_may_goto(struct jit_build *b, const struct isa_insn *i);
+void jit_put_jump(struct jit_build *b, unsigned to);
+void jit_put_exit(struct jit_build *b);
+void jit_put_constant(struct jit_build *b, unsigned reg, uint64_t v);
+void jit_put_func(struct jit_build *b, unsigned reg, unsigned func); /* its address */
+void jit_put_call(struct jit_build *b, uint64_t address);
+void jit_put_call_func(struct jit_build *b, unsigned func);
+void jit_put_call_reg(struct jit_build *b, unsigned reg);
+/* r0 = lookup of the index at r2, and the test for NULL where it follows. */
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m);
+/* r3 is the index. */
+void jit_put_tail_call(struct jit_build *b, const struct jit_map *m);
+/* Skips what follows unless @reg holds @v, up to jit_put_land(). */
+uint8_t *jit_put_unless(struct jit_build *b, unsigned reg, uint64_t v);
+void jit_put_land(struct jit_build *b, uint8_t *skip);
 /* Write a site's final bytes; @from is where they run, @to where they lead, both image offsets. */
 void jit_put_site(uint8_t *out, const struct jit_site *s, int64_t from, int64_t to);
 unsigned jit_site_size(const struct jit_site *s, int64_t distance); /* of a jump that far */
@@ -163,6 +187,7 @@ extern const uint8_t jit_filler;				    /* traps when run */
 
 /* ---- the front ------------------------------------------------------------------------------- */
 
+void jit_lower(struct jit_build *b, const struct isa_insn *i); /* lower.c */
 int jit_scan(struct jit_build *b);
 void jit_fuse(struct jit_build *b);
 

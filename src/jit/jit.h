@@ -6,7 +6,7 @@
  * its result, r6 to r9 and r10 live in callee-saved registers, one more holds struct jit_run. So
  * helpers are called and callbacks are entered without a trampoline.
  *
- * The front (jit.c, fuse.c) knows no machine; x86*.c lower for x86-64, arm64*.c for arm64. W^X: code is written through a
+ * The front (jit.c, fuse.c, lower.c) knows no machine; x86*.c lower for x86-64, arm64*.c for arm64. W^X: code is written through a
  * file descriptor and runs in a mapping that is never writable; guard pages on both sides (code.c).
  *
  * Not its business: which programs may be compiled (vm asks verify), what helpers do.

@@ -150,21 +150,20 @@ unsigned x86_hidden(struct jit_build *b, uint64_t v)
 	return T1;
 }
 
-static void lower_lddw(struct jit_build *b, const struct isa_insn *i)
+void jit_put_constant(struct jit_build *b, unsigned reg, uint64_t v)
 {
-	unsigned d = x86_reg[i->dst];
+	if (b->in->blind)
+		x86_mov(b, true, x86_reg[reg], x86_hidden(b, v));
+	else
+		x86_imm(b, x86_reg[reg], v);
+}
 
-	b->next++;
-	if (i->op == ISA_LDDW_FUNC) {
-		struct jit_site *s = jit_site_add(b, JIT_SITE_FUNC, 7);
+void jit_put_func(struct jit_build *b, unsigned reg, unsigned func)
+{
+	struct jit_site *s = jit_site_add(b, JIT_SITE_FUNC, 7);
 
-		s->cc = (uint8_t)d;
-		s->to = b->in->proof->func_of[(int)b->pc + 1 + i->imm];
-	} else if (b->in->blind) {
-		x86_mov(b, true, d, x86_hidden(b, isa_imm64(i)));
-	} else {
-		x86_imm(b, d, isa_imm64(i));
-	}
+	s->cc = x86_reg[reg];
+	s->to = func;
 }
 
 /* ---- jumps -------------------------------------------------------------------------------------- */
@@ -250,7 +249,7 @@ static unsigned compare_for_move(struct jit_build *b, const struct isa_insn *i, 
 	return cc == CC_A ? CC_B : cc == CC_BE ? CC_AE : cc == CC_G ? CC_L : CC_GE;
 }
 
-static void lower_jump(struct jit_build *b, const struct isa_insn *i)
+void jit_put_branch(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op], flags = (uint8_t)(i->dst + 1);
 	unsigned alu = JIT_ALU(code), cc;
@@ -274,15 +273,12 @@ static void lower_jump(struct jit_build *b, const struct isa_insn *i)
 		b->flag_of = flags;
 }
 
-static void lower_goto(struct jit_build *b, const struct isa_insn *i)
+void jit_put_jump(struct jit_build *b, unsigned to)
 {
-	unsigned to = jit_jump_target(b, b->pc, i);
-
-	if (to != b->pc + 1)
-		x86_jump(b, JIT_ALWAYS, to);
+	x86_jump(b, JIT_ALWAYS, to);
 }
 
-static void lower_may_goto(struct jit_build *b, const struct isa_insn *i)
+void jit_put_may_goto(struct jit_build *b, const struct isa_insn *i)
 {
 	x86_rm(b, 0x83, 7, RBP, b->slot);
 	x86_1(b, 0);
@@ -290,76 +286,10 @@ static void lower_may_goto(struct jit_build *b, const struct isa_insn *i)
 	x86_rm(b, 0xff, 1, RBP, b->slot);
 }
 
-/* ---- by class ------------------------------------------------------------------------------------ */
-
-static void lower_control(struct jit_build *b, const struct isa_insn *i)
+void jit_put_exit(struct jit_build *b)
 {
-	switch (i->op) {
-	case ISA_JA:
-	case ISA_JA32:
-		lower_goto(b, i);
-		break;
-	case ISA_MAY_GOTO:
-		lower_may_goto(b, i);
-		break;
-	case ISA_CALL:
-	case ISA_CALL_LOCAL:
-	case ISA_CALL_KFUNC:
-	case ISA_CALL_REG:
-		x86_call(b, i);
-		break;
-	case ISA_EXIT:
-		x86_epilogue(b, b->func);
-		x86_1(b, 0xc3);
-		break;
-	}
-}
-
-static void lower_load(struct jit_build *b, const struct isa_insn *i)
-{
-	if (i->op == ISA_LDDW || i->op == ISA_LDDW_FUNC)
-		lower_lddw(b, i);
-	else if (i->op >= ISA_LD_ABS8)
-		x86_packet(b, i);
-	else
-		jit_refuse(b, "a load that its loader did not resolve");
-}
-
-/* The second half of an LDDW is never met. */
-static void lower_none(struct jit_build *b, const struct isa_insn *i maybe_unused)
-{
-	jit_refuse(b, "an instruction that nothing may execute");
-}
-
-typedef void lower_fn(struct jit_build *b, const struct isa_insn *i);
-
-#define IS_ALU(c) (JIT_CLASS(c) == JIT_ALU32 || JIT_CLASS(c) == JIT_ALU64)
-#define IS_JMP(c) (JIT_CLASS(c) == JIT_JMP || JIT_CLASS(c) == JIT_JMP32)
-
-/* By the opcode byte, decided when this is compiled. */
-#define LOWER(c)                                                                             \
-	(IS_ALU(c) && (JIT_ALU(c) == 3 || JIT_ALU(c) == 9) ? x86_divide                      \
-	 : IS_ALU(c) && JIT_ALU(c) == 11		   ? x86_move                        \
-	 : IS_ALU(c)					   ? x86_alu                         \
-	 : IS_JMP(c) && JIT_ALU(c) && JIT_ALU(c) != 8 && JIT_ALU(c) != 9 && JIT_ALU(c) != 14 \
-		 ? lower_jump                                                                \
-	 : IS_JMP(c)					  ? lower_control                    \
-	 : JIT_CLASS(c) == JIT_LD			  ? lower_load                       \
-	 : JIT_CLASS(c) == JIT_STX && JIT_MODE(c) == 0xc0 ? x86_atomic                       \
-							  : x86_memory)
-
-static lower_fn *const lower[JIT_OPS] = {
-#define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
-#include "isa/insn.def"
-#undef INSN
-	[ISA_NONE] = lower_none,
-	[JIT_ROL64] = x86_alu,
-	[JIT_ROL32] = x86_alu,
-};
-
-void jit_lower(struct jit_build *b, const struct isa_insn *i)
-{
-	lower[i->op](b, i);
+	x86_epilogue(b, b->func);
+	x86_1(b, 0xc3);
 }
 
 #endif

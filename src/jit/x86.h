@@ -19,16 +19,9 @@
 extern const uint8_t x86_reg[ISA_REGS + 1];
 extern bool x86_bmi2, x86_movbe;
 
-void x86_alu(struct jit_build *b, const struct isa_insn *i);
-void x86_move(struct jit_build *b, const struct isa_insn *i);
-void x86_divide(struct jit_build *b, const struct isa_insn *i);
-void x86_call(struct jit_build *b, const struct isa_insn *i);
-void x86_memory(struct jit_build *b, const struct isa_insn *i);
 /* The load @m through register @t, where t is base + index and needed for nothing else. */
 bool x86_load_indexed(struct jit_build *b, const struct isa_insn *m, unsigned t, unsigned base,
 		      unsigned index);
-void x86_atomic(struct jit_build *b, const struct isa_insn *i);
-void x86_packet(struct jit_build *b, const struct isa_insn *i);
 void x86_epilogue(struct jit_build *b, const struct jit_func *f);
 void x86_jump(struct jit_build *b, unsigned cc, unsigned to);
 /* The immediate of @i in a scratch register, for programs whose constants are hidden. */

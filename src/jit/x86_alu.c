@@ -218,7 +218,7 @@ static bool fuse_copy(struct jit_build *b, const struct isa_insn *i, bool wide)
 	return done;
 }
 
-void x86_move(struct jit_build *b, const struct isa_insn *i)
+void jit_put_move(struct jit_build *b, const struct isa_insn *i)
 {
 	bool wide = JIT_CLASS(jit_codes[i->op]) == JIT_ALU64;
 	unsigned d = x86_reg[i->dst], s = x86_reg[i->src];
@@ -318,7 +318,7 @@ static void lower_shift(struct jit_build *b, const struct isa_insn *i, bool wide
 		shift_by_imm(b, i, wide, alu);
 }
 
-void x86_alu(struct jit_build *b, const struct isa_insn *i)
+void jit_put_alu(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	bool wide = JIT_CLASS(code) == JIT_ALU64;

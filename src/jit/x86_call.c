@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * x86_call.c: calls: of helpers, of functions of the program, of maps' lookups written in place, and
- * tail calls.
+ * x86_call.c: calls, of what is outside and of the program's own functions; maps' lookups written in
+ * place; tail calls.
  */
 #ifdef __x86_64__
 #include "jit/x86.h"
-
-#define HELPER_LOOKUP	 1
-#define HELPER_TAIL_CALL 12
 
 #define REACH ((1ul << 31) - (1ul << 20))
 
@@ -18,7 +15,7 @@ static bool reaches(const struct jit_build *b, uint64_t address)
 	return address < lo ? lo + b->space_size - address < REACH : address - lo < REACH;
 }
 
-static void call_address(struct jit_build *b, uint64_t address)
+void jit_put_call(struct jit_build *b, uint64_t address)
 {
 	if (reaches(b, address)) {
 		jit_site_add(b, JIT_SITE_FAR, 5)->address = address;
@@ -26,16 +23,6 @@ static void call_address(struct jit_build *b, uint64_t address)
 	}
 	x86_imm(b, RAX, address);
 	x86_rr(b, 0xff, 2, RAX);
-}
-
-static void call_table(struct jit_build *b,
-		       uint64_t (*const *table)(uint64_t, uint64_t, uint64_t, uint64_t, uint64_t),
-		       unsigned n, int32_t which, const char *missing)
-{
-	if (which < 0 || (unsigned)which >= n || !table[which])
-		jit_refuse(b, missing);
-	else
-		call_address(b, (uintptr_t)table[which]);
 }
 
 /* ---- lookups ------------------------------------------------------------------------------------ */
@@ -71,7 +58,7 @@ static void value_address(struct jit_build *b, const struct jit_map *m)
 }
 
 /* r0 = lookup, and the test for NULL where it follows. */
-static void lookup(struct jit_build *b, const struct jit_map *m)
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m)
 {
 	const struct isa_insn *n = jit_follow(b);
 	uint8_t *none;
@@ -100,7 +87,7 @@ static void lookup(struct jit_build *b, const struct jit_map *m)
 /* ---- tail calls --------------------------------------------------------------------------------- */
 
 /* One program array; r3 is the index. */
-static void tail_call(struct jit_build *b, const struct jit_map *m)
+void jit_put_tail_call(struct jit_build *b, const struct jit_map *m)
 {
 	uint8_t *out[3];
 
@@ -123,64 +110,28 @@ static void tail_call(struct jit_build *b, const struct jit_map *m)
 	x86_land(b, out[2]);
 }
 
-/* The array is not known: it is one of them. */
-static void tail_call_any(struct jit_build *b)
-{
-	uint8_t *other;
-	unsigned i;
-
-	for (i = 0; i < b->in->n_maps && !b->rc; i++) {
-		const struct jit_map *m = &b->in->maps[i];
-
-		if (m->kind != JIT_PROG_ARRAY)
-			continue;
-		jit_room(b, JIT_ROOM);
-		x86_imm(b, T0, m->map);
-		x86_rr(b, X_CMP | X_W, T0, x86_reg[2]);
-		other = x86_skip(b, CC_NE);
-		tail_call(b, m);
-		x86_land(b, other);
-	}
-}
-
 /* ---- */
 
-static void call_helper(struct jit_build *b, const struct isa_insn *i)
+void jit_put_call_func(struct jit_build *b, unsigned func)
 {
-	const struct jit_map *m = NULL;
-
-	if (i->imm == HELPER_LOOKUP)
-		m = jit_known_map(b, b->pc, 1);
-	if (i->imm == HELPER_TAIL_CALL)
-		m = jit_known_map(b, b->pc, 2);
-	if (i->imm == HELPER_TAIL_CALL && m && m->kind == JIT_PROG_ARRAY)
-		tail_call(b, m);
-	else if (i->imm == HELPER_TAIL_CALL)
-		tail_call_any(b);
-	else if (m && m->kind == JIT_CALLED)
-		call_address(b, (uintptr_t)m->lookup);
-	else if (m && m->kind != JIT_PROG_ARRAY)
-		lookup(b, m);
-	else
-		call_table(b, b->in->helpers, b->in->n_helpers, i->imm, "no such helper");
+	jit_site_add(b, JIT_SITE_CALL, 5)->to = func;
 }
 
-void x86_call(struct jit_build *b, const struct isa_insn *i)
+void jit_put_call_reg(struct jit_build *b, unsigned reg)
 {
-	switch (i->op) {
-	case ISA_CALL:
-		call_helper(b, i);
-		break;
-	case ISA_CALL_KFUNC:
-		call_table(b, b->in->kfuncs, b->in->n_kfuncs, i->imm, "no such kfunc");
-		break;
-	case ISA_CALL_LOCAL:
-		jit_site_add(b, JIT_SITE_CALL, 5)->to =
-			b->in->proof->func_of[(int)b->pc + 1 + i->imm];
-		break;
-	default:
-		x86_rr(b, 0xff, 2, x86_reg[i->dst]);
-	}
+	x86_rr(b, 0xff, 2, x86_reg[reg]);
+}
+
+uint8_t *jit_put_unless(struct jit_build *b, unsigned reg, uint64_t v)
+{
+	x86_imm(b, T0, v);
+	x86_rr(b, X_CMP | X_W, T0, x86_reg[reg]);
+	return x86_skip(b, CC_NE);
+}
+
+void jit_put_land(struct jit_build *b, uint8_t *skip)
+{
+	x86_land(b, skip);
 }
 
 #endif

@@ -254,7 +254,7 @@ static void by_imm(struct jit_build *b, const struct division *v, int32_t imm)
 	}
 }
 
-void x86_divide(struct jit_build *b, const struct isa_insn *i)
+void jit_put_divide(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	struct division v = {

@@ -95,7 +95,7 @@ static bool load_swapped(struct jit_build *b, const struct isa_insn *i)
 	return true;
 }
 
-void x86_memory(struct jit_build *b, const struct isa_insn *i)
+void jit_put_memory(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned d = x86_reg[i->dst], s = x86_reg[i->src];
@@ -156,7 +156,7 @@ static void fetch_loop(struct jit_build *b, bool wide, unsigned op, unsigned bas
 	x86_mov(b, true, RAX, T0);
 }
 
-void x86_atomic(struct jit_build *b, const struct isa_insn *i)
+void jit_put_atomic(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 	unsigned d = x86_reg[i->dst], s = x86_reg[i->src];
@@ -202,7 +202,7 @@ static void packet_load(struct jit_build *b, unsigned size, bool index, int32_t 
 }
 
 /* r0 = bytes of the packet of the __sk_buff in r6, or the function ends with 0. */
-void x86_packet(struct jit_build *b, const struct isa_insn *i)
+void jit_put_packet(struct jit_build *b, const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op], *out[3], *done;
 	unsigned size = JIT_SIZE(code), skb = x86_reg[6], k;
