@@ -754,12 +754,12 @@ void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const str
 	part(t, c);
 }
 
-void conn_sample_end(struct conn_table *t)
+void conn_sample_end(struct conn_table *t, bool all)
 {
 	struct conn *c, *next;
 
 	HASH_ITER (hh, t->by_key, c, next) {
-		if (!c->ended && c->generation != t->generation && ++c->missed >= 2) {
+		if (all && !c->ended && c->generation != t->generation && ++c->missed >= 2) {
 			t->vanished++;
 			end(t, c, &(struct ending){.time = t->now, .state = "closed"});
 		}

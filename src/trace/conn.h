@@ -44,14 +44,14 @@ void conn_scan_end(struct conn_table *t);
 
 /**
  * conn_sample_begin() - once a second: conn_sample() for each living socket, conn_flow() for each UDP
- * flow; conn_sample_end() ends what was missing twice (its close was lost) and forgets what ended a
- * while ago.
+ * flow; conn_sample_end() ends what was missing twice (its close was lost), where @all were read, and
+ * forgets what ended a while ago.
  */
 void conn_sample_begin(struct conn_table *t, uint64_t boot_now);
 void conn_sample(struct conn_table *t, const struct trace_tcp *e);
 void conn_flow(struct conn_table *t, const struct trace_flow_key *key, const struct trace_flow *f,
 	       bool is_over);
-void conn_sample_end(struct conn_table *t);
+void conn_sample_end(struct conn_table *t, bool all);
 
 struct conn_stat {
 	uint64_t open, known; /* now */

@@ -5,7 +5,7 @@
  *
  *	inet_sock_set_state -----> tcps: a mark for each connection; at its close --> ring
  *	sock_{send,recv}_length -> owner of the mark, at first use only
- *	sample, run by the agent -> samples, once a second: all marked sockets with their counters
+ *	sample, run by the agent -> samples, once a second: counters of all marked sockets
  *
  * A connection shorter than a second is one record; a longer one is met by sample().
  *
@@ -24,9 +24,9 @@
  *     to TCP_CLOSE: storage beside the socket (BPF_MAP_TYPE_SK_STORAGE) takes two allocations and
  *     two RCU frees an end, several times the cost of everything else here. The address is that of
  *     a living socket as long as the mark is there; only sample() must look twice.
- * T7  sample() is attached nowhere: the agent runs it (BPF_PROG_TEST_RUN), one pass for each part of the
- *     sockets that `samples` has room for; a socket's address tells which. An iterator over the map
- *     would do as well where the kernel lets one load; not all do.
+ * T7  sample() is attached nowhere: the agent reads the addresses of marked sockets in batches and runs it
+ *     (BPF_PROG_TEST_RUN) on each. An iterator over tcps would do as well where the kernel lets one
+ *     load; not all do.
  */
 #include "bpf.h"
 #include "socket.h"
@@ -306,7 +306,7 @@ int BPF_PROG(on_connect6, struct sock *sk, void *addr, int len, int ret)
 	return returned(sk, addr, ret);
 }
 
-/* What sample() found; the agent reads it. */
+/* T7: a part of the marked sockets, by their addresses; their counters come back. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
@@ -315,38 +315,33 @@ struct {
 	__type(value, struct trace_tcp);
 } samples SEC(".maps");
 
-/* T6: the key may be of a socket that is gone; then it has no mark now, or another one. */
-static long sample_one(void *map, struct sock **key, struct trace_mark *m, struct trace_pass *pass)
+__u32 asked; /* of samples */
+
+/* T6: the address may be of a socket that is gone; then it has no mark now, or another one. */
+static long sample_one(void *map, __u32 *index, struct trace_tcp *t, void *ctx)
 {
-	struct sock *sk = *key;
-	struct trace_tcp t = {};
-	__u32 at = pass->found;
+	struct sock *sk = (void *)t->cookie;
+	struct trace_mark *m;
 
-	pass->seen++;
-	if (((__u64)sk * 0x9e3779b97f4a7c15ULL >> 32) % pass->passes != pass->number)
-		return 0;
-	t.mark = *m;
-	t.state = BPF_CORE_READ(sk, __sk_common.skc_state);
-	if (t.state == TCP_CLOSE)
-		return 0;
-	read_tcp_at(&t, sk);
-	guess(&t);
+	if (*index >= asked)
+		return 1;
 	m = mark_find(sk);
-	if (!m || m->opened != t.mark.opened)
+	if (!m)
 		return 0;
-	pass->found++;
-	return bpf_map_update_elem(&samples, &at, &t, BPF_ANY) != 0; /* full: the rest is left */
+	t->mark = *m;
+	t->state = BPF_CORE_READ(sk, __sk_common.skc_state);
+	read_tcp_at(t, sk);
+	guess(t);
+	m = mark_find(sk);
+	if (!m || m->opened != t->mark.opened)
+		t->state = TCP_CLOSE;
+	return 0;
 }
-
-struct trace_pass pass; /* T7 */
 
 SEC("raw_tp/sys_enter")
 int sample(void *ctx)
 {
-	struct trace_pass p = {.number = pass.number, .passes = pass.passes ?: 1};
-
-	bpf_for_each_map_elem(&tcps, sample_one, &p, 0);
-	pass = p;
+	bpf_for_each_map_elem(&samples, sample_one, 0, 0);
 	return 0;
 }
 

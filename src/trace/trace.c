@@ -15,6 +15,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <sys/mman.h>
 
 #include "host/host.h"
@@ -56,8 +57,7 @@ struct trace {
 	struct dnslog *dns;
 	struct tcp_bpf *tcp;
 	struct udp_bpf *udp;
-	const struct trace_tcp *samples; /* TRACE_SAMPLES of them */
-	uint32_t passes;
+	struct trace_tcp *samples; /* TRACE_SAMPLES of them */
 	struct ring_buffer *ring;
 	struct skep_err udp_error;
 	uint64_t reported[TRACE_KINDS], refused;
@@ -72,7 +72,7 @@ static void trace_close(void *cap)
 		return;
 	ring_buffer__free(t->ring);
 	if (t->samples)
-		munmap((void *)t->samples, SAMPLES_SIZE);
+		munmap(t->samples, SAMPLES_SIZE);
 	udp_bpf__destroy(t->udp);
 	tcp_bpf__destroy(t->tcp);
 	dnslog_free(t->dns);
@@ -135,12 +135,12 @@ static void choose(struct trace *t, struct tcp_bpf *b)
 
 static int map_samples(struct trace *t, struct tcp_bpf *b)
 {
-	void *at = mmap(NULL, SAMPLES_SIZE, PROT_READ, MAP_SHARED, bpf_map__fd(b->maps.samples), 0);
+	void *at = mmap(NULL, SAMPLES_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED,
+			bpf_map__fd(b->maps.samples), 0);
 
 	if (at == MAP_FAILED)
 		return -errno;
 	t->samples = at;
-	t->passes = 1;
 	return 0;
 }
 
@@ -320,39 +320,59 @@ static void sample_udp(struct trace *t, uint64_t now)
 	} while (!rc);
 }
 
-/* T7. Passes follow the number of sockets; one that was too full halves the next second's. */
-static void sample_tcps(struct trace *t)
+/* T7. Return: whether the program ran. */
+static bool sample_part(struct trace *t, const uint64_t *sockets, uint32_t n)
 {
-	struct trace_pass *p = &t->tcp->bss->pass;
 	uint64_t args[1] = {0};
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = args, .ctx_size_in = sizeof(args));
-	uint32_t n, i, most = 0;
+	uint32_t i;
 
-	for (n = 0; n < t->passes; n++) {
-		*p = (struct trace_pass){.number = n, .passes = t->passes};
-		if (bpf_prog_test_run_opts(bpf_program__fd(t->tcp->progs.sample), &opts))
-			return;
-		for (i = 0; i < min(p->found, (uint32_t)TRACE_SAMPLES); i++)
-			conn_sample(t->conns, &t->samples[i]);
-		most = max(most, p->found);
+	for (i = 0; i < n; i++) {
+		memset(&t->samples[i], 0, sizeof(t->samples[i]));
+		t->samples[i].cookie = sockets[i];
+		t->samples[i].state = TCP_CLOSE;
 	}
-	if (most >= TRACE_SAMPLES)
-		t->passes *= 2;
-	else
-		t->passes = p->seen / (TRACE_SAMPLES / 2) + 1;
+	t->tcp->bss->asked = n;
+	if (bpf_prog_test_run_opts(bpf_program__fd(t->tcp->progs.sample), &opts))
+		return false;
+	for (i = 0; i < n; i++)
+		if (t->samples[i].state != TCP_CLOSE)
+			conn_sample(t->conns, &t->samples[i]);
+	return true;
+}
+
+/* Return: whether all marked sockets were read. */
+static bool sample_tcps(struct trace *t)
+{
+	int fd = bpf_map__fd(t->tcp->maps.tcps), rc;
+	struct trace_mark marks[TRACE_SAMPLES];
+	uint64_t sockets[TRACE_SAMPLES];
+	uint32_t token, n;
+	bool first = true;
+
+	do {
+		n = TRACE_SAMPLES;
+		rc = bpf_map_lookup_batch(fd, first ? NULL : &token, &token, sockets, marks, &n,
+					  NULL);
+		if ((rc && errno != ENOENT) || (n && !sample_part(t, sockets, n)))
+			return false;
+		first = false;
+	} while (!rc);
+	return true;
 }
 
 static void trace_tick(void *cap, uint64_t boot_now)
 {
 	struct trace *t = cap;
+	bool all;
 
 	if (!t->tcp)
 		return;
 	conn_sample_begin(t->conns, boot_now);
-	sample_tcps(t);
+	all = sample_tcps(t);
 	if (t->udp)
 		sample_udp(t, boot_now);
-	conn_sample_end(t->conns);
+	conn_sample_end(t->conns, all);
 	dnslog_tick(t->dns, boot_now);
 }
 

@@ -67,14 +67,7 @@ struct trace_tcp {
 	__u8 pad[3];
 };
 
-#define TRACE_SAMPLES 4096
-
-/* One pass of sample() over the marked sockets. */
-struct trace_pass {
-	__u32 number, passes; /* in */
-	__u32 seen,
-		found; /* out: sockets in all; of this pass, more than TRACE_SAMPLES where full */
-};
+#define TRACE_SAMPLES 1024 /* sockets that are read at one time */
 
 /* UDP: a flow is a socket and one remote end. */
 struct trace_flow_key {

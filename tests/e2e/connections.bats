@@ -113,3 +113,13 @@ in_ns() { ip netns exec "$NS" "$@"; }
 	curl -s --unix-socket "$SOCK" 'http://localhost/v1/trace/map' >"$DIR/map.json"
 	jq -e '.edges[] | select(.from == "curl" and .to == "nginx" and .port == 8080 and .connections > 0)' "$DIR/map.json"
 }
+
+@test "thousands of connections that stay open are seen to live, second after second" {
+	ip netns exec $NS "$BATS_TEST_DIRNAME/../../build/e2e/connections/many" 3000 >"$D2/many" 3>&- &
+	many=$!
+	eventually 20 grep -q ready "$D2/many"
+	sleep 5
+	eventually 5 rows "select count(*), sum(ended is null) from connection where remote_port = 8099 and direction = 'out'" 3000,3000
+	kill $many
+	eventually 10 rows "select count(*), sum(ended is null) from connection where remote_port = 8099 and direction = 'out'" 3000,0
+}
