@@ -122,8 +122,10 @@ static unsigned objects_count(struct skep_engine *e)
 {
 	unsigned n = 0, k;
 
+	pthread_mutex_lock(&e->lock);
 	for (k = 0; k < OBJECT_KINDS; k++)
 		n += e->tables[k].n;
+	pthread_mutex_unlock(&e->lock);
 	return n;
 }
 
