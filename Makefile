@@ -77,7 +77,7 @@ help:
 ## test: everything CI runs: lint, unit, ASan, end to end, page
 ## test-maps: the engine's maps against the kernel's, OPS=10000000 operations
 ## test-tsan: the engine's maps under threads, with ThreadSanitizer
-## test-tsan-calls: bpf(2) calls of several threads, with ThreadSanitizer; not part of make test
+## test-tsan-calls: bpf(2) calls of several threads, with ThreadSanitizer
 ## test-kernels: the same binary under Debian's 6.1 and 6.12 kernels in qemu
 ## test-arm64: the engine and its JIT for arm64, under qemu-user
 ## test-selftests: the kernel's own BPF selftests, on the engine and on the kernel; SUITES="maps insns"
