@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/port.h"
 
-#include <time.h>
 
 #include "vm/port_inside.h"
 #include "vm/run.h"
@@ -282,28 +281,15 @@ static void obey(const struct batch *b, struct vm_port *p, struct vm_frame *f, u
 	}
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 static void run_batch(struct vm_port *p, struct prog *prog, struct vm_frame *frames, unsigned n,
 		      uint32_t meta)
 {
-	uint64_t from = p->engine->stats ? now_ns() : 0;
 	struct batch b = {.meta = meta};
 	unsigned i;
 
 	begin(&b, p->engine, prog);
 	for (i = 0; i < n; i++)
 		obey(&b, p, &frames[i], decide(&b, p, &frames[i], 0));
-	if (!from)
-		return;
-	prog->run_ns += now_ns() - from;
-	prog->run_cnt += n;
 }
 
 void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n)

@@ -215,6 +215,7 @@ says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
 	sed "s/^const volatile __u32 target;/static const __u32 target = $(index p2);/" "$BATS_TEST_DIRNAME/run/tc.bpf.c" >"$DIR/tc-fixed.bpf.c"
 	clang -target bpf -O2 -g "-I/usr/include/$(uname -m)-linux-gnu" -c "$DIR/tc-fixed.bpf.c" -o "$DIR/tc-$(index p2).o"
 	[ "$(sees ingress p1 lead)" -eq $FRAMES ]
+	grep -qx "lead ran $FRAMES times" "$DIR/said"
 	[ "$(sees ingress p1 mark ingress p1 drop_marked ingress p1 lead)" -eq 0 ]
 	[ "$(sees ingress p1 drop_marked ingress p1 mark ingress p1 lead)" -eq $FRAMES ]
 	[ "$(sees ingress p1 drop_marked ingress p1 lead ingress p1 mark before)" -eq 0 ]

@@ -64,6 +64,16 @@ static void show(int link)
 	       info.tracing.target_obj_id == of.id, info.tracing.target_btf_id);
 }
 
+/* What the target ran, itself or joined, is its own; counted from main() on. */
+static void ran(void)
+{
+	struct bpf_prog_info info = {0};
+	unsigned len = sizeof(info);
+
+	bpf_obj_get_info_by_fd(target_fd, &info, &len);
+	printf("ran %llu times\n", (unsigned long long)info.run_cnt);
+}
+
 /* The kernel forgets at once; the engine looks when it is asked for ids. */
 static void drop(int link)
 {
@@ -81,7 +91,7 @@ static int sys(int rc)
 int main(int argc, char **argv)
 {
 	struct bpf_object *a, *b, *c;
-	int fa, fb, fc, la, lb, lc, none;
+	int fa, fb, fc, la, lb, lc, none, stats;
 
 	if (argc < 3)
 		return 2;
@@ -91,6 +101,7 @@ int main(int argc, char **argv)
 	if (!target || bpf_object__load(target))
 		return 1;
 	target_fd = bpf_program__fd(bpf_object__find_program_by_name(target, "target"));
+	stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	run("alone");
 
 	a = load(argv[2], "instead", "first", &fa);
@@ -106,6 +117,7 @@ int main(int argc, char **argv)
 	printf("again: %d\n", sys(bpf_raw_tracepoint_open(NULL, fa)));
 	lb = bpf_raw_tracepoint_open(NULL, fb);
 	run("both replaced");
+	ran();
 	counted(a);
 	counted(b);
 	printf("update %d detach %d\n", sys(bpf_link_update(la, fb, NULL)),
@@ -133,5 +145,6 @@ int main(int argc, char **argv)
 	run("alone again");
 	bpf_object__close(a);
 	bpf_object__close(target);
+	close(stats);
 	return 0;
 }
