@@ -25,7 +25,6 @@ struct meta {
 
 struct walk {
 	struct call *call;
-	struct prog *prog;
 	const struct iter_target *target;
 	struct run run;
 	struct meta meta;
@@ -394,7 +393,6 @@ long vm_iter_file(struct call *c, struct prog *p, const struct iter_target *t)
 	if (!w)
 		return -ENOMEM;
 	w->call = c;
-	w->prog = p;
 	w->target = t;
 	w->meta.session_id = ++sessions;
 	vm_run_init(&w->run, c->e, c, p);

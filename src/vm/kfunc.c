@@ -27,7 +27,6 @@ enum kfunc_arg {
 	ARG_ITER8,
 	ARG_ITER16,
 	ARG_ITER24,
-	ARG_FUNC,
 };
 
 enum { GENERIC = TRACE | TC | XDP | SYSCALL | CGROUP };
