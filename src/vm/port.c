@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/port.h"
 
-
 #include "vm/port_inside.h"
 #include "vm/run.h"
 
