@@ -3,15 +3,18 @@
  * engine [ROUNDS]: the same XDP objects on the same packets in the engine and in the kernel, by
  * BPF_PROG_TEST_RUN through libbpf, alternating in one run: the balancer with 100 backends, and programs
  * of a few instructions. balance.bpf.c's loop makes of every turn a packet as from the wire; the ratio is of
- * whole turns. Medians of ROUNDS (default 9). First: starting an engine. Needs root.
+ * whole turns. Medians of ROUNDS (default 9). First: starting an engine, and a map lookup of a command
+ * below `skep exec`. Needs root.
  */
 #include <bpf/bpf.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 
 #include "bench/balance.skel.h"
 #include "bench_balance.h"
 #include "balance/fleet.h"
+#include "host/exec.h"
 #include "host/host.h"
 #include "host/seam.h"
 #include "skep/engine.h"
@@ -225,13 +228,76 @@ static void start(void)
 	       median(v, rounds));
 }
 
+/* ---- a command below skep exec ----------------------------------------------------------------- */
+
+#define LOOKUPS 5000
+
+/* The command: writes the median, in ns. */
+static int lookups(void)
+{
+	int map = bpf_map_create(BPF_MAP_TYPE_ARRAY, "bench", 4, 8, 1, NULL), i;
+	uint32_t key = 0;
+	uint64_t value;
+	double v[LOOKUPS], ns;
+
+	for (i = 0; i < LOOKUPS; i++) {
+		v[i] = now_ms();
+		if (bpf_map_lookup_elem(map, &key, &value))
+			die("lookup", NULL);
+		v[i] = (now_ms() - v[i]) * 1e6;
+	}
+	ns = median(v, LOOKUPS);
+	return write(STDOUT_FILENO, &ns, sizeof(ns)) != sizeof(ns);
+}
+
+/* In a child: host_exec() takes the whole process. */
+static double command(bool trapped)
+{
+	char self[] = "/proc/self/exe", name[] = "lookups";
+	const struct host_exec what = {.argv = (char *[]){self, name, NULL}};
+	struct skep_err err = {""};
+	int ends[2], status;
+	double ns;
+	pid_t pid;
+
+	if (pipe(ends) || (pid = fork()) < 0)
+		die("fork", NULL);
+	if (!pid) {
+		dup2(ends[1], STDOUT_FILENO);
+		_exit(trapped ? host_exec(&what, &err) : lookups());
+	}
+	close(ends[1]);
+	if (read(ends[0], &ns, sizeof(ns)) != sizeof(ns) || waitpid(pid, &status, 0) != pid ||
+	    status)
+		die("lookups", NULL);
+	close(ends[0]);
+	return ns;
+}
+
+static void trapped(void)
+{
+	double v[2][ROUNDS_MAX], ns[2];
+	int i, k;
+
+	for (i = 0; i < rounds; i++)
+		for (k = 0; k < 2; k++)
+			v[k][i] = command(k);
+	for (k = 0; k < 2; k++)
+		ns[k] = median(v[k], rounds);
+	printf("%8.3f  %-44s engine %.1f, kernel %.1f us\n", ns[1] / ns[0],
+	       "exec: a map lookup of a command", ns[1] / 1e3, ns[0] / 1e3);
+}
+
 int main(int argc, char **argv)
 {
 	const struct skep_engine_options options = {.unsafe = true};
 
+	if (argc > 1 && !strcmp(argv[1], "lookups"))
+		return lookups();
 	rounds = argc > 1 ? max(atoi(argv[1]), 1) : rounds;
 	rounds = min(rounds, ROUNDS_MAX);
 	start();
+	trapped();
 	if (skep_engine_open(&sides[1].engine, &options))
 		die("engine", NULL);
 	side_open(&sides[0]);

@@ -17,7 +17,8 @@
  * X1  Nothing of the command's is believed. Lengths are checked by vm before memory is taken; a
  *     descriptor is the engine's only by the inode behind it.
  * X2  A notification's thread may die at any time and its number be another's. What was read is used
- *     only if the notification stood afterwards; nothing is written unless it stands.
+ *     only if the notification stood afterwards; nothing is written unless it stands. So what a lookup reads,
+ *     which changes nothing, needs no look of its own.
  * X3  A call that was taken is answered once: only death interrupts it (WAIT_KILLABLE_RECV), so no
  *     signal handler makes the kernel ask again for what was done.
  * X4  A call that may take long is answered beside the others.

@@ -130,7 +130,8 @@ struct target {
 	int listener;
 	uint64_t id; /* of the notification */
 	pid_t tid;
-	int pidfd; /* -1 until needed; kept while the same thread asks */
+	int pidfd;  /* -1 until needed; kept while the same thread asks */
+	bool tells; /* the call changes nothing: what it read is checked when it writes (X2) */
 };
 
 struct vm_caller;
