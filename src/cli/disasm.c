@@ -454,6 +454,8 @@ static int disasm(const struct args *a, struct skep_err *err)
 		rc = open_lines(&o);
 	if (!rc)
 		rc = sections(&o, a->set[OPTION_JSON], &b, err);
+	if (!rc && !b.len)
+		rc = skep_fail(err, -ENOENT, "%s has no instructions", a->operands[0]);
 	return rc ? rc : term_flush(&b);
 }
 

@@ -153,7 +153,7 @@ static void page(struct buf *b)
 	buf_str(b, "\n.SH SYNOPSIS\n\\fBskep\\fR \\fIVERB\\fR [\\fIOPTION\\fR...]\n"
 		   ".SH DESCRIPTION\n");
 	text(b, cli_text);
-	buf_str(b, "\n.SH VERBS\n");
+	buf_str(b, "\n.SH VERBS\nEach takes \\fB\\-h\\fR or \\fB\\-\\-help\\fR, too.\n");
 	verb_each(v) verb(b, v);
 	facts(b, "EXIT STATUS", cli_exits);
 	facts(b, "FILES", cli_files);

@@ -77,6 +77,11 @@ static int refused(struct skep_err *err, int rc, const char *path)
 	if (!n)
 		return skep_fail(err, rc, "%s: %s", path, strerror(-rc));
 	fprintf(stderr, "%.*s\n", (int)n, log);
+	if (rc == -EPERM && geteuid())
+		return skep_fail(
+			err, rc,
+			"%s: the kernel loads programs for root alone; the engine (without --host) asks for no rights",
+			path);
 	at = strstr(log, "failed to load: ");
 	return skep_fail(err, rc, "%s was refused%s", path, at ? " (the log is above)" : "");
 }
@@ -453,9 +458,14 @@ static int load(struct session *s, struct skep_err *err)
 {
 	int rc;
 
+	if (access(s->wish->path, R_OK))
+		return skep_fail(err, -errno, "%s: %s", s->wish->path, strerror(errno));
 	s->obj = bpf_object__open_file(s->wish->path, NULL);
-	if (!s->obj)
-		return refused(err, -errno, s->wish->path);
+	if (!s->obj) {
+		fputs(host_bpf_log(), stderr);
+		return skep_fail(err, -EINVAL, "%s is no BPF object that can be loaded",
+				 s->wish->path);
+	}
 	rc = pick(s, err);
 	if (rc)
 		return rc;

@@ -287,12 +287,30 @@ static int run_object(const struct args *a, struct buf *out, struct skep_err *er
 	return rc;
 }
 
+static bool of_objects(const struct args *a)
+{
+	static const enum option_id ids[] = {
+		OPTION_PROG,  OPTION_IN,     OPTION_OUT,    OPTION_SET,
+		OPTION_DUMP,  OPTION_REPEAT, OPTION_PORTS,  OPTION_SECONDS,
+		OPTION_STATS, OPTION_HOST,   OPTION_UNSAFE,
+	};
+	size_t i = 0;
+
+	while (i < array_size(ids) && !a->set[ids[i]])
+		i++;
+	return i < array_size(ids);
+}
+
 static const char *contradiction(const struct args *a)
 {
 	if (a->set[OPTION_JIT] && a->set[OPTION_INTERP])
 		return "--jit or --interp, not both";
 	if (!a->set[OPTION_HEX] && a->set[OPTION_JIT])
 		return "--jit goes with --hex; for an object it is --unsafe";
+	if (a->set[OPTION_HEX] && of_objects(a))
+		return "--hex takes a program's bytes: beside it go --jit, --interp and --json alone";
+	if (a->set[OPTION_UNSAFE] && a->set[OPTION_INTERP])
+		return "--unsafe or --interp, not both";
 	if (!a->set[OPTION_HEX] && !a->n_operands)
 		return "an object is missing: skep run prog.bpf.o, or --hex";
 	if (a->set[OPTION_PORTS] && a->set[OPTION_HOST] && strcmp(a->text[OPTION_HOST], "engine"))

@@ -49,6 +49,7 @@ struct capture {
 	pcap_t *pcap;
 	pcap_dumper_t *dumper; /* NULL: reading */
 	bool bare;	       /* packets begin with their IP header */
+	char *path;	       /* that is read */
 	uint8_t frame[ETH_HLEN + CAPTURE_PACKET_MAX];
 };
 
@@ -60,6 +61,7 @@ static void capture_free(struct capture **c)
 		lib.pcap_dump_close((*c)->dumper);
 	if ((*c)->pcap)
 		lib.pcap_close((*c)->pcap);
+	free((*c)->path);
 	free(*c);
 }
 
@@ -82,7 +84,7 @@ int capture_open(struct capture **out, const char *path, struct skep_err *err)
 
 	if (rc)
 		return rc;
-	if (!c)
+	if (!c || !(c->path = strdup(path)))
 		return skep_fail(err, -ENOMEM, "no memory to read %s", path);
 	if (strcmp(path, "-") && access(path, R_OK))
 		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
@@ -118,7 +120,7 @@ int capture_next(struct capture *c, struct capture_packet *packet, struct skep_e
 	if (rc == PCAP_ERROR_BREAK)
 		return 0;
 	if (rc != 1 || head->caplen > CAPTURE_PACKET_MAX)
-		return skep_fail(err, -EBADMSG, "the capture is damaged: %s",
+		return skep_fail(err, -EBADMSG, "%s is damaged: %s", c->path,
 				 rc == 1 ? "a packet longer than 64 KiB"
 					 : lib.pcap_geterr(c->pcap));
 	packet->data = c->bare ? dress(c, data, head->caplen) : data;

@@ -89,7 +89,37 @@ capture() {
 	run "$SKEP" run "$PCAP"
 	[ "$status" -eq 1 ]
 	run "$SKEP" run /nowhere/x.o
-	[[ "$output" == *"/nowhere/x.o"* ]]
+	[ "$output" = "skep: /nowhere/x.o: No such file or directory" ]
+	run "$SKEP" run /etc/passwd
+	[[ "$output" == *"/etc/passwd is no BPF object"* ]]
+	head -c 30 "$PCAP" >"$DIR/cut.pcap"
+	run "$SKEP" run "$OBJ" --prog count --in "$DIR/cut.pcap"
+	[ "$status" -eq 1 ]
+	[[ "$output" == *"$DIR/cut.pcap is damaged"* ]]
+	run "$SKEP" run "$OBJ" --prog count --unsafe --interp
+	[ "$status" -eq 2 ]
+	run "$SKEP" run --hex --prog count
+	[ "$status" -eq 2 ]
+	[[ "$output" == *"--hex takes"* ]]
 	run "$SKEP" run
 	[ "$status" -eq 2 ]
+}
+
+@test "an object without programs has nothing to run or to print" {
+	echo 'int x;' | clang -target bpf -xc -c -o "$DIR/none.o" -
+	for verb in run disasm; do
+		run "$SKEP" $verb "$DIR/none.o"
+		[ "$status" -eq 1 ]
+		[[ "$output" == "skep: $DIR/none.o has no "* ]]
+	done
+}
+
+@test "who may not load into the kernel is told so, with status 4" {
+	[ "$(id -u)" = 0 ] || skip "needs root"
+	cp "$(readlink -f "$SKEP")" "$DIR/skep"
+	chmod 755 "$DIR" "$DIR/skep"
+	chmod 644 "$OBJ"
+	run setpriv --reuid=65534 --regid=65534 --clear-groups "$DIR/skep" run "$OBJ" --prog count --host kernel
+	[ "$status" -eq 4 ]
+	[[ "$output" == *"the kernel loads programs for root alone"* ]]
 }

@@ -124,7 +124,8 @@ static bool produce(struct pair *p, const struct op *op)
 	uint64_t pos = load(r->sides[0].producer), room = load(r->sides[0].consumer) + r->mask + 1;
 	uint32_t header = op->arg, size = (op->arg + 8 + 7) & ~7u;
 
-	if (pos % 8 || pos + size > room) /* old bytes would be read, and the rings wrap differently */
+	if (pos % 8 ||
+	    pos + size > room) /* old bytes would be read, and the rings wrap differently */
 		return true;
 	if (one_in(&rng, 12))
 		header |= BPF_RINGBUF_DISCARD_BIT;

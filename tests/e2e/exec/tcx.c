@@ -29,7 +29,8 @@ static void ran(const struct bpf_program *p)
 	unsigned len = sizeof(info);
 
 	if (!bpf_obj_get_info_by_fd(bpf_program__fd(p), &info, &len) && info.run_cnt)
-		printf("%s ran %llu times\n", bpf_program__name(p), (unsigned long long)info.run_cnt);
+		printf("%s ran %llu times\n", bpf_program__name(p),
+		       (unsigned long long)info.run_cnt);
 }
 
 int main(int argc, char **argv)
@@ -53,7 +54,6 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	while (getchar() != EOF)
 		;
-	bpf_object__for_each_program(p, obj)
-		ran(p);
+	bpf_object__for_each_program(p, obj) ran(p);
 	return 0;
 }
