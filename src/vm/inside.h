@@ -128,6 +128,11 @@ int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n);
 /* Both in one system call where that is possible. */
 int vm_call_read2(struct call *c, void *const dst[2], const uint64_t src[2], const size_t n[2]);
 int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n);
+/* An address that a program came by: checked whoever calls. @c: NULL where nobody does. */
+int vm_user_read(struct call *c, void *dst, uint64_t src, size_t n);
+int vm_user_write(struct call *c, uint64_t dst, const void *src, size_t n);
+/* Whether the caller is this process. */
+bool vm_call_here(const struct call *c);
 /* Into the caller's attr at @offset. */
 int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n);
 /* Refuse what a caller knows and we do not: bytes from @known to @size must be zero. */
