@@ -393,12 +393,11 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
 void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
 
-/*
- * The programs of a tcx hook in their order, each with a reference. Return: how many; @max 0: whether
- * there are any.
- */
-unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
-		     unsigned max);
+#define VM_TCX_MAX 64 /* at one hook, as the kernel's BPF_MPROG_MAX */
+
+/* The programs of a tcx hook in their order, each with a reference; @out NULL: only how many. */
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+		     struct prog *out[VM_TCX_MAX]);
 
 /* ---- interfaces (device.c) ------------------------------------------------------------------------- */
 
