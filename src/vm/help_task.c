@@ -145,7 +145,6 @@ HELPER_FN(d_path)
 	return (uint32_t)c ? FAIL(EFAULT) : 0;
 }
 
-/* There is no file that an iterator would fill. */
 HELPER_FN(snprintf_btf)
 {
 	const uint64_t known = BTF_F_COMPACT | BTF_F_NONAME | BTF_F_PTR_RAW | BTF_F_ZERO;

@@ -383,7 +383,8 @@ long vm_link_info(struct call *c, struct link *l);
 void vm_link_free(struct skep_engine *e, struct link *l);
 struct link *vm_link_of(struct object *o);
 uint32_t vm_link_type(const struct link *l);
-const struct prog *vm_link_prog(const struct link *l);
+/* With a reference. */
+struct prog *vm_link_prog(struct skep_engine *e, const struct link *l);
 long vm_link_do_task_fd(struct call *c);
 /* A port, or an interface of this machine. */
 bool vm_link_device(struct skep_engine *e, uint32_t ifindex);

@@ -25,7 +25,6 @@ struct meta {
 
 struct walk {
 	struct call *call;
-	struct prog *prog;
 	const struct iter_target *target;
 	struct run run;
 	struct meta meta;
@@ -104,11 +103,13 @@ static void *prog_shadow(struct walk *w, struct object *o)
 static void *link_shadow(struct walk *w, struct object *o)
 {
 	struct shadow s = vm_shadow(&w->run, "bpf_link");
+	struct prog *p = vm_link_prog(w->run.vm.engine, vm_link_of(o));
 
 	vm_shadow_set(&s, "refcnt.counter", 1);
 	vm_shadow_set(&s, "id", o->id);
 	vm_shadow_set(&s, "type", vm_link_type(vm_link_of(o)));
-	vm_shadow_set(&s, "prog", (uintptr_t)vm_shadow_prog(&w->run, vm_link_prog(vm_link_of(o))));
+	vm_shadow_set(&s, "prog", (uintptr_t)vm_shadow_prog(&w->run, p));
+	vm_object_put(w->run.vm.engine, &p->obj);
 	return s.at;
 }
 
@@ -394,7 +395,6 @@ long vm_iter_file(struct call *c, struct prog *p, const struct iter_target *t)
 	if (!w)
 		return -ENOMEM;
 	w->call = c;
-	w->prog = p;
 	w->target = t;
 	w->meta.session_id = ++sessions;
 	vm_run_init(&w->run, c->e, c, p);

@@ -27,7 +27,6 @@ enum kfunc_arg {
 	ARG_ITER8,
 	ARG_ITER16,
 	ARG_ITER24,
-	ARG_FUNC,
 };
 
 enum { GENERIC = TRACE | TC | XDP | SYSCALL | CGROUP };
@@ -65,7 +64,7 @@ int vm_kfunc_find(const char *name)
 
 bool vm_kfunc_allowed(const struct prog *p, int row)
 {
-	return rows[row].who & vm_help_family(p->type);
+	return rows[row].who & vm_help_family(p->run_type);
 }
 
 bool vm_kfunc_interpreted(int row)

@@ -32,9 +32,15 @@ uint32_t vm_link_type(const struct link *l)
 	return l->type;
 }
 
-const struct prog *vm_link_prog(const struct link *l)
+struct prog *vm_link_prog(struct skep_engine *e, const struct link *l)
 {
-	return l->prog;
+	struct prog *p;
+
+	pthread_mutex_lock(&e->lock); /* l->prog changes under it */
+	p = l->prog;
+	p->obj.refs++;
+	pthread_mutex_unlock(&e->lock);
+	return p;
 }
 
 struct link *vm_link_of(struct object *o)
@@ -458,14 +464,9 @@ long vm_link_do_raw_tp(struct call *c)
 
 static long iterate(struct call *c, struct link *l)
 {
-	struct prog *p;
-	long rc;
+	struct prog *p = vm_link_prog(c->e, l);
+	long rc = vm_iter_file(c, p, &l->iter);
 
-	pthread_mutex_lock(&c->e->lock); /* l->prog changes under it */
-	p = l->prog;
-	p->obj.refs++;
-	pthread_mutex_unlock(&c->e->lock);
-	rc = vm_iter_file(c, p, &l->iter);
 	vm_object_put(c->e, &p->obj);
 	return rc;
 }
