@@ -78,7 +78,8 @@ teardown() {
 @test "plan tells slots and connections that a change would touch, and changes nothing" {
 	services 11 12
 	run "$SKEP" balance plan -f "$DIR/services.yaml"
-	[ "$status" = 0 ] && [[ "$output" == "no changes"* ]]
+	[ "$status" = 0 ]
+	[[ "$output" == "no changes"* ]]
 	cp "$DIR/services.yaml" "$DIR/more.yaml"
 	echo '    - {address: 10.77.0.13}' >>"$DIR/more.yaml"
 	"$SKEP" balance plan -f "$DIR/more.yaml" --json >"$DIR/plan"
@@ -134,5 +135,6 @@ teardown() {
 	grep -q '^ok    addresses   lo .*2 addresses' <<<"$output"
 	run in_ns client "$SKEP" balance doctor --backend --interface eth0
 	[ "$status" = 1 ]
-	grep -q '^FAIL  addresses ' <<<"$output" && grep -q '^FAIL  xdp ' <<<"$output"
+	grep -q '^FAIL  addresses ' <<<"$output"
+	grep -q '^FAIL  xdp ' <<<"$output"
 }
