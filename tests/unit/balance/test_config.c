@@ -59,6 +59,21 @@ static void a_service_is_read_with_all_it_has(void **state maybe_unused)
 	config_done(&set);
 }
 
+static void health_of_an_address_of_all_ports_needs_a_port(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	refused(HEAD("a") "  vips: ['10.0.0.1:*/tcp']\n  backends: [{address: 10.1.0.1}]\n"
+			  "  health: {type: tcp}\n",
+		"health.port is missing");
+	assert_int_equal(read_text(HEAD("a") "  vips: ['10.0.0.1:*/tcp']\n  backends: [{address: "
+					     "10.1.0.1}]\n  health: {type: tcp, port: 22}\n",
+				   &set, &err),
+			 0);
+	config_done(&set);
+}
+
 static void one_document_leaves_nothing_to_the_next(void **state maybe_unused)
 {
 	struct config_set set = {0};
@@ -210,6 +225,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_service_is_read_with_all_it_has),
+		cmocka_unit_test(health_of_an_address_of_all_ports_needs_a_port),
 		cmocka_unit_test(one_document_leaves_nothing_to_the_next),
 		cmocka_unit_test(a_backend_without_a_mode_has_the_service_s),
 		cmocka_unit_test(health_and_algorithm_are_read_and_have_defaults),
