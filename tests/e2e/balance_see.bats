@@ -114,6 +114,17 @@ teardown() {
 	grep -q '^warn  mtu ' <<<"$output"
 }
 
+@test "doctor tries a way of jumbo frames as far as a ping goes, and not this host itself" {
+	services 11 1
+	in_ns balancer ip route replace 10.77.0.11 dev eth0 mtu 9900
+	run "$SKEP" balance doctor
+	in_ns balancer ip route del 10.77.0.11
+	[ "$(grep -c '^FAIL  unpacks' <<<"$output")" = 0 ]
+	grep -q '^ok    unpacks .*10.77.0.1 .*this host' <<<"$output"
+	refute grep -q 'Operation not supported' <<<"$output"
+	grep -q ' path .*10.77.0.11 .*9420 bytes' <<<"$output"
+}
+
 @test "doctor finds a backend that does not unpack, a narrow path and forwarding switched off" {
 	services 11 12
 	kill "$(cat "$DIR/b1/unpack.pid")"
