@@ -128,6 +128,11 @@ int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n);
 /* Both in one system call where that is possible. */
 int vm_call_read2(struct call *c, void *const dst[2], const uint64_t src[2], const size_t n[2]);
 int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n);
+/* An address that a program came by: checked whoever calls. @c: NULL where nobody does. */
+int vm_user_read(struct call *c, void *dst, uint64_t src, size_t n);
+int vm_user_write(struct call *c, uint64_t dst, const void *src, size_t n);
+/* Whether the caller is this process. */
+bool vm_call_here(const struct call *c);
 /* Into the caller's attr at @offset. */
 int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n);
 /* Refuse what a caller knows and we do not: bytes from @known to @size must be zero. */
@@ -388,12 +393,11 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
 void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
 
-/*
- * The programs of a tcx hook in their order, each with a reference. Return: how many; @max 0: whether
- * there are any.
- */
-unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
-		     unsigned max);
+#define VM_TCX_MAX 64 /* at one hook, as the kernel's BPF_MPROG_MAX */
+
+/* The programs of a tcx hook in their order, each with a reference; @out NULL: only how many. */
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+		     struct prog *out[VM_TCX_MAX]);
 
 /* ---- interfaces (device.c) ------------------------------------------------------------------------- */
 

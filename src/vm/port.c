@@ -100,7 +100,7 @@ bool vm_port_linked(const struct vm_port *p)
 
 	if (prog)
 		vm_object_put(p->engine, &prog->obj);
-	return prog || vm_link_tcx(p->engine, p->ifindex, VM_TCX_INGRESS, NULL, 0);
+	return prog || vm_link_tcx(p->engine, p->ifindex, VM_TCX_INGRESS, NULL);
 }
 
 /* ---- one frame ------------------------------------------------------------------------------- */

@@ -16,7 +16,6 @@
 #include "vm/run.h"
 #include "vm/help.h"
 
-#define CHAIN_MAX 16
 #define DEPTH_MAX 4 /* redirections of a frame by tc */
 
 enum { TC_NEXT = -1, TC_OK = 0, TC_SHOT = 2, TC_REDIRECT = 7 };
@@ -104,8 +103,8 @@ static int run_chain(struct tc *t, bool egress)
 {
 	struct skep_engine *e = t->port->engine;
 	uint32_t hook = egress ? VM_TCX_EGRESS : VM_TCX_INGRESS;
-	struct prog *chain[CHAIN_MAX];
-	unsigned n = vm_link_tcx(e, t->port->ifindex, hook, chain, CHAIN_MAX), i;
+	struct prog *chain[VM_TCX_MAX];
+	unsigned n = vm_link_tcx(e, t->port->ifindex, hook, chain), i;
 	int verdict = TC_NEXT;
 
 	if (n)
