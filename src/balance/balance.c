@@ -145,10 +145,10 @@ static struct maps_size size_of(const struct balance_spec *s)
 	return size;
 }
 
+static const uint8_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT}; /* by next_hop */
+
 static void way_set(struct balance *b, const struct balance_spec *s)
 {
-	static const uint8_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
-
 	memset(&b->way, 0, sizeof(b->way));
 	b->way.hop_flags = hops[s->next_hop];
 	memcpy(b->way.gateway, s->gateway, 6);
@@ -229,6 +229,17 @@ static void on_health(void *arg, const char *service, const struct config_addr *
 	happened_backend(b->table, &b->env, service, backend, up, reason);
 }
 
+static int gateway_check(const struct balance_spec *s, struct skep_err *err)
+{
+	static const uint8_t none[sizeof(s->gateway)];
+
+	if (hops[s->next_hop] == BALANCE_HOP_FIXED && !memcmp(s->gateway, none, sizeof(none)))
+		return skep_fail(err, -EINVAL,
+				 "balance: nextHop gateway needs the gateway's link address: set "
+				 "balance.gateway");
+	return 0;
+}
+
 static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 {
 	const struct balance_spec *want = spec;
@@ -247,6 +258,9 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 		b->loaded = true;
 		return 0;
 	}
+	rc = gateway_check(want, err);
+	if (rc)
+		return rc;
 	b->pinned = want->pins[0] && !attach_pins(want->pins, &why);
 	snprintf(b->unpinned, sizeof(b->unpinned), "%.159s", why.text);
 	way_set(b, want);

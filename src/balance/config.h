@@ -15,7 +15,7 @@
 #define CONFIG_NODE_MAX	    16 /* addresses of this host */
 #define CONFIG_SOURCES_MAX  32
 #define CONFIG_LIMIT_MAX    1000000 /* a second */
-#define CONFIG_NAME_MAX	    160
+#define CONFIG_NAME_MAX	    208	    /* NAMESPACE/NAME:PORT/v6 of Kubernetes, 63 bytes each */
 
 struct config_addr {
 	uint8_t family; /* 4 or 6, 0: none */

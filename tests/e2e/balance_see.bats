@@ -78,7 +78,8 @@ teardown() {
 @test "plan tells slots and connections that a change would touch, and changes nothing" {
 	services 11 12
 	run "$SKEP" balance plan -f "$DIR/services.yaml"
-	[ "$status" = 0 ] && [[ "$output" == "no changes"* ]]
+	[ "$status" = 0 ]
+	[[ "$output" == "no changes"* ]]
 	cp "$DIR/services.yaml" "$DIR/more.yaml"
 	echo '    - {address: 10.77.0.13}' >>"$DIR/more.yaml"
 	"$SKEP" balance plan -f "$DIR/more.yaml" --json >"$DIR/plan"
@@ -113,6 +114,17 @@ teardown() {
 	grep -q '^warn  mtu ' <<<"$output"
 }
 
+@test "doctor tries a way of jumbo frames as far as a ping goes, and not this host itself" {
+	services 11 1
+	in_ns balancer ip route replace 10.77.0.11 dev eth0 mtu 9900
+	run "$SKEP" balance doctor
+	in_ns balancer ip route del 10.77.0.11
+	[ "$(grep -c '^FAIL  unpacks' <<<"$output")" = 0 ]
+	grep -q '^ok    unpacks .*10.77.0.1 .*this host' <<<"$output"
+	refute grep -q 'Operation not supported' <<<"$output"
+	grep -q ' path .*10.77.0.11 .*9420 bytes' <<<"$output"
+}
+
 @test "doctor finds a backend that does not unpack, a narrow path and forwarding switched off" {
 	services 11 12
 	kill "$(cat "$DIR/b1/unpack.pid")"
@@ -134,5 +146,6 @@ teardown() {
 	grep -q '^ok    addresses   lo .*2 addresses' <<<"$output"
 	run in_ns client "$SKEP" balance doctor --backend --interface eth0
 	[ "$status" = 1 ]
-	grep -q '^FAIL  addresses ' <<<"$output" && grep -q '^FAIL  xdp ' <<<"$output"
+	grep -q '^FAIL  addresses ' <<<"$output"
+	grep -q '^FAIL  xdp ' <<<"$output"
 }

@@ -69,6 +69,13 @@ rows() { # rows SQL COUNT
 	[ "$(q "$1")" = "$2" ]
 }
 
+refute() { # refute COMMAND...: it fails; a bare "!" fails no test
+	if "$@"; then
+		echo "true: $*" >&2
+		return 1
+	fi
+}
+
 netns() { # netns NAME: one of the test's own, with loopback up
 	ip netns add "$1"
 	NETNS="${NETNS:-} $1"
