@@ -10,7 +10,6 @@
 #include "vm/port.h"
 
 #include <linux/btf.h>
-#include <sched.h>
 #include <sys/syscall.h>
 
 #define FDS 16
@@ -888,111 +887,6 @@ static void every_flag_of_hooks_is_looked_at_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
-#define CHAIN 8
-
-/* Which of the programs of fd[0..CHAIN) stand at the hook, in their order, as digits. */
-static void chain_text(struct side *s, char out[CHAIN + 1])
-{
-	uint32_t ids[CHAIN] = {0}, n, i, k;
-	union bpf_attr a;
-
-	zeroed(a);
-	a.query.target_fd = 1;
-	a.query.attach_type = 46; /* tcx */
-	a.query.prog_ids = (uintptr_t)ids;
-	a.query.prog_cnt = CHAIN;
-	assert_int_equal(call(s, BPF_PROG_QUERY, &a, sizeof(a)), 0);
-	n = a.query.prog_cnt;
-	for (i = 0; i < n; i++)
-		for (k = 0; k < CHAIN; k++) {
-			struct bpf_prog_info info = {0};
-
-			zeroed(a);
-			a.info.bpf_fd = (uint32_t)s->fd[k];
-			a.info.info_len = sizeof(info);
-			a.info.info = (uintptr_t)&info;
-			assert_int_equal(call(s, BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)), 0);
-			if (info.id == ids[i])
-				out[i] = (char)('0' + k);
-		}
-	out[n] = 0;
-}
-
-static uint32_t id_of(struct side *s, int i, bool link)
-{
-	struct bpf_prog_info prog = {0};
-	struct bpf_link_info of_link = {0};
-	union bpf_attr a;
-
-	zeroed(a);
-	a.info.bpf_fd = (uint32_t)s->fd[i];
-	a.info.info_len = link ? sizeof(of_link) : sizeof(prog);
-	a.info.info = link ? (uintptr_t)&of_link : (uintptr_t)&prog;
-	if (s->fd[i] < 0 || call(s, BPF_OBJ_GET_INFO_BY_FD, &a, sizeof(a)))
-		return 0;
-	return link ? of_link.id : prog.id;
-}
-
-/* Link @i of program @i: beside @by, by descriptor or number, whether it is there or not. */
-static int chain_link(struct side *s, int i, uint32_t flags, int by)
-{
-	union bpf_attr a;
-
-	zeroed(a);
-	a.link_create.prog_fd = (uint32_t)s->fd[i % CHAIN];
-	a.link_create.target_ifindex = 1;
-	a.link_create.attach_type = 46;
-	a.link_create.flags = flags;
-	if (by >= 0 && flags & (1 << 13)) /* BPF_F_LINK */
-		by += CHAIN;
-	if (by >= 0)
-		a.link_create.target_btf_id = flags & (1 << 5) /* BPF_F_ID */
-						      ? id_of(s, by, by >= CHAIN)
-						      : (uint32_t)s->fd[by];
-	return (int)call(s, BPF_LINK_CREATE, &a, sizeof(a));
-}
-
-static void places_in_a_chain_are_given_alike(void **state maybe_unused)
-{
-	char of_kernel[CHAIN + 1], ours[CHAIN + 1];
-	unsigned round, seed = 7;
-
-	if (unshare(CLONE_NEWNET)) /* its lo has the number 1 */
-		skip();
-	for (int i = 0; i < CHAIN; i++)
-		make("a classifier", BPF_PROG_LOAD, prog_attr(BPF_PROG_TYPE_SCHED_CLS, 0), -1, 0,
-		     i);
-	for (round = 0; round < 3000; round++) {
-		uint32_t flags = (rand_r(&seed) & 3) << 3;
-		int i = rand_r(&seed) % CHAIN, by = rand_r(&seed) % (CHAIN + 1) - 1, at = CHAIN + i;
-
-		if (rand_r(&seed) % 4 == 0)
-			flags |= 1 << 13;
-		if (rand_r(&seed) % 4 == 0)
-			flags |= 1 << 5;
-		if (kernel.fd[at] >= 0 && rand_r(&seed) % 2) {
-			drop(at);
-		} else if (kernel.fd[at] < 0 || rand_r(&seed) % 8 == 0) {
-			long k = chain_link(&kernel, i, flags, by),
-			     e = chain_link(&here, i, flags, by);
-
-			what = "a place";
-			if ((k < 0 || e < 0) && k != e)
-				report(flags, k, e);
-			if (k >= 0 && e >= 0) {
-				kernel.fd[at] = (int)k;
-				here.fd[at] = (int)e;
-			}
-		}
-		chain_text(&kernel, of_kernel);
-		chain_text(&here, ours);
-		assert_string_equal(of_kernel, ours);
-	}
-	for (int i = 0; i < FDS; i++)
-		drop(i);
-	assert_int_equal(differ, 0);
-}
-
 static void every_flag_of_the_rest_is_looked_at_alike(void **state maybe_unused)
 {
 	union bpf_attr a;
@@ -1054,7 +948,6 @@ int main(void)
 		cmocka_unit_test_setup(every_flag_of_elements_is_taken_or_refused_alike, begin),
 		cmocka_unit_test_setup(every_flag_of_hooks_is_looked_at_alike, begin),
 		cmocka_unit_test_setup(every_flag_of_the_rest_is_looked_at_alike, begin),
-		cmocka_unit_test_setup(places_in_a_chain_are_given_alike, begin),
 	};
 
 	return cmocka_run_group_tests_name("vm: bpf(2) beside the kernel's", tests, open_both,
