@@ -92,7 +92,7 @@ static void happen(int i, unsigned *seed)
 
 	flags |= rand_r(seed) % 4 ? 0 : F_LINK;
 	flags |= rand_r(seed) % 4 ? 0 : F_ID;
-	if (fds[KERNEL][at] >= 0 && rand_r(seed) % 2) {
+	if (fds[KERNEL][at] >= 0 && rand_r(seed) % 4 == 0) {
 		for (s = 0; s < 2; s++)
 			drop(s, at);
 		return;
