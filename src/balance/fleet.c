@@ -471,16 +471,22 @@ static int changes_add(struct changes *c, struct fleet_service *old, struct flee
 	return 0;
 }
 
-/* One that was adopted has no name yet: it is known by its first address and port. */
+/*
+ * One that was adopted has no name yet: it is known by its first address and port, to who comes first, if it
+ * was split.
+ */
 static struct fleet_service *adopted_find(const struct fleet *t, const struct config_service *want)
 {
 	struct fleet_service *s;
 	uint32_t i;
 
-	for (s = t->services; s; s = s->hh.next)
-		for (i = 0; s->want.name[0] == '#' && i < s->want.n_vips; i++)
+	for (s = t->services; s; s = s->hh.next) {
+		if (s->want.name[0] != '#' || s->seen == t->applies)
+			continue;
+		for (i = 0; i < s->want.n_vips; i++)
 			if (!memcmp(&s->want.vips[i], &want->vips[0], sizeof(want->vips[0])))
 				return s;
+	}
 	return NULL;
 }
 
@@ -632,8 +638,10 @@ static void change_finish(struct fleet *t, struct change *c)
 			ids_put(&t->stats, c->old->stat);
 		service_free(c->old);
 	}
-	if (c->next)
-		HASH_ADD_STR(t->services, want.name, c->next);
+	if (!c->next)
+		return;
+	sockets_ends(t, c->next);
+	HASH_ADD_STR(t->services, want.name, c->next);
 }
 
 /* T2 of one that was gone and is back: flows that left it since have no entry that names it. */
