@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -374,6 +375,7 @@ static void script_run(const struct prober_order *o)
 	int null = open("/dev/null", O_RDWR);
 
 	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int i = 0; i < 3; i++)
@@ -415,6 +417,10 @@ void probe_script(struct probe *p)
 {
 	struct probe_work *w = probe_work(p);
 
+	if (!probe_is_nobody(p)) {
+		probe_end(p, "no script: it would run as root (CAP_SETUID, CAP_SETGID)");
+		return;
+	}
 	w->pid = fork();
 	if (!w->pid)
 		script_run(probe_order(p));

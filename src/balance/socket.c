@@ -229,8 +229,8 @@ void sockets_forget(const char *pins)
 	struct socket_bpf *b = socket_bpf__open();
 	struct bpf_program *p;
 	char path[512];
-	static const char *const own[] = {"doors", "peers",  "talks", "friends",
-					  "asked", "ends",   "held"};
+	static const char *const own[] = {"doors", "peers", "talks", "friends",
+					  "asked", "ends",  "held"};
 	unsigned i;
 
 	if (!b)
