@@ -397,7 +397,7 @@ static int plan_ask(struct balance *b, const char *text, size_t len, struct buf 
 		    struct skep_err *err)
 {
 	cleanup(config_done) struct config_set set = {0};
-	int rc = config_read("the plan", text, len, &set, NULL, err);
+	int rc = config_read("resources", text, len, &set, NULL, err);
 
 	if (!rc)
 		rc = check_sources(b, &set, err);

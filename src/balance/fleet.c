@@ -757,7 +757,6 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 
 	if (!next)
 		return -ENOMEM;
-	olds_free(t);
 	next->ring = EXTENT_NONE;
 	next->seen = s->seen;
 	rc = next_build(t, next, s, &s->want, now);

@@ -89,6 +89,26 @@ teardown() {
 	[ "$output" = "no changes" ]
 }
 
+@test "plan and simulate read all files that are named" {
+	hex() { printf "$(sed 's/../\\x&/g' <<<"$1")"; }
+	services 11 12
+	printf 'apiVersion: skep/v1\nkind: Service\nmetadata: {name: more}\nspec: {vips: ["203.0.113.77:443/tcp"], backends: [{address: 10.77.0.12}]}\n' >"$DIR/second.yaml"
+	"$SKEP" balance plan -f "$DIR/services.yaml" -f "$DIR/second.yaml" --json | jq -e '[.services[] | .change + " " + .name] == ["added more"]'
+	{
+		hex d4c3b2a1020004000000000000000000ffff000001000000 # a capture of Ethernet
+		hex 00000000000000003600000036000000
+		hex 02000000000102000000000208004500002800004000400600 # IPv4, TCP
+		hex 00c6336407cb00714d9c4001bb00000000000000005002ffff00000000
+	} >"$DIR/in.pcap"
+	run "$SKEP" balance simulate -f "$DIR/second.yaml" -f "$DIR/services.yaml" --in "$DIR/in.pcap" --out "$DIR/out.pcap"
+	[ "$output" = $'1\ttx\tforwarded\tmore\t10.77.0.12' ]
+	[ "$(($(stat -c %s "$DIR/out.pcap") - $(stat -c %s "$DIR/in.pcap")))" = 20 ]
+	echo 'kind: [' >>"$DIR/second.yaml"
+	run "$SKEP" balance simulate -f "$DIR/services.yaml" -f "$DIR/second.yaml" --in "$DIR/in.pcap"
+	[ "$status" = 1 ]
+	[[ "$output" == *"second.yaml:"* ]]
+}
+
 @test "plan counts live connections of a backend that goes, and none of one that stays" {
 	SPEC='drainSeconds: 0' services 11
 	SPEC='drainSeconds: 0' services 11 12
