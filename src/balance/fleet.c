@@ -64,6 +64,7 @@ void fleet_free(struct fleet *t)
 		HASH_DEL(t->addresses, a);
 		free(a);
 	}
+	slots_forget(t);
 	ids_done(&t->instances);
 	ids_done(&t->stats);
 	ids_done(&t->backends);
