@@ -342,6 +342,17 @@ static inline struct prog *vm_prog_now(struct prog *p)
 	return j ? j : p;
 }
 
+/* Runs of @p, or of a join of it, where somebody wants them counted. */
+static inline void vm_prog_count(const struct skep_engine *e, struct prog *p, uint64_t ns,
+				 uint32_t runs)
+{
+	if (!e->stats)
+		return;
+	p = p->of ? p->of : p;
+	p->run_ns += ns;
+	p->run_cnt += runs;
+}
+
 /* What to hold while code of it may run. */
 static inline struct object *vm_prog_object(struct prog *p)
 {

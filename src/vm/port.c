@@ -282,7 +282,7 @@ static void obey(const struct batch *b, struct vm_port *p, struct vm_frame *f, u
 	}
 }
 
-static uint64_t now_ns(void)
+uint64_t vm_port_clock(void)
 {
 	struct timespec t;
 
@@ -293,17 +293,15 @@ static uint64_t now_ns(void)
 static void run_batch(struct vm_port *p, struct prog *prog, struct vm_frame *frames, unsigned n,
 		      uint32_t meta)
 {
-	uint64_t from = p->engine->stats ? now_ns() : 0;
+	uint64_t from = p->engine->stats ? vm_port_clock() : 0;
 	struct batch b = {.meta = meta};
 	unsigned i;
 
 	begin(&b, p->engine, prog);
 	for (i = 0; i < n; i++)
 		obey(&b, p, &frames[i], decide(&b, p, &frames[i], 0));
-	if (!from)
-		return;
-	prog->run_ns += now_ns() - from;
-	prog->run_cnt += n;
+	if (from)
+		vm_prog_count(p->engine, prog, vm_port_clock() - from, n);
 }
 
 void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n)

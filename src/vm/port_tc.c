@@ -74,6 +74,7 @@ static int clone_to(struct run *r, uint32_t ifindex, uint64_t flags)
 static int run_one(struct tc *t, struct prog *p)
 {
 	struct skep_engine *e = t->port->engine;
+	uint64_t from = e->stats ? vm_port_clock() : 0;
 	uint32_t verdict;
 
 	t->call = (struct call){.e = e, .caller = &vm_self};
@@ -91,6 +92,8 @@ static int run_one(struct tc *t, struct prog *p)
 	vm_packet_sync(&t->run);
 	if (vm_run_once(&t->run, &t->skb, &verdict))
 		verdict = TC_SHOT;
+	if (from)
+		vm_prog_count(e, p, vm_port_clock() - from, 1);
 	vm_help_forget(&t->run);
 	t->frame->start = t->run.pkt.start;
 	t->frame->len = t->run.pkt.len;

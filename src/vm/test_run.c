@@ -37,14 +37,6 @@ static uint64_t now_ns(clockid_t clock)
 	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
 }
 
-static void count_run(struct run *r, uint64_t ns, uint32_t times)
-{
-	if (!r->vm.engine->stats)
-		return;
-	r->prog->run_ns += ns;
-	r->prog->run_cnt += times;
-}
-
 /* Runs it @repeat times; *duration is nanoseconds for each. */
 static int repeat(struct run *r, const void *ctx, uint32_t times, uint32_t *retval,
 		  uint32_t *duration)
@@ -59,7 +51,7 @@ static int repeat(struct run *r, const void *ctx, uint32_t times, uint32_t *retv
 	for (i = 0; !rc && i < times; i++)
 		rc = vm_run_once(r, ctx, retval);
 	spent = now_ns(clock) - from;
-	count_run(r, spent, times);
+	vm_prog_count(r->vm.engine, r->prog, spent, times);
 	*duration = (uint32_t)min(spent / times, (uint64_t)UINT32_MAX);
 	return rc;
 }
@@ -556,7 +548,7 @@ static int run_raw_tp(struct call *c, struct run *r)
 	}
 	vm_run_region(r, REGION_CTX, args, a->test.ctx_size_in, true);
 	rc = vm_run_once(r, args, &retval);
-	count_run(r, 0, 1);
+	vm_prog_count(r->vm.engine, r->prog, 0, 1);
 	return rc ? rc : vm_call_put(c, test.retval, retval);
 }
 
@@ -577,7 +569,7 @@ static int run_syscall(struct call *c, struct run *r)
 		return -EFAULT;
 	vm_run_region(r, REGION_CTX, ctx, size, true);
 	rc = vm_run_once(r, ctx, &retval);
-	count_run(r, 0, 1);
+	vm_prog_count(r->vm.engine, r->prog, 0, 1);
 	if (rc)
 		return rc;
 	if (vm_call_put(c, test.retval, retval))
@@ -676,7 +668,7 @@ static int run_netfilter(struct call *c, struct run *r)
 	for (i = 0; !rc && i < times; i++)
 		rc = nf_once(r, &st, protocol, &retval);
 	from = now_ns(CLOCK_MONOTONIC) - from;
-	count_run(r, from, times);
+	vm_prog_count(r->vm.engine, r->prog, from, times);
 	return rc ? rc
 		  : finish(c, NULL, 0, NULL, 0, retval,
 			   (uint32_t)min(from / times, (uint64_t)UINT32_MAX));

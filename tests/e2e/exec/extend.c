@@ -64,6 +64,15 @@ static void show(int link)
 	       info.tracing.target_obj_id == of.id, info.tracing.target_btf_id);
 }
 
+static void ran(void)
+{
+	struct bpf_prog_info of = {0};
+	unsigned len = sizeof(of);
+
+	bpf_obj_get_info_by_fd(target_fd, &of, &len);
+	printf("ran %llu\n", (unsigned long long)of.run_cnt);
+}
+
 /* The kernel forgets at once; the engine looks when it is asked for ids. */
 static void drop(int link)
 {
@@ -81,7 +90,7 @@ static int sys(int rc)
 int main(int argc, char **argv)
 {
 	struct bpf_object *a, *b, *c;
-	int fa, fb, fc, la, lb, lc, none;
+	int fa, fb, fc, la, lb, lc, none, stats;
 
 	if (argc < 3)
 		return 2;
@@ -105,7 +114,10 @@ int main(int argc, char **argv)
 	show(la);
 	printf("again: %d\n", sys(bpf_raw_tracepoint_open(NULL, fa)));
 	lb = bpf_raw_tracepoint_open(NULL, fb);
+	stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	run("both replaced");
+	ran();
+	close(stats);
 	counted(a);
 	counted(b);
 	printf("update %d detach %d\n", sys(bpf_link_update(la, fb, NULL)),
