@@ -467,7 +467,7 @@ bool rtnl_receive(const struct rtnl *r, const struct vm_caller *c, const struct 
 			     (struct sockaddr *)&from, &from_len);
 	if (n < 0 && errno != ENOBUFS)
 		return false; /* N3 */
-	if (n < 0) { /* the kernel says it once, and has said it to us */
+	if (n < 0) {	      /* the kernel says it once, and has said it to us */
 		*rc = -errno;
 		return true;
 	}
