@@ -156,6 +156,7 @@ static void way_set(struct balance *b, const struct balance_spec *s)
 	b->way.flow_s = (uint32_t)s->flow_s;
 	sources_find(b, s);
 	node_find(s);
+	config_sockets_set(s->cgroup[0]);
 }
 
 /* N2. Tables that an earlier agent made with other sizes cannot be taken over: they begin anew. */

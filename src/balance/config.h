@@ -148,6 +148,10 @@ bool config_cidr_read(const char *s, size_t n, struct config_cidr *out);
 void config_node_set(const struct config_addr *list, uint32_t n);
 bool config_node_is(const struct config_addr *a);
 
+/** config_sockets_set() - whether this host serves sockets: services of Kubernetes are for them too then. */
+void config_sockets_set(bool on);
+bool config_sockets(void);
+
 /** config_reference() - the reference of kind Service. */
 void config_reference(struct buf *b);
 

@@ -418,6 +418,11 @@ static int ranges(struct port *p, const json_t *list)
 	return 0;
 }
 
+static bool is_local(const json_t *service, const char *policy)
+{
+	return !strcmp(text(json_object_get(service, "spec"), policy), "Local");
+}
+
 static int options(struct port *p)
 {
 	static const char *const modes[] = {"ipip", "gue", "l2", "option", "nat"};
@@ -439,6 +444,9 @@ static int options(struct port *p)
 		return skep_fail(p->err, -EINVAL,
 				 "Service %s: annotation " MODE ": '%.40s' is none", p->name, mode);
 	o->mode = *mode ? (int)i : KUBE_MODE;
+	o->socket = config_sockets();
+	if (o->socket && is_local(p->service, "internalTrafficPolicy"))
+		o->internal = CONFIG_LOCAL;
 	if (!strcmp(text(spec, "sessionAffinity"), "ClientIP")) {
 		s = json_object_get(
 			json_object_get(json_object_get(spec, "sessionAffinityConfig"), "clientIP"),
@@ -541,7 +549,7 @@ static int port_end(struct port *p, conf_each_fn fn, void *arg)
 /* Each is for some of the addresses only, and a service of ours has one list of backends for all. */
 static void policy_note(const json_t *service, const char *policy, struct buf *notes)
 {
-	if (notes && !strcmp(text(json_object_get(service, "spec"), policy), "Local"))
+	if (notes && is_local(service, policy))
 		buf_fmt(notes,
 			"note: Service %.63s/%.63s: %s Local is not followed, all endpoints serve\n",
 			namespace_of(service), text(meta(service), "name"), policy);
@@ -572,7 +580,8 @@ int kube_end(struct kube *k, conf_each_fn fn, void *arg, struct buf *notes, stru
 		if (rc || left_out(service, notes))
 			continue;
 		policy_note(service, "externalTrafficPolicy", notes);
-		policy_note(service, "internalTrafficPolicy", notes);
+		if (!config_sockets())
+			policy_note(service, "internalTrafficPolicy", notes);
 		p.service = service;
 		json_array_foreach(json_object_get(json_object_get(service, "spec"), "ports"), n,
 				   port)

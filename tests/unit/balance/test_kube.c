@@ -33,7 +33,8 @@ static void print(const struct config_set *set, struct buf *b)
 	for (i = 0; i < set->n; i++) {
 		const struct config_service *s = &set->services[i];
 
-		buf_fmt(b, "%s %s%s affinity %d:", s->name, config_mode_text(s->opt.mode),
+		buf_fmt(b, "%s %s%s%s%s affinity %d:", s->name, config_mode_text(s->opt.mode),
+			s->opt.socket ? " at sockets" : "", s->opt.internal ? " local" : "",
 			s->opt.hash ? " by source" : "", (int)s->opt.affinity_s);
 		for (k = 0; k < s->n_vips; k++)
 			buf_fmt(b, " %s", config_vip_text(&s->vips[k], text));
@@ -178,12 +179,26 @@ static void mistakes_are_told(void **state maybe_unused)
 	refused("apiVersion: v1\nkind: [\n", "f.yaml:1:1");
 }
 
+static void where_sockets_are_served_they_are_for_sockets_too(void **state maybe_unused)
+{
+	config_sockets_set(true);
+	becomes(DIR "list.json",
+		"kube-system/dns:dns gue at sockets affinity 0: 10.96.0.10:53/udp -> "
+		"10.244.0.2:0*1 10.244.0.3:0*1\n"
+		"kube-system/dns:dns-tcp gue at sockets affinity 0: 10.96.0.10:53/tcp -> "
+		"10.244.0.2:0*1 10.244.0.3:0*1\n");
+	reads(SERVICE("{clusterIP: 10.0.0.1, internalTrafficPolicy: Local, ports: [{port: 9}]}"),
+	      "n/a:9 nat at sockets local affinity 0: 10.0.0.1:9/tcp ->\n");
+	config_sockets_set(false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_port_of_a_service_is_one_of_ours_in_each_family),
 		cmocka_unit_test(ours_stand_beside_theirs_and_the_last_that_serve_are_used),
 		cmocka_unit_test(json_is_read_like_yaml),
+		cmocka_unit_test(where_sockets_are_served_they_are_for_sockets_too),
 		cmocka_unit_test(a_port_that_the_mode_does_not_reach_is_noted),
 		cmocka_unit_test(an_external_address_of_the_other_family_is_a_service_of_its_own),
 		cmocka_unit_test(ports_whose_long_names_begin_alike_are_two),
