@@ -324,7 +324,13 @@ static int backend(const struct args *a, struct skep_err *err)
 		skep_fail(err, 0, "expected: skep balance backend --interface NAME");
 		return CLI_USAGE;
 	}
-	return backend_run(a->text[OPTION_INTERFACE], err);
+	if (a->set[OPTION_GUE_PORT] &&
+	    (a->num[OPTION_GUE_PORT] < 1 || a->num[OPTION_GUE_PORT] > 65535)) {
+		skep_fail(err, 0, "--gue-port: expected 1..65535, found %" PRId64,
+			  a->num[OPTION_GUE_PORT]);
+		return CLI_USAGE;
+	}
+	return backend_run(a->text[OPTION_INTERFACE], (uint16_t)a->num[OPTION_GUE_PORT], err);
 }
 
 static int balance(const struct args *a, struct skep_err *err)
@@ -374,8 +380,8 @@ const struct verb verb_balance = {
 		    .required = true,
 		    .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
-		    OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL, OPTION_SECONDS,
-		    OPTION_JSON, OPTION_SOCKET},
+		    OPTION_GUE_PORT, OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL,
+		    OPTION_SECONDS, OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance drain web 10.0.0.3 --timeout 600", "before maintenance"},

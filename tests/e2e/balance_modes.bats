@@ -16,10 +16,10 @@ serve() { # serve NAME NUMBER: says its name, and how many bytes came, until the
 }
 
 setup_file() {
-	net_up b1 b2
+	GUE_PORT=7080 net_up b1 b2
 	serve b1
 	serve b2
-	balancer_up
+	balancer_up 'guePort: 7080'
 }
 
 teardown_file() { net_down; }
