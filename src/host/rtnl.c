@@ -11,7 +11,8 @@
  *	         acknowledgement of a no-op      takes the engine's error
  *
  * N1  The socket stays the kernel's: bind, poll, time-outs and dumps are its own. What is not about
- *     programs goes on untouched.
+ *     programs goes on untouched. A message about a program and something else is refused: sent by us, the
+ *     rest would be done with our rights.
  * N2  Only sockets of our network namespace: elsewhere the numbers of interfaces mean others.
  * N3  Nothing waits here: where there is nothing to receive the kernel goes on.
  */
@@ -223,11 +224,39 @@ static uint32_t ifindex_of(struct nlmsghdr *h)
 	return if_nametoindex(name);
 }
 
+/* Is the program all that the message is about? What names the link sets nothing. */
+static bool is_alone(struct nlmsghdr *h)
+{
+	const struct ifinfomsg *link = NLMSG_DATA(h);
+	uint8_t *at = (uint8_t *)(link + 1), *end = (uint8_t *)h + h->nlmsg_len;
+	struct nlattr *a;
+
+	for (; at < end && (a = attr_at(at, (size_t)(end - at))); at += NLA_ALIGN(a->nla_len)) {
+		switch (a->nla_type & NLA_TYPE_MASK) {
+		case IFLA_XDP:
+		case IFLA_EXT_MASK:
+			break;
+		case IFLA_IFNAME:
+		case IFLA_ALT_IFNAME:
+			if (link->ifi_index <= 0)
+				break;
+			return false;
+		default:
+			return false;
+		}
+	}
+	return !link->ifi_flags && !link->ifi_change;
+}
+
 static int attach(struct skep_engine *e, const struct vm_caller *c, struct nlmsghdr *h,
 		  struct nlattr *xdp, const char **why)
 {
 	uint32_t flags = number_in(xdp, IFLA_XDP_FLAGS, 0);
 
+	if (!is_alone(h)) {
+		*why = "skep exec: IFLA_XDP goes in a message of its own";
+		return -EOPNOTSUPP;
+	}
 	if (inner_find(xdp, IFLA_XDP_ATTACHED) || inner_find(xdp, IFLA_XDP_PROG_ID))
 		return -EINVAL;
 	if (flags & XDP_FLAGS_REPLACE && !inner_find(xdp, IFLA_XDP_EXPECTED_FD))

@@ -279,6 +279,25 @@ says() { jq -e "$1" "$DIR/live.json" >/dev/null; }
 	grep -q '"plain"' "$DIR/of-skep"
 }
 
+@test "a program beside something else in one message is refused, and nothing of it done" {
+	cat >"$DIR/beside" <<-END
+		exec 2>&1
+		bpftool prog load "$DIR/plain.o" /sys/fs/bpf/one
+		for what in "mtu 1400" "alias x" "multicast off"; do
+			ip link set dev p3 \$what xdp pinned /sys/fs/bpf/one && exit 1
+		done
+		ip -j link show p3 | jq -c '.[0] | [.mtu, .ifalias, .xdp.prog.name]'
+		ip link set dev p3 xdp pinned /sys/fs/bpf/one && ip link set dev p3 mtu 1400 && ip link set dev p3 xdp off
+		ip -j link show p3 | jq -c '.[0].mtu'
+		ip link set dev p3 mtu 1500
+	END
+	run in_ns timeout 60 "$SKEP" exec --root -- bash "$DIR/beside"
+	echo "$output"
+	[ "$(grep -c 'IFLA_XDP goes in a message of its own' <<<"$output")" = 3 ]
+	grep -qx '\[1500,null,null\]' <<<"$output"
+	[ "${lines[-1]}" = 1400 ]
+}
+
 @test "an ordinary user has ports in a network namespace of his own" {
 	local tap='--port t=tap:tap1' sent=10,10
 	# udev makes it everybody's; without udev it is root's
