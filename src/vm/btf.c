@@ -374,8 +374,9 @@ static struct btf *kernel_load(void)
 const struct btf *vm_kernel_btf(struct skep_engine *e)
 {
 	pthread_mutex_lock(&e->attach_lock);
-	if (!e->kernel_btf)
+	if (!e->kernel_btf_asked)
 		e->kernel_btf = kernel_load();
+	e->kernel_btf_asked = true;
 	pthread_mutex_unlock(&e->attach_lock);
 	return e->kernel_btf;
 }
