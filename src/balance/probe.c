@@ -94,7 +94,7 @@ static void stream(struct probe *p, struct bufferevent *bev, const void *request
 
 	probe_work(p)->bev = bev;
 	if (!bev) {
-		probe_end(p, "no memory, or no TLS library");
+		probe_end(p, "no memory");
 		return;
 	}
 	bufferevent_setcb(bev, on_read, NULL, on_event, p);
@@ -181,6 +181,10 @@ void probe_http(struct probe *p)
 		o->health.host[0] ? o->health.host : host);
 	if (!buf_ok(&b)) {
 		probe_end(p, "no memory");
+		return;
+	}
+	if (o->health.type == CONFIG_HEALTH_HTTPS && !tls_get()) {
+		probe_end(p, "libssl.so.3 or libevent_openssl-2.1.so.7 is missing");
 		return;
 	}
 	stream(p, o->health.type == CONFIG_HEALTH_HTTPS ? secured(p) : plain(p), b.data, b.len);
