@@ -69,13 +69,14 @@ struct fleet {
 	struct sources **sources;   /* by instance, of protect.c */
 	struct config_cidr *denied; /* sorted */
 	size_t n_denied;
-	uint64_t gone; /* backends that went so far */
-	struct {
-		struct ring_member *members;
+	uint64_t gone;			     /* backends that went so far */
+	struct {			     /* the ring that was filled last (slots.c) */
+		struct ring_member *members; /* NULL: none */
 		uint32_t n;
 		uint8_t log;
-		uint32_t *slots; /* NULL: nothing is known */
-	} last; /* ring that was filled (slots.c); its values are places among members, from 1 */
+		size_t room;
+		uint32_t *slots; /* places among members, from 1; 0: none */
+	} last;
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
 

@@ -20,6 +20,20 @@ void slots_forget(struct fleet *t)
 {
 	free(take(t->last.members));
 	free(take(t->last.slots));
+	t->last.room = 0;
+}
+
+/* Memory that was given back would have to be had page by page again. */
+static uint32_t *ring_room(struct fleet *t, uint8_t log)
+{
+	size_t slots = (size_t)1 << log;
+
+	if (slots <= t->last.room)
+		return t->last.slots;
+	slots_forget(t);
+	t->last.slots = calloc(slots, sizeof(*t->last.slots));
+	t->last.room = t->last.slots ? slots : 0;
+	return t->last.slots;
 }
 
 static struct ring_member *members_of(const struct fleet_service *s)
@@ -36,23 +50,22 @@ static struct ring_member *members_of(const struct fleet_service *s)
 /* Services next to each other often have the same backends, and then the same ring but for their ids. */
 static int ring_of(struct fleet *t, const struct fleet_service *s)
 {
-	struct ring_member *m = members_of(s);
+	cleanup(mem_free) struct ring_member *m = members_of(s);
+	uint32_t *slots;
 	int rc;
 
-	if (m && t->last.slots && t->last.n == s->n && t->last.log == s->log &&
-	    !memcmp(t->last.members, m, s->n * sizeof(*m))) {
-		free(m);
+	if (m && t->last.members && t->last.n == s->n && t->last.log == s->log &&
+	    !memcmp(t->last.members, m, s->n * sizeof(*m)))
 		return 0;
-	}
-	slots_forget(t);
-	t->last.members = m;
+	free(take(t->last.members));
+	slots = ring_room(t, s->log);
+	rc = m && slots ? ring_fill(slots, s->log, m, s->n, 0) : -ENOMEM;
+	if (rc)
+		return rc;
+	t->last.members = take(m);
 	t->last.n = s->n;
 	t->last.log = s->log;
-	t->last.slots = calloc((size_t)1 << s->log, sizeof(*t->last.slots));
-	rc = m && t->last.slots ? ring_fill(t->last.slots, s->log, m, s->n, 0) : -ENOMEM;
-	if (rc)
-		slots_forget(t);
-	return rc;
+	return 0;
 }
 
 /* Backends of the members of a ring, 0 for none. */
