@@ -62,6 +62,8 @@ static void on_ready(maybe_unused evutil_socket_t fd, maybe_unused short what, v
 	const struct agent_cap *c = arg;
 
 	c->agent->stat.events += c->ops->poll(c->cap);
+	if (c->ops->fd(c->cap) < 0)
+		event_del(c->ready);
 	c->agent->poll_ms = POLL_MS;
 	poll_arm(c->agent);
 }

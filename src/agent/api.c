@@ -508,12 +508,16 @@ int api_query_body(const char *body, size_t n, char **sql, int64_t *limit, struc
 
 /* ---- requests ------------------------------------------------------------------------------ */
 
+bool api_takes_resources(const char *path)
+{
+	return !strcmp(path, "/v1/apply") || !strcmp(path, "/v1/delete") ||
+	       !strcmp(path, "/v1/balance/plan");
+}
+
 int api_admit(void *arg, const struct http_conn *c, const struct http_request *r, const char **why)
 {
 	const struct agent *a = arg;
-	bool resources = !strcmp(r->path, "/v1/apply") || !strcmp(r->path, "/v1/delete");
-
-	if (r->length > API_BODY_MAX && !resources) {
+	if (r->length > API_BODY_MAX && !api_takes_resources(r->path)) {
 		*why = "only resources may have more than 1 MiB";
 		return 413;
 	}

@@ -47,6 +47,9 @@ struct api_route {
 extern const struct api_route api_routes[];
 extern const unsigned api_routes_count;
 
+/** api_takes_resources() - whether the body is YAML, and may be long. */
+bool api_takes_resources(const char *path);
+
 /** api_find() - NULL where there is none. */
 const struct api_route *api_find(const char *path);
 

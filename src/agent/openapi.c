@@ -32,7 +32,7 @@ static void operation_add(struct buf *b, const struct api_route *r)
 			   "{\"schema\":{\"type\":\"object\",\"required\":[\"sql\"],"
 			   "\"properties\":{\"sql\":{\"type\":\"string\"},"
 			   "\"limit\":{\"type\":\"integer\",\"default\":10000}}}}}},");
-	if (!strcmp(r->path, "/v1/apply") || !strcmp(r->path, "/v1/delete"))
+	if (api_takes_resources(r->path))
 		buf_str(b, "\"requestBody\":{\"required\":true,\"content\":{\"application/yaml\":"
 			   "{}}},");
 	buf_fmt(b,

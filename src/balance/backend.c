@@ -51,15 +51,21 @@ static void wait_for_end(int map)
 		addresses_read(map);
 }
 
-int backend_run(const char *interface, struct skep_err *err)
+int backend_run(const char *interface, uint16_t gue_port, struct skep_err *err)
 {
-	struct backend_bpf *b = backend_bpf__open_and_load();
+	struct backend_bpf *b = backend_bpf__open();
 	struct attach link = {.fd = -1};
-	int rc;
+	int rc = b ? 0 : -errno;
 
-	if (!b)
-		return skep_fail(err, -errno, "load backend.bpf.o: %s: %s", strerror(errno),
+	if (b && gue_port)
+		b->rodata->gue_port = gue_port;
+	if (b)
+		rc = backend_bpf__load(b);
+	if (rc) {
+		backend_bpf__destroy(b);
+		return skep_fail(err, rc, "load backend.bpf.o: %s: %s", strerror(-rc),
 				 host_bpf_log());
+	}
 	addresses_read(bpf_map__fd(b->maps.local));
 	rc = attach_open(&link, interface, bpf_program__fd(b->progs.unpack), NULL, err);
 	if (!rc)

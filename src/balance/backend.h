@@ -10,9 +10,10 @@
 
 /**
  * backend_run() - unpack on an interface until SIGTERM or SIGINT.
+ * @gue_port: UDP port of mode gue; 0: the usual one
  *
  * This host's addresses are read at the start and every second.
  */
-int backend_run(const char *interface, struct skep_err *err);
+int backend_run(const char *interface, uint16_t gue_port, struct skep_err *err);
 
 #endif

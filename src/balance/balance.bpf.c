@@ -12,8 +12,9 @@
  *	   v
  *	backend -> next hop (its cache, else the routing table) -> outer header -> TX | redirect
  *
- * maps in: state, vip4, vip6, ranges, services, rings, backends. maps out: flows, counts, totals,
- * sent, told; backends' hops.
+ * maps in: state, vip4, vip6, ranges, services, rings, backends, quic, protect, allow4, allow6, deny4,
+ * deny6. maps out: flows, counts, totals, sent, told; backends' hops; nat, nat_forth, nat_back,
+ * nat_parts, nat_strangers; limited, trusted.
  *
  * No live connection moves. A slot of a ring has two backends: flows that begin go to `now`, flows
  * that have no entry belong to `was`.
@@ -236,7 +237,7 @@ __noinline int odd(struct packet *p, __u32 reason)
 	return done(p, reason, XDP_DROP);
 }
 
-/* Ports, and of TCP whether the flow begins. @need: what must be there, less behind an ICMP error. */
+/* Ports, and of TCP whether the flow begins. */
 static __always_inline int ports_get(struct packet *p, void *l4, void *end)
 {
 	struct tcp *tcp = l4;

@@ -145,10 +145,10 @@ static struct maps_size size_of(const struct balance_spec *s)
 	return size;
 }
 
+static const uint8_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT}; /* by next_hop */
+
 static void way_set(struct balance *b, const struct balance_spec *s)
 {
-	static const uint8_t hops[] = {0, BALANCE_HOP_FIXED, BALANCE_HOP_REFLECT};
-
 	memset(&b->way, 0, sizeof(b->way));
 	b->way.hop_flags = hops[s->next_hop];
 	memcpy(b->way.gateway, s->gateway, 6);
@@ -156,6 +156,7 @@ static void way_set(struct balance *b, const struct balance_spec *s)
 	b->way.flow_s = (uint32_t)s->flow_s;
 	sources_find(b, s);
 	node_find(s);
+	config_sockets_set(s->cgroup[0]);
 }
 
 /* N2. Tables that an earlier agent made with other sizes cannot be taken over: they begin anew. */
@@ -229,6 +230,17 @@ static void on_health(void *arg, const char *service, const struct config_addr *
 	happened_backend(b->table, &b->env, service, backend, up, reason);
 }
 
+static int gateway_check(const struct balance_spec *s, struct skep_err *err)
+{
+	static const uint8_t none[sizeof(s->gateway)];
+
+	if (hops[s->next_hop] == BALANCE_HOP_FIXED && !memcmp(s->gateway, none, sizeof(none)))
+		return skep_fail(err, -EINVAL,
+				 "balance: nextHop gateway needs the gateway's link address: set "
+				 "balance.gateway");
+	return 0;
+}
+
 static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 {
 	const struct balance_spec *want = spec;
@@ -247,6 +259,9 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 		b->loaded = true;
 		return 0;
 	}
+	rc = gateway_check(want, err);
+	if (rc)
+		return rc;
 	b->pinned = want->pins[0] && !attach_pins(want->pins, &why);
 	snprintf(b->unpinned, sizeof(b->unpinned), "%.159s", why.text);
 	way_set(b, want);
@@ -383,7 +398,7 @@ static int plan_ask(struct balance *b, const char *text, size_t len, struct buf 
 		    struct skep_err *err)
 {
 	cleanup(config_done) struct config_set set = {0};
-	int rc = config_read("the plan", text, len, &set, NULL, err);
+	int rc = config_read("resources", text, len, &set, NULL, err);
 
 	if (!rc)
 		rc = check_sources(b, &set, err);

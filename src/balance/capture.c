@@ -2,7 +2,6 @@
 /* Captures through simulate.c. */
 #include "balance/simulate.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 
 #include "host/capture.h"
@@ -62,31 +61,12 @@ static int capture_run(struct simulate *s, const struct simulate_file *f, struct
 	return rc || !written ? rc : skep_fail(err, written, "%s: %s", f->out, strerror(-written));
 }
 
-static int file_read(const char *path, struct buf *b, struct skep_err *err)
-{
-	cleanup(fd_close) int fd = open(path, O_RDONLY | O_CLOEXEC);
-	char part[65536];
-	ssize_t n = 0;
-
-	if (fd < 0)
-		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
-	while ((n = read(fd, part, sizeof(part))) > 0)
-		buf_add(b, part, (size_t)n);
-	if (n < 0)
-		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
-	return buf_ok(b) ? 0 : -ENOMEM;
-}
-
 int simulate_pcap(const struct simulate_file *f, struct buf *b, struct skep_err *err)
 {
 	cleanup(config_done) struct config_set set = {0};
-	cleanup(buf_done) struct buf text = {0};
 	struct simulate *s = NULL;
-	int rc = file_read(f->services, &text, err);
+	int rc = config_read(f->name, f->services, f->size, &set, NULL, err);
 
-	if (!rc)
-		rc = config_read(f->services, text.data ? text.data : "", text.len, &set, NULL,
-				 err);
 	if (!rc)
 		rc = simulate_open(&s, &set, 1500, err);
 	if (!rc)

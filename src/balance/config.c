@@ -173,6 +173,25 @@ static int check_socket(const struct config_service *s, struct skep_err *err)
 	return 0;
 }
 
+/* All ports of an address name none that could be probed. */
+static int check_health(const struct config_service *s, struct skep_err *err)
+{
+	const struct config_health *h = &s->opt.health;
+	bool all = s->n_vips && !s->vips[0].first;
+	char text[64];
+	uint32_t i;
+
+	if (!all || !h->type || h->type == CONFIG_HEALTH_SCRIPT || h->port)
+		return 0;
+	for (i = 0; i < s->n_backends; i++)
+		if (!s->backends[i].port)
+			return skep_fail(err, -EINVAL,
+					 "health.port is missing: the service's address is of all "
+					 "ports, which one of backend %s shall be probed?",
+					 config_addr_text(&s->backends[i].addr, text));
+	return 0;
+}
+
 /* What one key needs of another. */
 static int check_options(const struct config_options *o, struct skep_err *err)
 {
@@ -351,6 +370,8 @@ static int on_service(void *arg, const char *name, const void *spec, struct skep
 		rc = quic_check(&s, err);
 	if (!rc)
 		rc = check_options(&s.opt, err);
+	if (!rc)
+		rc = check_health(&s, err);
 	if (!rc)
 		rc = check_families(&s, err);
 	if (!rc)

@@ -15,7 +15,7 @@
 #define CONFIG_NODE_MAX	    16 /* addresses of this host */
 #define CONFIG_SOURCES_MAX  32
 #define CONFIG_LIMIT_MAX    1000000 /* a second */
-#define CONFIG_NAME_MAX	    160
+#define CONFIG_NAME_MAX	    208	    /* NAMESPACE/NAME:PORT/v6 of Kubernetes, 63 bytes each */
 
 struct config_addr {
 	uint8_t family; /* 4 or 6, 0: none */
@@ -147,6 +147,10 @@ bool config_cidr_read(const char *s, size_t n, struct config_cidr *out);
 /** config_node_set() - the host's addresses, for what is read from then on. */
 void config_node_set(const struct config_addr *list, uint32_t n);
 bool config_node_is(const struct config_addr *a);
+
+/** config_sockets_set() - whether this host serves sockets: services of Kubernetes are for them too then. */
+void config_sockets_set(bool on);
+bool config_sockets(void);
 
 /** config_reference() - the reference of kind Service. */
 void config_reference(struct buf *b);

@@ -82,6 +82,12 @@ static bool is_scalar(const struct conf_field *f)
 	return f->type != CONF_LIST && f->type != CONF_READ;
 }
 
+/* Of packets: the client's address chooses the slot, not the flow. */
+static bool by_source(const struct config_service *s)
+{
+	return s->opt.hash || s->opt.affinity_s;
+}
+
 void config_diff(const struct config_service *from, const struct config_service *to, struct buf *b)
 {
 	unsigned i;
@@ -92,4 +98,7 @@ void config_diff(const struct config_service *from, const struct config_service 
 		if (is_scalar(&config_fields[i]))
 			conf_diff(&config_fields[i], 1, &from->opt, &to->opt, INDENT, b);
 	backends_diff(from, to, b);
+	if (by_source(from) != by_source(to))
+		buf_fmt(b, "%*snote: live connections without an entry may go to another backend\n",
+			INDENT, "");
 }

@@ -248,6 +248,7 @@ static void probe(struct doctor *d, const struct doctor_backend *b, const char *
 	}
 	say(d, DOCTOR_OK, "unpacks", who, NULL,
 	    "a ping to the service's address in an outer header was answered");
+	way = min(way, DOCTOR_FRAME_MOST + head);
 	rc = way ? doctor_probe(b, from, way - head) : 0;
 	say(d, rc ? DOCTOR_FAIL : DOCTOR_OK, "path", who,
 	    "a link on the way has a smaller MTU: set balance.mtu, or mtu of the route",
@@ -262,6 +263,11 @@ static void backend(struct doctor *d, const struct doctor_wish *w, const struct 
 	char who[64];
 
 	config_addr_text(&b->addr, who);
+	if (mine(&b->addr)) {
+		say(d, DOCTOR_OK, "unpacks", who, NULL,
+		    "this host: passed up without an outer header");
+		return;
+	}
 	if (!way && w->routed) {
 		say(d, DOCTOR_FAIL, "route", who, "ip route add ... to the backend",
 		    "the host has no route to it");

@@ -9,6 +9,8 @@
 
 #include "balance/config.h"
 
+#define DOCTOR_FRAME_MOST 9400 /* a longer ping is not tried */
+
 enum doctor_result { DOCTOR_OK, DOCTOR_WARN, DOCTOR_FAIL };
 
 struct doctor_check {

@@ -11,8 +11,7 @@
 
 #include "balance/why.h"
 
-#define WAIT_MS	   700
-#define FRAME_MOST 9400
+#define WAIT_MS 700
 
 union address {
 	struct sockaddr any;
@@ -96,12 +95,13 @@ int doctor_probe(const struct doctor_backend *b, const struct config_addr *sourc
 	unsigned head = six ? 48 : 28;
 	cleanup(fd_close) int in = -1, out = -1;
 	struct why_packet p = {.src = *source, .dst = b->vip, .echo = true, .proto = IPPROTO_ICMP};
-	uint8_t frame[FRAME_MOST + 128];
+	uint8_t frame[DOCTOR_FRAME_MOST + 128];
 	union address to;
 	socklen_t len;
 	size_t n;
 
-	if (strcmp(b->mode, "ipip") != 0 || source->family != b->vip.family || size > FRAME_MOST)
+	if (strcmp(b->mode, "ipip") != 0 || source->family != b->vip.family ||
+	    size > DOCTOR_FRAME_MOST)
 		return -EOPNOTSUPP;
 	id = id ? (uint16_t)(id + 1) : (uint16_t)getpid();
 	p.sport = id;

@@ -64,6 +64,7 @@ void fleet_free(struct fleet *t)
 		HASH_DEL(t->addresses, a);
 		free(a);
 	}
+	slots_forget(t);
 	ids_done(&t->instances);
 	ids_done(&t->stats);
 	ids_done(&t->backends);
@@ -471,16 +472,22 @@ static int changes_add(struct changes *c, struct fleet_service *old, struct flee
 	return 0;
 }
 
-/* One that was adopted has no name yet: it is known by its first address and port. */
+/*
+ * One that was adopted has no name yet: it is known by its first address and port, to who comes first, if it
+ * was split.
+ */
 static struct fleet_service *adopted_find(const struct fleet *t, const struct config_service *want)
 {
 	struct fleet_service *s;
 	uint32_t i;
 
-	for (s = t->services; s; s = s->hh.next)
-		for (i = 0; s->want.name[0] == '#' && i < s->want.n_vips; i++)
+	for (s = t->services; s; s = s->hh.next) {
+		if (s->want.name[0] != '#' || s->seen == t->applies)
+			continue;
+		for (i = 0; i < s->want.n_vips; i++)
 			if (!memcmp(&s->want.vips[i], &want->vips[0], sizeof(want->vips[0])))
 				return s;
+	}
 	return NULL;
 }
 
@@ -632,8 +639,10 @@ static void change_finish(struct fleet *t, struct change *c)
 			ids_put(&t->stats, c->old->stat);
 		service_free(c->old);
 	}
-	if (c->next)
-		HASH_ADD_STR(t->services, want.name, c->next);
+	if (!c->next)
+		return;
+	sockets_ends(t, c->next);
+	HASH_ADD_STR(t->services, want.name, c->next);
 }
 
 /* T2 of one that was gone and is back: flows that left it since have no entry that names it. */
@@ -749,7 +758,6 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 
 	if (!next)
 		return -ENOMEM;
-	olds_free(t);
 	next->ring = EXTENT_NONE;
 	next->seen = s->seen;
 	rc = next_build(t, next, s, &s->want, now);

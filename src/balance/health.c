@@ -2,7 +2,6 @@
 #include "balance/health.h"
 
 #include <sys/socket.h>
-#include <sys/time.h>
 
 #include "balance/prober.h"
 
@@ -29,11 +28,11 @@ struct health {
 	struct target *targets, *ids;
 	uint32_t next_id, syncs;
 	bool late; /* an order could not be sent */
+	bool dead; /* the prober is */
 };
 
 int health_open(struct health **out, health_fn fn, void *arg, struct skep_err *err)
 {
-	struct timeval patience = {.tv_sec = 1};
 	struct health *h = calloc(1, sizeof(*h));
 	int room = 4 << 20, rc;
 
@@ -47,7 +46,6 @@ int health_open(struct health **out, health_fn fn, void *arg, struct skep_err *e
 		return skep_fail(err, rc, "start the prober: %s", strerror(-rc));
 	}
 	setsockopt(h->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
-	setsockopt(h->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	*out = h;
 	return 0;
 }
@@ -71,12 +69,13 @@ void health_free(struct health *h)
 	free(h);
 }
 
+/* The agent waits for nobody: when the prober is behind, the rest is ordered at the next poll. */
 static bool send_order(struct health *h, const struct prober_order *o)
 {
-	bool sent = send(h->fd, o, sizeof(*o), MSG_NOSIGNAL) == (ssize_t)sizeof(*o);
-
-	h->late |= !sent;
-	return sent;
+	if (!h->late)
+		h->late = send(h->fd, o, sizeof(*o), MSG_NOSIGNAL | MSG_DONTWAIT) !=
+			  (ssize_t)sizeof(*o);
+	return !h->late;
 }
 
 static struct target *find(const struct health *h, const char *service, const struct config_addr *a)
@@ -200,9 +199,14 @@ static void count(struct health *h, struct target *x, const struct prober_answer
 	h->fn(h->arg, x->key.service, &x->key.addr, a->well, x->state.reason);
 }
 
+bool health_dead(const struct health *h)
+{
+	return h && h->dead;
+}
+
 int health_fd(const struct health *h)
 {
-	return h ? h->fd : -1;
+	return h && !h->dead ? h->fd : -1;
 }
 
 unsigned health_poll(struct health *h, struct fleet *t, uint64_t boot_now)
@@ -210,16 +214,18 @@ unsigned health_poll(struct health *h, struct fleet *t, uint64_t boot_now)
 	struct prober_answer a;
 	struct target *x;
 	unsigned n = 0;
+	ssize_t size;
 
-	if (!h || !t)
+	if (!h || !t || h->dead)
 		return 0;
-	while (recv(h->fd, &a, sizeof(a), MSG_DONTWAIT) == (ssize_t)sizeof(a)) {
+	while ((size = recv(h->fd, &a, sizeof(a), MSG_DONTWAIT)) == (ssize_t)sizeof(a)) {
 		a.reason[sizeof(a.reason) - 1] = '\0';
 		HASH_FIND(by_id, h->ids, &a.id, sizeof(a.id), x);
 		if (x && x->order.generation == a.generation && !x->order.stop) /* H2 */
 			count(h, x, &a, t, boot_now);
 		n++;
 	}
+	h->dead = !size;
 	if (h->late)
 		health_sync(h, t);
 	return n;

@@ -33,7 +33,10 @@ void health_free(struct health *h);
 /** health_sync() - after each change of the fleet: ask for what it lists. */
 void health_sync(struct health *h, const struct fleet *t);
 
-/** health_fd() - readable when answers wait. */
+/** health_dead() - whether the prober has ended: what is known stays as it is. */
+bool health_dead(const struct health *h);
+
+/** health_fd() - readable when answers wait; -1: there will be none. */
 int health_fd(const struct health *h);
 /** health_poll() - take answers. Return: how many. */
 unsigned health_poll(struct health *h, struct fleet *t, uint64_t boot_now);

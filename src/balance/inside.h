@@ -69,7 +69,14 @@ struct fleet {
 	struct sources **sources;   /* by instance, of protect.c */
 	struct config_cidr *denied; /* sorted */
 	size_t n_denied;
-	uint64_t gone;	     /* backends that went so far */
+	uint64_t gone;			     /* backends that went so far */
+	struct {			     /* the ring that was filled last (slots.c) */
+		struct ring_member *members; /* NULL: none */
+		uint32_t n;
+		uint8_t log;
+		size_t room;
+		uint32_t *slots; /* places among members, from 1; 0: none */
+	} last;
 	struct buf *imagine; /* a dry apply is told in full there (plan.c) */
 };
 
@@ -108,6 +115,8 @@ bool live_counts(const struct fleet *t);
  * next->ring and next->log are set; next->look becomes whether a slot asks for entries.
  */
 int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_service *old);
+/** slots_forget() - what was kept to fill the next ring sooner. */
+void slots_forget(struct fleet *t);
 /** slots_merge() - `was` follows `now` everywhere; flows that matter have entries by now. */
 void slots_merge(struct fleet *t, struct fleet_service *s);
 /** slots_leave() - as slots_merge(), of the slots whose `was` is @backend. */

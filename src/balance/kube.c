@@ -8,11 +8,12 @@
 
 #include "balance/balance.h"
 
-#define AFFINITY_S    10800 /* Kubernetes' own default */
-#define OWNER	      "kubernetes.io/service-name"
-#define MODE	      "skep/mode" /* annotation: how packets go to pods */
-#define KUBE_MODE     BALANCE_NAT /* pods do not unpack */
-#define KUBE_NAME_MAX (CONFIG_NAME_MAX * 2)
+#define AFFINITY_S     10800 /* Kubernetes' own default */
+#define AFFINITY_MAX_S 86400
+#define OWNER	       "kubernetes.io/service-name"
+#define MODE	       "skep/mode" /* annotation: how packets go to pods */
+#define KUBE_MODE      BALANCE_NAT /* pods do not unpack */
+#define KUBE_NAME_MAX  (CONFIG_NAME_MAX * 2)
 
 struct kube {
 	json_t *services, *slices; /* arrays */
@@ -417,6 +418,11 @@ static int ranges(struct port *p, const json_t *list)
 	return 0;
 }
 
+static bool is_local(const json_t *service, const char *policy)
+{
+	return !strcmp(text(json_object_get(service, "spec"), policy), "Local");
+}
+
 static int options(struct port *p)
 {
 	static const char *const modes[] = {"ipip", "gue", "l2", "option", "nat"};
@@ -438,12 +444,19 @@ static int options(struct port *p)
 		return skep_fail(p->err, -EINVAL,
 				 "Service %s: annotation " MODE ": '%.40s' is none", p->name, mode);
 	o->mode = *mode ? (int)i : KUBE_MODE;
+	o->socket = config_sockets();
+	if (o->socket && is_local(p->service, "internalTrafficPolicy"))
+		o->internal = CONFIG_LOCAL;
 	if (!strcmp(text(spec, "sessionAffinity"), "ClientIP")) {
 		s = json_object_get(
 			json_object_get(json_object_get(spec, "sessionAffinityConfig"), "clientIP"),
 			"timeoutSeconds");
 		o->hash = 1;
 		o->affinity_s = json_is_integer(s) ? json_integer_value(s) : AFFINITY_S;
+		if (o->affinity_s < 1 || o->affinity_s > AFFINITY_MAX_S)
+			return skep_fail(p->err, -EINVAL,
+					 "Service %s: timeoutSeconds of ClientIP must be 1..%d",
+					 p->name, AFFINITY_MAX_S);
 	}
 	return 0;
 }
@@ -500,45 +513,46 @@ static int family_end(struct port *p, bool both, conf_each_fn fn, void *arg)
 	return rc ? rc : fn(arg, name, spec, p->err);
 }
 
-static bool has_family(const json_t *service, bool six)
+static int serves(struct port *p, uint8_t family, bool *yes)
 {
-	const json_t *spec = json_object_get(service, "spec"), *v;
-	bool any = !!strchr(text(spec, "clusterIP"), ':') == six && *text(spec, "clusterIP");
-	size_t i;
+	int rc;
 
-	json_array_foreach(json_object_get(spec, "clusterIPs"), i, v) any |=
-		!!strchr(json_string_value(v) ?: "", ':') == six;
-	return any;
+	p->family = family;
+	p->kube->spec->n_vips = 0;
+	rc = vips_all(p);
+	*yes = p->kube->spec->n_vips;
+	return rc;
 }
 
 static int port_end(struct port *p, conf_each_fn fn, void *arg)
 {
-	bool both = has_family(p->service, false) && has_family(p->service, true);
+	bool four = false, six = false;
 	const char *name = text(p->port, "name");
 	int rc;
 
 	snprintf(p->name, sizeof(p->name), "%.63s/%.63s:", namespace_of(p->service),
 		 text(meta(p->service), "name"));
-	snprintf(p->name + strlen(p->name), 32, *name ? "%.20s" : "%.0s%d", name,
+	snprintf(p->name + strlen(p->name), 66, *name ? "%.63s" : "%.0s%d", name,
 		 (int)json_integer_value(json_object_get(p->port, "port")));
 	rc = port_read(p);
+	if (!rc)
+		rc = serves(p, 4, &four);
+	if (!rc)
+		rc = serves(p, 6, &six);
 	p->family = 4;
 	if (!rc)
-		rc = family_end(p, both, fn, arg);
+		rc = family_end(p, four && six, fn, arg);
 	p->family = 6;
-	return rc ? rc : family_end(p, both, fn, arg);
+	return rc ? rc : family_end(p, four && six, fn, arg);
 }
 
-/* It is for addresses from outside only, and a service of ours has one list of backends for all. */
-static void policy_note(const json_t *service, struct buf *notes)
+/* Each is for some of the addresses only, and a service of ours has one list of backends for all. */
+static void policy_note(const json_t *service, const char *policy, struct buf *notes)
 {
-	const json_t *spec = json_object_get(service, "spec");
-
-	if (notes && !strcmp(text(spec, "externalTrafficPolicy"), "Local"))
+	if (notes && is_local(service, policy))
 		buf_fmt(notes,
-			"note: Service %.63s/%.63s: externalTrafficPolicy Local is not followed, all "
-			"endpoints serve\n",
-			namespace_of(service), text(meta(service), "name"));
+			"note: Service %.63s/%.63s: %s Local is not followed, all endpoints serve\n",
+			namespace_of(service), text(meta(service), "name"), policy);
 }
 
 static bool left_out(const json_t *service, struct buf *notes)
@@ -565,7 +579,9 @@ int kube_end(struct kube *k, conf_each_fn fn, void *arg, struct buf *notes, stru
 	{
 		if (rc || left_out(service, notes))
 			continue;
-		policy_note(service, notes);
+		policy_note(service, "externalTrafficPolicy", notes);
+		if (!config_sockets())
+			policy_note(service, "internalTrafficPolicy", notes);
 		p.service = service;
 		json_array_foreach(json_object_get(json_object_get(service, "spec"), "ports"), n,
 				   port)

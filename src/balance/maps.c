@@ -247,6 +247,65 @@ int maps_vip_set(struct maps *m, const struct maps_key *k, struct balance_vip v)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static int room_for(void **keys, size_t key_size, struct balance_vip **values, uint32_t n,
+		    uint32_t *room)
+{
+	uint32_t more = *room * 2 + 64;
+	void *k, *v;
+
+	if (n < *room)
+		return 0;
+	k = reallocarray(*keys, more, key_size);
+	if (!k)
+		return -ENOMEM;
+	*keys = k;
+	v = reallocarray(*values, more, sizeof(**values));
+	if (!v)
+		return -ENOMEM;
+	*values = v;
+	*room = more;
+	return 0;
+}
+
+void maps_vips_add(struct maps *m, struct maps_vips *b, const struct maps_key *k,
+		   struct balance_vip v)
+{
+	int rc;
+
+	if (!v.service[0] && !v.service[1]) { /* behind what is set before */
+		rc = maps_vips_set(m, b) ?: maps_vip_set(m, k, v);
+	} else if (k->v6) {
+		rc = room_for((void **)&b->k6, sizeof(*b->k6), &b->v6, b->n6, &b->room6);
+		if (!rc) {
+			b->k6[b->n6] = k->k6;
+			b->v6[b->n6++] = v;
+		}
+	} else {
+		rc = room_for((void **)&b->k4, sizeof(*b->k4), &b->v4, b->n4, &b->room4);
+		if (!rc) {
+			b->k4[b->n4] = k->k4;
+			b->v4[b->n4++] = v;
+		}
+	}
+	b->rc = b->rc ?: rc;
+}
+
+int maps_vips_set(struct maps *m, struct maps_vips *b)
+{
+	int rc = b->rc;
+
+	if (!rc && b->n4)
+		rc = bpf_map_update_batch(m->vip4, b->k4, b->v4, &b->n4, NULL);
+	if (!rc && b->n6)
+		rc = bpf_map_update_batch(m->vip6, b->k6, b->v6, &b->n6, NULL);
+	free(b->k4);
+	free(b->k6);
+	free(b->v4);
+	free(b->v6);
+	*b = (struct maps_vips){0};
+	return rc;
+}
+
 uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr)
 {
 	uint64_t six[2];

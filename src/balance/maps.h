@@ -72,6 +72,21 @@ struct balance_vip maps_vip_get(const struct maps *m, const struct maps_key *k);
 /** maps_vip_set() - both sides zero: removed. Return: 0 or -errno. */
 int maps_vip_set(struct maps *m, const struct maps_key *k, struct balance_vip v);
 
+/* VIPs to be set together: thousands take a system call or two. */
+struct maps_vips {
+	struct balance_key4 *k4;
+	struct balance_key6 *k6;
+	struct balance_vip *v4, *v6;
+	uint32_t n4, n6, room4, room6;
+	int rc; /* of what could not be added, or removed */
+};
+
+/** maps_vips_add() - as maps_vip_set(), at maps_vips_set(); of one key the last holds. */
+void maps_vips_add(struct maps *m, struct maps_vips *b, const struct maps_key *k,
+		   struct balance_vip v);
+/** maps_vips_set() - all of them; @b is empty afterwards. Return: 0 or -errno; some may be set then. */
+int maps_vips_set(struct maps *m, struct maps_vips *b);
+
 /** maps_filter_bit() - of an address. */
 uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr);
 

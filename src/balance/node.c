@@ -28,6 +28,18 @@ bool config_node_is(const struct config_addr *a)
 	return false;
 }
 
+static bool sockets;
+
+void config_sockets_set(bool on)
+{
+	sockets = on;
+}
+
+bool config_sockets(void)
+{
+	return sockets;
+}
+
 /* The service's own addresses tell its families; translation leads to backends of the same only. */
 static bool leads(const struct config_service *s, uint8_t family)
 {

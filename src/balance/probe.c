@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -93,7 +94,7 @@ static void stream(struct probe *p, struct bufferevent *bev, const void *request
 
 	probe_work(p)->bev = bev;
 	if (!bev) {
-		probe_end(p, "no memory, or no TLS library");
+		probe_end(p, "no memory");
 		return;
 	}
 	bufferevent_setcb(bev, on_read, NULL, on_event, p);
@@ -180,6 +181,10 @@ void probe_http(struct probe *p)
 		o->health.host[0] ? o->health.host : host);
 	if (!buf_ok(&b)) {
 		probe_end(p, "no memory");
+		return;
+	}
+	if (o->health.type == CONFIG_HEALTH_HTTPS && !tls_get()) {
+		probe_end(p, "libssl.so.3 or libevent_openssl-2.1.so.7 is missing");
 		return;
 	}
 	stream(p, o->health.type == CONFIG_HEALTH_HTTPS ? secured(p) : plain(p), b.data, b.len);
@@ -374,6 +379,7 @@ static void script_run(const struct prober_order *o)
 	int null = open("/dev/null", O_RDWR);
 
 	setpgid(0, 0);
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	for (int i = 0; i < 3; i++)
@@ -415,6 +421,10 @@ void probe_script(struct probe *p)
 {
 	struct probe_work *w = probe_work(p);
 
+	if (!probe_is_nobody(p)) {
+		probe_end(p, "no script: it would run as root (CAP_SETUID, CAP_SETGID)");
+		return;
+	}
 	w->pid = fork();
 	if (!w->pid)
 		script_run(probe_order(p));

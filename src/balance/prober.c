@@ -4,6 +4,7 @@
 #include <cap-ng.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -15,12 +16,15 @@
 
 #include <uthash.h>
 
+#define NOBODY 65534
+
 struct prober {
 	struct event_base *base;
 	int fd;
 	struct probe *probes;
 	TAILQ_HEAD(, probe) waiting;
 	unsigned working;
+	bool nobody; /* it is: scripts may run */
 };
 
 struct probe {
@@ -47,6 +51,11 @@ struct probe_work *probe_work(struct probe *p)
 struct event_base *probe_base(const struct probe *p)
 {
 	return p->prober->base;
+}
+
+bool probe_is_nobody(const struct probe *p)
+{
+	return p->prober->nobody;
 }
 
 static uint64_t now_us(void)
@@ -82,6 +91,7 @@ static void work_done(struct probe *p)
 		bufferevent_free(w->bev);
 	if (w->pid > 0) {
 		kill(-w->pid, SIGKILL);
+		kill(w->pid, SIGKILL); /* its group may not be there yet */
 		waitpid(w->pid, NULL, 0);
 	}
 	fd_close(&w->fd);
@@ -210,9 +220,9 @@ static void on_order(evutil_socket_t fd, short what maybe_unused, void *arg)
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-static void run(int fd)
+static void run(int fd, bool nobody)
 {
-	struct prober b = {.fd = fd, .base = event_base_new()};
+	struct prober b = {.fd = fd, .base = event_base_new(), .nobody = nobody};
 	struct timeval often = {.tv_usec = 50000};
 	struct event *orders, *second;
 	unsigned seed = 1;
@@ -234,12 +244,20 @@ static void run(int fd)
 		work_done(p);
 }
 
-static void privileges_drop(void)
+/* Return: whether it is somebody without rights. Not so where root may not change who it is. */
+static bool privileges_drop(void)
 {
-	capng_clear(CAPNG_SELECT_BOTH);
-	if (capng_apply(CAPNG_SELECT_BOTH))
-		capng_apply(CAPNG_SELECT_CAPS);
+	bool nobody;
+
+	capng_clear(CAPNG_SELECT_BOUNDS);
+	capng_apply(CAPNG_SELECT_BOUNDS);
+	nobody = (!setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY) &&
+		  !setresuid(NOBODY, NOBODY, NOBODY)) ||
+		 (getuid() && geteuid());
+	capng_clear(CAPNG_SELECT_CAPS);
+	capng_apply(CAPNG_SELECT_CAPS);
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	return nobody;
 }
 
 int prober_start(int *fd)
@@ -247,6 +265,7 @@ int prober_start(int *fd)
 	int pair[2], signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
 	pid_t pid, agent = getpid();
 	sigset_t none;
+	bool nobody;
 	size_t i;
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
@@ -262,17 +281,17 @@ int prober_start(int *fd)
 		*fd = pair[0];
 		return 0;
 	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_NAME, "skep-prober");
-	if (getppid() != agent)
-		_exit(0);
 	for (i = 0; i < array_size(signals); i++)
 		signal(signals[i], i < 3 ? SIG_IGN : SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(pair[1], 3);
 	close_range(4, ~0U, 0);
-	privileges_drop();
-	run(3);
+	nobody = privileges_drop();
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a new user takes it away */
+	if (getppid() != agent)
+		_exit(0);
+	run(3, nobody);
 	_exit(0);
 }

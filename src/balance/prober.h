@@ -6,8 +6,8 @@
  *	          ^------- struct prober_answer ---
  *
  * It is a process of its own because the agent may open no socket and start no program once its sandbox
- * holds, and because a probe may need libraries that the agent shall not carry (TLS). It has no
- * privileges. When the agent ends it ends.
+ * holds, and because a probe may need libraries that the agent shall not carry (TLS). It is nobody
+ * (65534), with no capabilities; scripts are run only so. When the agent ends it ends.
  *
  * Probes go to the backend's own address, not through an outer header: they tell whether the server
  * lives, `skep balance doctor` whether the way to it does.
@@ -66,6 +66,7 @@ struct probe_work {
 const struct prober_order *probe_order(const struct probe *p);
 struct probe_work *probe_work(struct probe *p);
 struct event_base *probe_base(const struct probe *p);
+bool probe_is_nobody(const struct probe *p);
 
 /* Each begins one; failures before it could begin end it at once. */
 void probe_tcp(struct probe *p);

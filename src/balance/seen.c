@@ -239,6 +239,12 @@ void seen_report(void *cap, void (*fn)(void *, const struct cap_report *), void 
 	}
 	if (!b->n_links && !b->sockets)
 		return;
+	if (health_dead(b->health)) {
+		r = (struct cap_report){.what = "health probes"};
+		snprintf(r.how, sizeof(r.how), "the prober has ended: backends stay as they are");
+		r.fix = "restart the agent; packets go on meanwhile";
+		fn(arg, &r);
+	}
 	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
 	snprintf(r.how, sizeof(r.how), "%.85s%s%.55s", b->pinned ? b->spec.pins : b->unpinned,
 		 b->anew[0] ? "; made anew: " : "", b->anew);

@@ -45,7 +45,9 @@ int simulate_packet(struct simulate *s, const void *frame, size_t size, struct s
 		    struct skep_err *err);
 
 struct simulate_file {
-	const char *services, *in, *out; /* @out: NULL for none */
+	const char *name, *services; /* for messages; resources as text, */
+	size_t size;		     /* its length */
+	const char *in, *out;	     /* captures; @out: NULL for none */
 	bool json;
 };
 

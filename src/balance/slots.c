@@ -16,17 +16,66 @@ static uint64_t identity(const struct config_addr *a)
 	return balance_mix_end(balance_mix(balance_mix(a->family, half[0]), half[1]));
 }
 
-static int fill_now(const struct fleet_service *s, uint32_t *now)
+void slots_forget(struct fleet *t)
 {
-	cleanup(mem_free) struct ring_member *m = calloc(s->n + 1, sizeof(*m));
+	free(take(t->last.members));
+	free(take(t->last.slots));
+	t->last.room = 0;
+}
+
+/* Memory that was given back would have to be had page by page again. */
+static uint32_t *ring_room(struct fleet *t, uint8_t log)
+{
+	size_t slots = (size_t)1 << log;
+
+	if (slots <= t->last.room)
+		return t->last.slots;
+	slots_forget(t);
+	t->last.slots = calloc(slots, sizeof(*t->last.slots));
+	t->last.room = t->last.slots ? slots : 0;
+	return t->last.slots;
+}
+
+static struct ring_member *members_of(const struct fleet_service *s)
+{
+	struct ring_member *m = calloc(s->n + 1, sizeof(*m));
 	uint32_t i;
 
-	if (!m)
-		return -ENOMEM;
-	for (i = 0; i < s->n; i++)
+	for (i = 0; m && i < s->n; i++)
 		m[i] = (struct ring_member){identity(&s->backends[i].addr), s->backends[i].weight,
-					    s->backends[i].id};
-	return ring_fill(now, s->log, m, s->n, 0);
+					    i + 1};
+	return m;
+}
+
+/* Services next to each other often have the same backends, and then the same ring but for their ids. */
+static int ring_of(struct fleet *t, const struct fleet_service *s)
+{
+	cleanup(mem_free) struct ring_member *m = members_of(s);
+	uint32_t *slots;
+	int rc;
+
+	if (m && t->last.members && t->last.n == s->n && t->last.log == s->log &&
+	    !memcmp(t->last.members, m, s->n * sizeof(*m)))
+		return 0;
+	free(take(t->last.members));
+	slots = ring_room(t, s->log);
+	rc = m && slots ? ring_fill(slots, s->log, m, s->n, 0) : -ENOMEM;
+	if (rc)
+		return rc;
+	t->last.members = take(m);
+	t->last.n = s->n;
+	t->last.log = s->log;
+	return 0;
+}
+
+/* Backends of the members of a ring, 0 for none. */
+static uint32_t *ids_of(const struct fleet_service *s)
+{
+	uint32_t *ids = calloc(s->n + 1, sizeof(*ids)), i;
+
+	for (i = 0; ids && i < s->n; i++)
+		ids[i + 1] = s->backends[i].id;
+	return ids;
 }
 
 /* A bit for each backend of @next that is not gone; of backend 0, which is none, never. */
@@ -55,21 +104,22 @@ static struct balance_slot slot_next(const uint64_t *stays, uint32_t now,
 
 int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_service *old)
 {
-	cleanup(mem_free) uint32_t *now = calloc((size_t)1 << next->log, sizeof(*now));
+	cleanup(mem_free) uint32_t *ids = ids_of(next);
 	struct balance_slot *to = slots_of(t, next), *from = old ? slots_of(t, old) : NULL;
 	unsigned shift = old ? next->log - old->log : 0;
 	cleanup(mem_free) uint64_t *stays = old ? staying(t, next) : NULL;
 	const struct config_options *o = &next->want.opt;
 	bool always = o->algorithm == CONFIG_LEAST_CONNECTIONS || o->affinity_s;
-	uint32_t i;
-	int rc = now && (stays || !old) ? fill_now(next, now) : -ENOMEM;
+	uint32_t i, now;
+	int rc = ids && (stays || !old) ? ring_of(t, next) : -ENOMEM;
 
 	if (rc)
 		return rc;
 	next->look = false;
 	for (i = 0; i < 1U << next->log; i++) {
-		to[i] = from ? slot_next(stays, now[i], &from[i >> shift])
-			     : (struct balance_slot){now[i], now[i]};
+		now = ids[t->last.slots[i]];
+		to[i] = from ? slot_next(stays, now, &from[i >> shift])
+			     : (struct balance_slot){now, now};
 		to[i].was |= always ? BALANCE_LOOK : 0;
 		next->look |= to[i].was >> 31;
 	}

@@ -120,7 +120,7 @@ int sockets_open(struct sockets **out, struct maps *maps, const char *pins, stru
 	s->pinned = pins;
 	snprintf(s->pins, sizeof(s->pins), "%s", pins ?: "");
 	rc = load(s, err);
-	if (rc && pins) { /* of another shape */
+	if (rc == -EINVAL && pins) { /* of another shape */
 		socket_bpf__destroy(s->bpf);
 		sockets_forget(pins);
 		rc = load(s, err);
@@ -229,8 +229,8 @@ void sockets_forget(const char *pins)
 	struct socket_bpf *b = socket_bpf__open();
 	struct bpf_program *p;
 	char path[512];
-	static const char *const own[] = {"doors", "peers",  "talks", "friends",
-					  "asked", "joined", "held"};
+	static const char *const own[] = {"doors", "peers", "talks", "friends",
+					  "asked", "ends",  "held"};
 	unsigned i;
 
 	if (!b)

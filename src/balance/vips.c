@@ -28,6 +28,14 @@ static int side_set(struct fleet *t, const struct maps_key *k, uint32_t value)
 	return maps_vip_set(t->maps, k, v);
 }
 
+static struct address *address_find(const struct fleet *t, const struct config_addr *a)
+{
+	struct address *x;
+
+	HASH_FIND(hh, t->addresses, a, sizeof(*a), x);
+	return x;
+}
+
 /* ---- addresses ------------------------------------------------------------------------------- */
 
 static void filter_set(struct fleet *t, const struct config_addr *a)
@@ -37,23 +45,17 @@ static void filter_set(struct fleet *t, const struct config_addr *a)
 	__atomic_fetch_or(&t->maps->state->filter[bit / 64], 1ULL << (bit & 63), __ATOMIC_RELEASE);
 }
 
-static int address_get(struct fleet *t, const struct config_addr *a)
+static int address_get(struct fleet *t, const struct config_addr *a, struct maps_vips *b)
 {
 	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
 	uint32_t kind = config_node_is(a) ? BALANCE_HOSTS : BALANCE_OURS;
-	struct address *x;
-	int rc;
+	struct address *x = address_find(t, a);
 
-	HASH_FIND(hh, t->addresses, a, sizeof(*a), x);
 	if (!x) {
 		x = calloc(1, sizeof(*x));
 		if (!x)
 			return -ENOMEM;
-		rc = maps_vip_set(t->maps, &k, (struct balance_vip){{kind, kind}});
-		if (rc) {
-			free(x);
-			return rc;
-		}
+		maps_vips_add(t->maps, b, &k, (struct balance_vip){{kind, kind}});
 		x->addr = *a;
 		HASH_ADD(hh, t->addresses, addr, sizeof(x->addr), x);
 		filter_set(t, a);
@@ -66,9 +68,8 @@ static int address_get(struct fleet *t, const struct config_addr *a)
 static bool address_put(struct fleet *t, const struct config_addr *a)
 {
 	struct maps_key k = maps_key(a->family, a->bytes, 0, 0);
-	struct address *x;
+	struct address *x = address_find(t, a);
 
-	HASH_FIND(hh, t->addresses, a, sizeof(*a), x);
 	if (!x || --x->refs)
 		return false;
 	HASH_DEL(t->addresses, x);
@@ -240,21 +241,31 @@ static struct maps_key vip_key(const struct config_vip *v)
 	return maps_key(v->addr.family, v->addr.bytes, v->proto, v->first);
 }
 
-/* Each exact VIP of @s: its spare side, or both. */
-static int service_set(struct fleet *t, const struct fleet_service *s, uint32_t value, bool both)
+/* What stands there; nothing does at an address that is new. */
+static struct balance_vip vip_now(const struct fleet *t, const struct config_vip *v,
+				  const struct maps_key *k)
 {
+	return address_find(t, &v->addr) ? maps_vip_get(t->maps, k) : (struct balance_vip){{0, 0}};
+}
+
+/* Each exact VIP of @s: its spare side, or both. */
+static void service_set(struct fleet *t, const struct fleet_service *s, uint32_t value, bool both,
+			struct maps_vips *b)
+{
+	struct balance_vip v = {{value, value}};
 	struct maps_key k;
 	uint32_t i;
-	int rc = 0;
 
-	for (i = 0; s && i < s->want.n_vips && !rc; i++) {
+	for (i = 0; s && i < s->want.n_vips; i++) {
 		if (!exact(&s->want.vips[i]))
 			continue;
 		k = vip_key(&s->want.vips[i]);
-		rc = both ? maps_vip_set(t->maps, &k, (struct balance_vip){{value, value}})
-			  : side_set(t, &k, value);
+		if (!both) {
+			v = vip_now(t, &s->want.vips[i], &k);
+			v.service[spare(t)] = value;
+		}
+		maps_vips_add(t->maps, b, &k, v);
 	}
-	return rc;
 }
 
 /* Others may send packed what is for a backend that is this host: its address is looked at too. */
@@ -288,7 +299,7 @@ static bool heres_put(struct fleet *t, const struct fleet_service *s, uint32_t n
 	return gone;
 }
 
-static int heres_get(struct fleet *t, const struct fleet_service *s)
+static int heres_get(struct fleet *t, const struct fleet_service *s, struct maps_vips *b)
 {
 	uint32_t i;
 	int rc;
@@ -296,7 +307,7 @@ static int heres_get(struct fleet *t, const struct fleet_service *s)
 	for (i = 0; s && i < s->want.n_backends; i++) {
 		if (!backend_here(&s->want.backends[i]))
 			continue;
-		rc = address_get(t, &s->want.backends[i].addr);
+		rc = address_get(t, &s->want.backends[i].addr, b);
 		if (rc) {
 			heres_put(t, s, i);
 			return rc;
@@ -306,15 +317,15 @@ static int heres_get(struct fleet *t, const struct fleet_service *s)
 	return 0;
 }
 
-static int addresses_get(struct fleet *t, const struct fleet_service *s)
+static int addresses_get(struct fleet *t, const struct fleet_service *s, struct maps_vips *b)
 {
-	int rc = heres_get(t, s);
+	int rc = heres_get(t, s, b);
 	uint32_t i;
 
 	if (rc)
 		return rc;
 	for (i = 0; s && i < s->want.n_vips && !rc; i++)
-		rc = address_get(t, &s->want.vips[i].addr);
+		rc = address_get(t, &s->want.vips[i].addr, b);
 	if (rc)
 		heres_put(t, s, s->want.n_backends);
 	while (rc && --i)
@@ -324,7 +335,10 @@ static int addresses_get(struct fleet *t, const struct fleet_service *s)
 
 int vips_adopt(struct fleet *t, const struct fleet_service *s)
 {
-	return addresses_get(t, s);
+	struct maps_vips b = {0};
+	int rc = addresses_get(t, s, &b), set = maps_vips_set(t->maps, &b);
+
+	return rc ?: set;
 }
 
 static bool addresses_put(struct fleet *t, const struct fleet_service *s)
@@ -337,30 +351,49 @@ static bool addresses_put(struct fleet *t, const struct fleet_service *s)
 	return gone;
 }
 
+/* Addresses of all that is to come, or of none. */
+static int all_addresses_get(struct fleet *t, const struct changes *c, struct maps_vips *b)
+{
+	size_t i;
+	int rc;
+
+	for (i = 0; i < c->n; i++) {
+		rc = addresses_get(t, c->list[i].next, b);
+		if (!rc)
+			continue;
+		while (i--)
+			addresses_put(t, c->list[i].next);
+		return rc;
+	}
+	return 0;
+}
+
 int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
 	       struct skep_err *err)
 {
+	struct maps_vips b = {0};
+	bool addresses = false;
 	size_t i;
-	int rc = 0;
+	int rc;
 
-	for (i = 0; i < c->n && !rc; i++)
-		rc = service_set(t, c->list[i].old, 0, false);
+	for (i = 0; i < c->n; i++)
+		service_set(t, c->list[i].old, 0, false, &b);
+	rc = maps_vips_set(t->maps, &b);
 	for (i = 0; i < c->n && !rc; i++)
 		if (c->list[i].next)
-			rc = service_set(t, c->list[i].next, c->list[i].next->instance, false);
+			service_set(t, c->list[i].next, c->list[i].next->instance, false, &b);
 	if (!rc && any_ranges(c)) {
 		rc = groups_build(t, c, groups, err);
 		if (!rc)
 			rc = groups_stage(t, groups);
 	}
-	for (i = 0; i < c->n && !rc; i++) {
-		rc = addresses_get(t, c->list[i].next);
-		if (rc)
-			while (i--)
-				addresses_put(t, c->list[i].next);
-		if (rc)
-			break;
+	if (!rc) {
+		rc = all_addresses_get(t, c, &b);
+		addresses = !rc;
 	}
+	rc = maps_vips_set(t->maps, &b) ?: rc;
+	for (i = 0; rc && addresses && i < c->n; i++)
+		addresses_put(t, c->list[i].next);
 	if (rc && err && !err->text[0])
 		skep_fail(err, rc == -E2BIG ? -ENOSPC : rc,
 			  "no room for another address or port: %s",
@@ -371,14 +404,17 @@ int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
 /* Back to where both sides are what holds. */
 void vips_undo(struct fleet *t, const struct changes *c, struct groups *groups)
 {
+	struct maps_vips b = {0};
 	struct maps_key k;
 	size_t i;
 
 	for (i = 0; i < c->n; i++)
-		service_set(t, c->list[i].next, 0, false);
+		service_set(t, c->list[i].next, 0, false, &b);
+	maps_vips_set(t->maps, &b);
 	for (i = 0; i < c->n; i++)
 		if (c->list[i].old)
-			service_set(t, c->list[i].old, c->list[i].old->instance, false);
+			service_set(t, c->list[i].old, c->list[i].old->instance, false, &b);
+	maps_vips_set(t->maps, &b);
 	for (i = 0; i < groups->n; i++) {
 		k = maps_key(groups->list[i].addr.family, groups->list[i].addr.bytes,
 			     groups->list[i].proto, 0);
@@ -417,14 +453,17 @@ static void groups_settle(struct fleet *t, struct groups *g)
 
 void vips_settle(struct fleet *t, const struct changes *c, struct groups *groups)
 {
+	struct maps_vips b = {0};
 	bool gone = false;
 	size_t i;
 
 	for (i = 0; i < c->n; i++)
-		service_set(t, c->list[i].old, 0, false);
+		service_set(t, c->list[i].old, 0, false, &b);
+	maps_vips_set(t->maps, &b);
 	for (i = 0; i < c->n; i++)
 		if (c->list[i].next)
-			service_set(t, c->list[i].next, c->list[i].next->instance, true);
+			service_set(t, c->list[i].next, c->list[i].next->instance, true, &b);
+	maps_vips_set(t->maps, &b);
 	if (any_ranges(c))
 		groups_settle(t, groups);
 	for (i = 0; i < c->n; i++)

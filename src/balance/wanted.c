@@ -16,7 +16,8 @@ static size_t find(const struct config_set *set, const char *name)
 /* A Service of Kubernetes has one of ours for each of its ports: NAMESPACE/NAME:PORT. */
 static bool is_of(const struct config_service *s, const char *name, size_t n)
 {
-	return !strncmp(s->name, name, n) && (!s->name[n] || s->name[n] == ':');
+	return !strncmp(s->name, name, n) &&
+	       (!s->name[n] || (s->name[n] == ':' && memchr(name, '/', n)));
 }
 
 /* ---- additions ------------------------------------------------------------------------------- */

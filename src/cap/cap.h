@@ -92,7 +92,7 @@ struct cap_ops {
 		   struct skep_err *err);
 	/** poll() - take what the rings hold. Return: events taken. */
 	unsigned (*poll)(void *cap);
-	/** fd() - readable when a ring is filling faster than the poll; -1: none. */
+	/** fd() - readable when a ring is filling faster than the poll; -1: none, or no more. */
 	int (*fd)(void *cap);
 	/** tick() - once a second: sample, expire. */
 	void (*tick)(void *cap, uint64_t boot_now);

@@ -2,29 +2,11 @@
 /* apply.c: the verbs apply and delete: resources from files to the agent. */
 #include "cli/cli.h"
 
-#include <fcntl.h>
 #include <jansson.h>
 
 #include "cli/resources.h"
 #include "cli/term.h"
 #include "cli/verb.h"
-
-int cli_file_read(const char *path, struct buf *b, struct skep_err *err)
-{
-	bool in = !strcmp(path, "-");
-	cleanup(fd_close) int fd = in ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
-	char part[65536];
-	ssize_t n = 0;
-
-	if (fd < 0)
-		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
-	while ((n = read(fd, part, sizeof(part))) > 0)
-		buf_add(b, part, (size_t)n);
-	if (n < 0)
-		return skep_fail(err, -errno, "%s: %s", path, strerror(errno));
-	buf_str(b, "");
-	return buf_ok(b) ? 0 : -ENOMEM;
-}
 
 static int print(const struct args *a, const struct buf *answer, struct skep_err *err)
 {

@@ -13,6 +13,7 @@
 #include "cli/balance.h"
 #include "cli/balance_watch.h"
 #include "cli/human.h"
+#include "cli/resources.h"
 #include "cli/table.h"
 #include "cli/term.h"
 #include "cli/verb.h"
@@ -285,8 +286,9 @@ static int drain(const struct args *a, struct skep_err *err)
 
 static int simulate(const struct args *a, struct skep_err *err)
 {
-	const struct simulate_file f = {
-		.services = a->text[OPTION_RESOURCES],
+	cleanup(resources_done) struct resources r = {{0}};
+	struct simulate_file f = {
+		.name = RESOURCES_NAME,
 		.in = a->text[OPTION_IN],
 		.out = a->text[OPTION_OUT],
 		.json = a->set[OPTION_JSON],
@@ -295,17 +297,22 @@ static int simulate(const struct args *a, struct skep_err *err)
 	bool kernel = a->set[OPTION_HOST] && !strcmp(a->text[OPTION_HOST], "kernel");
 	cleanup(buf_done) struct buf out = {0};
 	struct skep_engine *engine = NULL;
-	int rc = 0;
+	int rc;
 
-	if (!f.services || !f.in) {
+	if (!a->text[OPTION_RESOURCES] || !f.in) {
 		skep_fail(err, 0, "expected: skep balance simulate -f services.yaml --in a.pcap");
 		return CLI_USAGE;
 	}
-	if (!kernel)
+	rc = resources_read(&r, a, err);
+	f.services = r.text.data;
+	f.size = r.text.len;
+	if (!rc && !kernel)
 		rc = skep_engine_open(&engine, &options);
 	host_use(engine);
 	if (!rc)
 		rc = simulate_pcap(&f, &out, err);
+	if (rc)
+		resources_place(&r, err);
 	host_use(NULL);
 	skep_engine_free(engine);
 	return rc ? rc : term_flush(&out);
@@ -317,7 +324,13 @@ static int backend(const struct args *a, struct skep_err *err)
 		skep_fail(err, 0, "expected: skep balance backend --interface NAME");
 		return CLI_USAGE;
 	}
-	return backend_run(a->text[OPTION_INTERFACE], err);
+	if (a->set[OPTION_GUE_PORT] &&
+	    (a->num[OPTION_GUE_PORT] < 1 || a->num[OPTION_GUE_PORT] > 65535)) {
+		skep_fail(err, 0, "--gue-port: expected 1..65535, found %" PRId64,
+			  a->num[OPTION_GUE_PORT]);
+		return CLI_USAGE;
+	}
+	return backend_run(a->text[OPTION_INTERFACE], (uint16_t)a->num[OPTION_GUE_PORT], err);
 }
 
 static int balance(const struct args *a, struct skep_err *err)
@@ -367,8 +380,8 @@ const struct verb verb_balance = {
 		    .required = true,
 		    .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
-		    OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL, OPTION_SECONDS,
-		    OPTION_JSON, OPTION_SOCKET},
+		    OPTION_GUE_PORT, OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL,
+		    OPTION_SECONDS, OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance drain web 10.0.0.3 --timeout 600", "before maintenance"},

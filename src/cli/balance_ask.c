@@ -4,6 +4,7 @@
 
 #include <jansson.h>
 
+#include "cli/resources.h"
 #include "cli/table.h"
 #include "cli/term.h"
 
@@ -144,7 +145,8 @@ static int plan_print(const json_t *root, struct buf *out)
 
 int balance_plan(const struct args *a, struct skep_err *err)
 {
-	cleanup(buf_done) struct buf body = {0}, answer = {0}, out = {0};
+	cleanup(resources_done) struct resources r = {{0}};
+	cleanup(buf_done) struct buf answer = {0}, out = {0};
 	struct client c = cli_client(a);
 	json_t *root = NULL;
 	bool wrong;
@@ -154,10 +156,11 @@ int balance_plan(const struct args *a, struct skep_err *err)
 		skep_fail(err, 0, "a file is missing: skep balance plan -f services.yaml");
 		return CLI_USAGE;
 	}
-	rc = cli_file_read(a->text[OPTION_RESOURCES], &body, err);
+	rc = resources_read(&r, a, err);
 	if (!rc)
-		rc = client_call(&c, "POST", "/v1/balance/plan", body.data ? body.data : "",
-				 &answer, err);
+		rc = client_call(&c, "POST", "/v1/balance/plan", r.text.data, &answer, err);
+	if (rc && err)
+		resources_place(&r, err);
 	root = rc ? NULL : answer_read(&answer, err);
 	if (!root)
 		return rc ? rc : -EPROTO;

@@ -46,9 +46,6 @@ const char *cli_socket(const struct args *a);
 /** cli_client() - the agent that @a means. */
 struct client cli_client(const struct args *a);
 
-/** cli_file_read() - all of a file, "-": of the standard input. */
-int cli_file_read(const char *path, struct buf *b, struct skep_err *err);
-
 /** cli_help() - add the help of one verb, or of all for NULL. */
 void cli_help(struct buf *b, const struct verb *verb, unsigned width);
 /** cli_help_print() - the same to the standard output. */

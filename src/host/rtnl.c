@@ -494,8 +494,12 @@ bool rtnl_receive(const struct rtnl *r, const struct vm_caller *c, const struct 
 	if (n >= 0)
 		n = recvfrom(fd, answer, room, (b.flags & MSG_PEEK) | MSG_DONTWAIT,
 			     (struct sockaddr *)&from, &from_len);
-	if (n < 0)
+	if (n < 0 && errno != ENOBUFS)
 		return false; /* N3 */
+	if (n < 0) {	      /* the kernel says it once, and has said it to us */
+		*rc = -errno;
+		return true;
+	}
 	n = (ssize_t)tell(r, fd, answer, (size_t)n, GROWTH);
 	cut = (size_t)n > b.total;
 	if (scatter(&b, c, answer, (size_t)n) || tell_head(&b, c, &from, cut))

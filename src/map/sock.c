@@ -110,9 +110,9 @@ static bool has_cookie(struct map *m, uint64_t cookie)
 	uint32_t i;
 
 	for (i = 0; i < m->def.max_entries; i++) {
-		void *object = living(m, &i);
+		void **at = place(m, &i); /* who lives is asked of the one, that costs more */
 
-		if (object && object_id64(m, object) == cookie)
+		if (*at && object_id64(m, *at) == cookie && living(m, &i))
 			return true;
 	}
 	return false;

@@ -478,7 +478,7 @@ static void trace_report(void *cap, report_fn fn, void *arg)
 	struct trace *t = cap;
 
 	say(fn, arg, "TCP connections", t->tcp != NULL,
-	    t->tcp ? "tp_btf/inet_sock_set_state; bpf_for_each_map_elem, iter/task_file"
+	    t->tcp ? "tp_btf/inet_sock_set_state; iter/task_file"
 		   : host_feature(t->env.host, HOST_TP_BTF)->reason,
 	    host_feature(t->env.host, HOST_TP_BTF)->fix);
 	report_accept(t, fn, arg);

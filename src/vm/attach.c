@@ -417,11 +417,28 @@ static int query_target(struct call *c, uint64_t *target)
 	}
 }
 
+/* Of the links of a tcx hook. */
+static uint32_t chain_ids(struct call *c, uint32_t ids[PROGS_MAX])
+{
+	struct prog *progs[VM_TCX_MAX];
+	uint32_t n, i;
+
+	vm_sweep(c->e);
+	n = vm_link_tcx(c->e, c->attr.a.query.target_fd, c->attr.a.query.attach_type, progs);
+	for (i = 0; i < n; i++) {
+		ids[i] = progs[i]->obj.id;
+		vm_object_put(c->e, &progs[i]->obj);
+	}
+	return n;
+}
+
 static uint32_t query_ids(struct call *c, uint64_t target, uint32_t ids[PROGS_MAX], uint32_t *flags)
 {
 	struct attachment *a;
 	uint32_t n = 0;
 
+	if (vm_attach_prog_type(c->attr.a.query.attach_type) == BPF_PROG_TYPE_SCHED_CLS)
+		n = chain_ids(c, ids);
 	pthread_mutex_lock(&c->e->attach_lock);
 	for (a = c->e->attachments; a && n < PROGS_MAX; a = a->next) {
 		if (a->target != target || a->type != c->attr.a.query.attach_type)

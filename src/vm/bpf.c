@@ -137,6 +137,30 @@ int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n)
 	return n ? c->caller->write(c->caller->arg, dst, src, n) : 0;
 }
 
+bool vm_call_here(const struct call *c)
+{
+	return c->caller == &vm_self || c->caller == &vm_own;
+}
+
+static const struct vm_caller *user(const struct call *c)
+{
+	return vm_call_here(c) ? &vm_self : c->caller;
+}
+
+int vm_user_read(struct call *c, void *dst, uint64_t src, size_t n)
+{
+	if (!c)
+		return -EFAULT;
+	return n ? user(c)->read(user(c)->arg, dst, src, n) : 0;
+}
+
+int vm_user_write(struct call *c, uint64_t dst, const void *src, size_t n)
+{
+	if (!c)
+		return -EFAULT;
+	return n ? user(c)->write(user(c)->arg, dst, src, n) : 0;
+}
+
 int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n)
 {
 	return vm_call_write(c, c->uattr + offset, src, n);

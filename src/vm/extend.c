@@ -13,6 +13,7 @@
  *     made before for the same extensions is taken again.
  * J2  A join holds the maps of its parts. Its instructions are copies: it needs no extension.
  * J3  Extensions and joins of all programs change under attach_lock; runs read target->joined alone.
+ * J4  Where no join can be made without an extension that goes, the one with it stays: J2 lets it.
  */
 #include "vm/help.h"
 
@@ -307,6 +308,8 @@ static int rejoin(struct skep_engine *e, struct prog *target)
 
 	if (rc)
 		return rc;
+	if (now && target->code.jit && !now->code.jit) /* compiled code jumps to it */
+		return -EOPNOTSUPP;
 	__atomic_store_n(&target->joined, now, __ATOMIC_RELEASE);
 	if (!now)
 		now = target;
@@ -348,8 +351,7 @@ void vm_extend_remove(struct skep_engine *e, struct prog *target, unsigned func)
 	x = *at;
 	if (x)
 		*at = x->next;
-	if (rejoin(e, target)) /* no memory for a join of those that are left */
-		__atomic_store_n(&target->joined, NULL, __ATOMIC_RELEASE);
+	rejoin(e, target); /* J4 */
 	pthread_mutex_unlock(&e->attach_lock);
 	free(x);
 }

@@ -48,15 +48,22 @@ static void mix(uint64_t v[4])
 	v[2] = turn(v[2], 32);
 }
 
-/* SipHash-2-4 of the pair and @more, under one of two secrets. */
+static uint64_t secret[2];
+
+static void secret_make(void)
+{
+	if (getrandom(secret, sizeof(secret), 0) != sizeof(secret))
+		secret[0] = 1;
+}
+
+/* SipHash-2-4 of the pair and @more, under this process's secret. */
 static uint32_t keyed(const struct pair *p, uint64_t more)
 {
-	static uint64_t secret[2];
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	uint64_t v[4];
 	unsigned i;
 
-	if (!secret[0] && getrandom(secret, sizeof(secret), 0) != sizeof(secret))
-		secret[0] = 1;
+	pthread_once(&once, secret_make);
 	v[0] = secret[0] ^ 0x736f6d6570736575ULL;
 	v[1] = secret[1] ^ 0x646f72616e646f6dULL;
 	v[2] = secret[0] ^ 0x6c7967656e657261ULL;

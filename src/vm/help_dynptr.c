@@ -162,7 +162,7 @@ static uint64_t slice(const struct dynptr *p, uint32_t off, void *room, uint32_t
 	if (!p->at || !fits(p, off, n))
 		return 0;
 	if (!of_packet(p))
-		return usable(p, off, n, false) ? p->at + at : 0;
+		return usable(p, off, n, false) ? p->at + p->off + off : 0;
 	if (at <= pkt->len && n <= pkt->len - at)
 		return (uintptr_t)(pkt->buf + pkt->start + at);
 	if (!room || packet_bytes(p, off, room, n, false))

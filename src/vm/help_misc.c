@@ -149,9 +149,9 @@ static uint64_t read_mem(uint64_t to, uint64_t size, uint64_t from, bool user)
 	uint32_t n = (uint32_t)size;
 	int rc = -EFAULT;
 
-	if (user && r->call)
-		rc = vm_call_read(r->call, PTR(to), from, n);
-	else if (!user && (r->vm.code->jit || vm_access(&r->vm, from, n, false)))
+	if (user)
+		rc = vm_user_read(r->call, PTR(to), from, n);
+	else if (r->vm.code->jit || vm_access(&r->vm, from, n, false))
 		rc = vm_help_read_any(PTR(to), from, n);
 	if (rc)
 		memset(PTR(to), 0, n);
@@ -207,10 +207,7 @@ HELPER_FN(copy_from_user_task)
 
 HELPER_FN(probe_write_user)
 {
-	struct call *call = vm_run_now()->call;
-
-	return call ? (uint64_t)(int64_t)vm_call_write(call, a, PTR(b), (uint32_t)c)
-		    : (uint64_t)-EFAULT;
+	return (uint64_t)(int64_t)vm_user_write(vm_run_now()->call, a, PTR(b), (uint32_t)c);
 }
 
 HELPER_FN(probe_read_str)

@@ -98,7 +98,7 @@ HELPER_FN(sys_close)
 {
 	const struct call *c_ = vm_run_now()->call;
 
-	if (!c_ || c_->caller != &vm_self)
+	if (!c_ || !vm_call_here(c_))
 		return 0;
 	return close((int)a) ? FAIL(errno) : 0;
 }

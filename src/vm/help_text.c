@@ -37,7 +37,7 @@ static void put_string(struct format *f, uint64_t addr, bool user)
 	size_t i;
 
 	for (i = 0; i < sizeof(text) - 1; i++) {
-		int rc = user ? (r->call ? vm_call_read(r->call, &text[i], addr + i, 1) : -EFAULT)
+		int rc = user ? vm_user_read(r->call, &text[i], addr + i, 1)
 			      : (r->vm.code->jit || vm_access(&r->vm, addr + i, 1, false)
 					 ? vm_help_read_any(&text[i], addr + i, 1)
 					 : -EFAULT);

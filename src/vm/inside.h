@@ -107,9 +107,9 @@ struct skep_engine {
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 	bool kernel_btf_asked;
-	struct btf *kernel_btf;	 /* NULL: not asked for yet, or the kernel has none */
-	_Atomic bool maps_shown; /* some program reads struct bpf_map: all maps show it */
-	int sockets;		 /* an epoll of all sockets in maps; -1: none yet */
+	struct btf *kernel_btf; /* NULL: not asked for yet, or the kernel has none */
+	_Atomic bool maps_shown;      /* some program reads struct bpf_map: all maps show it */
+	int sockets;		      /* an epoll of all sockets in maps; -1: none yet */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
@@ -129,6 +129,11 @@ int vm_call_read(struct call *c, void *dst, uint64_t src, size_t n);
 /* Both in one system call where that is possible. */
 int vm_call_read2(struct call *c, void *const dst[2], const uint64_t src[2], const size_t n[2]);
 int vm_call_write(struct call *c, uint64_t dst, const void *src, size_t n);
+/* An address that a program came by: checked whoever calls. @c: NULL where nobody does. */
+int vm_user_read(struct call *c, void *dst, uint64_t src, size_t n);
+int vm_user_write(struct call *c, uint64_t dst, const void *src, size_t n);
+/* Whether the caller is this process. */
+bool vm_call_here(const struct call *c);
 /* Into the caller's attr at @offset. */
 int vm_call_answer(struct call *c, size_t offset, const void *src, size_t n);
 /* Refuse what a caller knows and we do not: bytes from @known to @size must be zero. */
@@ -338,6 +343,17 @@ static inline struct prog *vm_prog_now(struct prog *p)
 	return j ? j : p;
 }
 
+/* Runs of @p, or of a join of it, where somebody wants them counted. */
+static inline void vm_prog_count(const struct skep_engine *e, struct prog *p, uint64_t ns,
+				 uint32_t runs)
+{
+	if (!e->stats)
+		return;
+	p = p->of ? p->of : p;
+	p->run_ns += ns;
+	p->run_cnt += runs;
+}
+
 /* What to hold while code of it may run. */
 static inline struct object *vm_prog_object(struct prog *p)
 {
@@ -379,7 +395,8 @@ long vm_link_info(struct call *c, struct link *l);
 void vm_link_free(struct skep_engine *e, struct link *l);
 struct link *vm_link_of(struct object *o);
 uint32_t vm_link_type(const struct link *l);
-const struct prog *vm_link_prog(const struct link *l);
+/* With a reference. */
+struct prog *vm_link_prog(struct skep_engine *e, const struct link *l);
 long vm_link_do_task_fd(struct call *c);
 /* A port, or an interface of this machine. */
 bool vm_link_device(struct skep_engine *e, uint32_t ifindex);
@@ -389,12 +406,11 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
 void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
 
-/*
- * The programs of a tcx hook in their order, each with a reference. Return: how many; @max 0: whether
- * there are any.
- */
-unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
-		     unsigned max);
+#define VM_TCX_MAX 64 /* at one hook, as the kernel's BPF_MPROG_MAX */
+
+/* The programs of a tcx hook in their order, each with a reference; @out NULL: only how many. */
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+		     struct prog *out[VM_TCX_MAX]);
 
 /* ---- interfaces (device.c) ------------------------------------------------------------------------- */
 

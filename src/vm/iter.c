@@ -103,11 +103,13 @@ static void *prog_shadow(struct walk *w, struct object *o)
 static void *link_shadow(struct walk *w, struct object *o)
 {
 	struct shadow s = vm_shadow(&w->run, "bpf_link");
+	struct prog *p = vm_link_prog(w->run.vm.engine, vm_link_of(o));
 
 	vm_shadow_set(&s, "refcnt.counter", 1);
 	vm_shadow_set(&s, "id", o->id);
 	vm_shadow_set(&s, "type", vm_link_type(vm_link_of(o)));
-	vm_shadow_set(&s, "prog", (uintptr_t)vm_shadow_prog(&w->run, vm_link_prog(vm_link_of(o))));
+	vm_shadow_set(&s, "prog", (uintptr_t)vm_shadow_prog(&w->run, p));
+	vm_object_put(w->run.vm.engine, &p->obj);
 	return s.at;
 }
 

@@ -64,7 +64,7 @@ int vm_kfunc_find(const char *name)
 
 bool vm_kfunc_allowed(const struct prog *p, int row)
 {
-	return rows[row].who & vm_help_family(p->type);
+	return rows[row].who & vm_help_family(p->run_type);
 }
 
 bool vm_kfunc_interpreted(int row)

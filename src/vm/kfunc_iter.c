@@ -101,7 +101,7 @@ static const uint64_t *words_of(const struct bits *it)
 {
 	if (it->n == 64)
 		return &it->words;
-	if (!it->n || it->n > vm_run_kept(vm_run_now(), it->words) * 8)
+	if (!it->n || it->n > (vm_run_kept(vm_run_now(), it->words) & ~(size_t)7) * 8)
 		return NULL;
 	return PTR(it->words);
 }

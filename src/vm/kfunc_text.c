@@ -253,7 +253,7 @@ KFUNC_FN(copy_from_user_str)
 	if (!n)
 		return 0;
 	for (i = 0; i < n - 1; i++) {
-		if (!r->call || vm_call_read(r->call, to + i, c + i, 1)) {
+		if (vm_user_read(r->call, to + i, c + i, 1)) {
 			memset(to, 0, d ? n : 0);
 			return FAIL(EFAULT);
 		}

@@ -24,7 +24,7 @@ struct link {
 	struct iter_target iter;
 	struct prog *extends; /* its function @func is replaced; NULL: none */
 	unsigned func;
-	double order; /* of tcx, among those of its hook */
+	unsigned order; /* of tcx, among those of its hook */
 };
 
 uint32_t vm_link_type(const struct link *l)
@@ -32,9 +32,15 @@ uint32_t vm_link_type(const struct link *l)
 	return l->type;
 }
 
-const struct prog *vm_link_prog(const struct link *l)
+struct prog *vm_link_prog(struct skep_engine *e, const struct link *l)
 {
-	return l->prog;
+	struct prog *p;
+
+	pthread_mutex_lock(&e->lock); /* l->prog changes under it */
+	p = l->prog;
+	p->obj.refs++;
+	pthread_mutex_unlock(&e->lock);
+	return p;
 }
 
 struct link *vm_link_of(struct object *o)
@@ -111,35 +117,110 @@ static int to_xdp(struct call *c, struct link *l)
 static bool on_hook(const struct link *l, uint32_t ifindex, uint32_t hook)
 {
 	return l->type == VM_LINK_TCX && !l->detached && l->ifindex == ifindex &&
-	       l->attach_type == hook && l->order;
+	       l->attach_type == hook;
 }
 
-/* The first or the last of a hook, or the one that the caller names by its number. */
-static int place(struct call *c, struct link *new)
+/* The lock is held: the links of a tcx hook in their order. Who came at once stands by age. */
+static unsigned hook_links(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+			   struct link *out[VM_TCX_MAX])
 {
-	uint32_t flags = new->flags, id = c->attr.a.link_create.target_btf_id; /* relative_id */
-	const struct object_table *t = &c->e->tables[OBJECT_LINK];
-	double lo = 0, hi = 0, at = 0; /* of all; of the named one */
+	const struct object_table *t = &e->tables[OBJECT_LINK];
+	unsigned n = 0, i, k;
+
+	for (i = 0; i < t->n && n < VM_TCX_MAX; i++) {
+		struct link *l = vm_link_of(t->v[i]);
+
+		if (!on_hook(l, ifindex, hook))
+			continue;
+		for (k = n++; k && out[k - 1]->order > l->order; k--)
+			out[k] = out[k - 1];
+		out[k] = l;
+	}
+	return n;
+}
+
+/* The link or program that a new one is to stand beside, with a reference; *out NULL: none is named. */
+static int relative(struct call *c, uint32_t flags, struct object **out)
+{
+	enum object_kind kind = flags & VM_F_LINK ? OBJECT_LINK : OBJECT_PROG;
+	uint32_t fd_or_id = c->attr.a.link_create.target_btf_id;
+	const struct prog *p;
+	int rc = 0;
+
+	*out = NULL;
+	if (!(flags & (VM_F_LINK | VM_F_ID)) && !fd_or_id)
+		return 0;
+	if (flags & VM_F_ID)
+		*out = vm_object_by_id(c->e, kind, fd_or_id);
+	else if (!fd_or_id)
+		rc = -EINVAL;
+	else
+		rc = vm_call_object(c, (int)fd_or_id, kind, out);
+	if (rc)
+		return rc;
+	if (!*out)
+		return -ENOENT;
+	p = kind == OBJECT_LINK ? vm_link_of(*out)->prog : vm_prog_of(*out);
+	return p->type == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
+}
+
+static bool is_named(const struct link *l, const struct object *named)
+{
+	return &l->obj == named || &l->prog->obj == named;
+}
+
+static bool in_chain(const struct link *new, struct link *const list[], unsigned n)
+{
 	unsigned i;
 
-	for (i = 0; i < t->n; i++) {
-		const struct link *l = vm_link_of(t->v[i]);
+	for (i = 0; i < n; i++)
+		if (list[i]->prog == new->prog)
+			return true;
+	return false;
+}
 
-		if (!on_hook(l, new->ifindex, new->attach_type))
-			continue;
-		lo = !lo || l->order < lo ? l->order : lo;
-		hi = !hi || l->order > hi ? l->order : hi;
-		if (id && (flags & VM_F_LINK ? l->obj.id : l->prog->obj.id) == id)
-			at = l->order;
-	}
-	if (id && !at)
+/* How many of @list stand before a new link, as the kernel's bpf_mprog_attach() has it. */
+static int find_place(uint32_t flags, struct link *const list[], unsigned n,
+		      const struct object *named)
+{
+	unsigned at = 0;
+
+	if (n == VM_TCX_MAX)
+		return -ERANGE;
+	if (!(flags & (VM_F_BEFORE | VM_F_AFTER)))
+		return named || flags ? -EINVAL : (int)n;
+	while (named && at < n && !is_named(list[at], named))
+		at++;
+	if (named && at == n)
 		return -ENOENT;
-	/* Neighbours are whole numbers apart, or what once lay between them was halved away. */
-	if (!id)
-		new->order = flags &VM_F_BEFORE ? (lo ? lo : 1e9) - 1 : (hi ? hi : 1e9) + 1;
-	else
-		new->order = flags &VM_F_BEFORE ? at - 0.5 : at + 0.5;
-	return 0;
+	if (flags & VM_F_BEFORE && flags & VM_F_AFTER)
+		return -ERANGE;
+	if (!named)
+		return flags & VM_F_BEFORE ? 0 : (int)n;
+	return (int)at + !!(flags & VM_F_AFTER);
+}
+
+static int place(struct call *c, struct link *new)
+{
+	struct link *list[VM_TCX_MAX];
+	struct object *named;
+	int at = relative(c, new->flags, &named);
+	unsigned n, i;
+
+	vm_sweep(c->e); /* as for XDP */
+	pthread_mutex_lock(&c->e->lock);
+	n = hook_links(c->e, new->ifindex, new->attach_type, list);
+	if (in_chain(new, list, n))
+		at = -EEXIST;
+	if (!at)
+		at = find_place(new->flags, list, n, named);
+	for (i = 0; at >= 0 && i < n; i++)
+		list[i]->order = i + (i >= (unsigned)at);
+	new->order = at < 0 ? 0 : (unsigned)at;
+	pthread_mutex_unlock(&c->e->lock);
+	if (named)
+		vm_object_put(c->e, named);
+	return min(at, 0);
 }
 
 static int to_tcx(struct call *c, struct link *l)
@@ -150,12 +231,7 @@ static int to_tcx(struct call *c, struct link *l)
 	l->type = tcx ? VM_LINK_TCX : VM_LINK_NETKIT;
 	c->e->n_tcx += tcx;
 	rc = to_device(c, l, VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK);
-	if (rc || !tcx)
-		return rc;
-	pthread_mutex_lock(&c->e->lock);
-	rc = place(c, l);
-	pthread_mutex_unlock(&c->e->lock);
-	return rc;
+	return rc || !tcx ? rc : place(c, l);
 }
 
 static int to_cgroup(struct call *c, struct link *l)
@@ -388,14 +464,9 @@ long vm_link_do_raw_tp(struct call *c)
 
 static long iterate(struct call *c, struct link *l)
 {
-	struct prog *p;
-	long rc;
+	struct prog *p = vm_link_prog(c->e, l);
+	long rc = vm_iter_file(c, p, &l->iter);
 
-	pthread_mutex_lock(&c->e->lock); /* l->prog changes under it */
-	p = l->prog;
-	p->obj.refs++;
-	pthread_mutex_unlock(&c->e->lock);
-	rc = vm_iter_file(c, p, &l->iter);
 	vm_object_put(c->e, &p->obj);
 	return rc;
 }
@@ -555,41 +626,19 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
 	return p;
 }
 
-/* The lock is held: the next in order behind @after. */
-static const struct link *tcx_next(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
-				   double after)
+unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+		     struct prog *out[VM_TCX_MAX])
 {
-	const struct object_table *t = &e->tables[OBJECT_LINK];
-	const struct link *next = NULL;
-	unsigned i;
-
-	for (i = 0; i < t->n; i++) {
-		const struct link *l = vm_link_of(t->v[i]);
-
-		if (on_hook(l, ifindex, hook) && l->order > after &&
-		    (!next || l->order < next->order))
-			next = l;
-	}
-	return next;
-}
-
-unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook, struct prog **out,
-		     unsigned max)
-{
-	const struct link *l;
-	double after = 0;
-	unsigned n = 0;
+	struct link *list[VM_TCX_MAX];
+	unsigned n, i;
 
 	if (!e->n_tcx)
 		return 0;
 	pthread_mutex_lock(&e->lock);
-	while ((l = tcx_next(e, ifindex, hook, after)) && n < (max ? max : 1)) {
-		after = l->order;
-		if (max) {
-			out[n] = l->prog;
-			out[n]->obj.refs++;
-		}
-		n++;
+	n = hook_links(e, ifindex, hook, list);
+	for (i = 0; out && i < n; i++) {
+		out[i] = list[i]->prog;
+		out[i]->obj.refs++;
 	}
 	pthread_mutex_unlock(&e->lock);
 	return n;

@@ -93,6 +93,9 @@ static unsigned after(struct peek *k, unsigned pc, unsigned bits)
 		k->yes |= bits & 1;
 		return 0;
 	case ISA_STX64:
+	case ISA_STORE_REL64:
+	case ISA_XCHG64:
+	case ISA_CMPXCHG64:
 		k->yes |= bits >> i->src & 1;
 		return bits;
 	case ISA_LDX8 ... ISA_LDSX32:

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "vm/port.h"
 
+#include <time.h>
+
 #include "vm/port_inside.h"
 #include "vm/run.h"
 
@@ -98,7 +100,7 @@ bool vm_port_linked(const struct vm_port *p)
 
 	if (prog)
 		vm_object_put(p->engine, &prog->obj);
-	return prog || vm_link_tcx(p->engine, p->ifindex, VM_TCX_INGRESS, NULL, 0);
+	return prog || vm_link_tcx(p->engine, p->ifindex, VM_TCX_INGRESS, NULL);
 }
 
 /* ---- one frame ------------------------------------------------------------------------------- */
@@ -280,15 +282,26 @@ static void obey(const struct batch *b, struct vm_port *p, struct vm_frame *f, u
 	}
 }
 
+uint64_t vm_port_clock(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+}
+
 static void run_batch(struct vm_port *p, struct prog *prog, struct vm_frame *frames, unsigned n,
 		      uint32_t meta)
 {
+	uint64_t from = p->engine->stats ? vm_port_clock() : 0;
 	struct batch b = {.meta = meta};
 	unsigned i;
 
 	begin(&b, p->engine, prog);
 	for (i = 0; i < n; i++)
 		obey(&b, p, &frames[i], decide(&b, p, &frames[i], 0));
+	if (from)
+		vm_prog_count(p->engine, prog, vm_port_clock() - from, n);
 }
 
 void vm_port_receive(struct vm_port *p, struct vm_frame *frames, unsigned n)

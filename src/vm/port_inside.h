@@ -11,6 +11,9 @@ struct vm_port *vm_port_find(struct skep_engine *e, uint32_t ifindex);
 void vm_port_pass(struct vm_port *p, struct vm_frame *f);
 void vm_port_send(struct vm_port *p, struct vm_frame *f, bool keep);
 
+/* CLOCK_MONOTONIC in ns. */
+uint64_t vm_port_clock(void);
+
 /* Does the ingress chain let the frame through? Otherwise it is gone, or has gone elsewhere. */
 bool vm_tc_ingress(struct vm_port *p, struct vm_frame *f);
 

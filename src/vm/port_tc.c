@@ -16,7 +16,6 @@
 #include "vm/run.h"
 #include "vm/help.h"
 
-#define CHAIN_MAX 16
 #define DEPTH_MAX 4 /* redirections of a frame by tc */
 
 enum { TC_NEXT = -1, TC_OK = 0, TC_SHOT = 2, TC_REDIRECT = 7 };
@@ -75,6 +74,7 @@ static int clone_to(struct run *r, uint32_t ifindex, uint64_t flags)
 static int run_one(struct tc *t, struct prog *p)
 {
 	struct skep_engine *e = t->port->engine;
+	uint64_t from = e->stats ? vm_port_clock() : 0;
 	uint32_t verdict;
 
 	t->call = (struct call){.e = e, .caller = &vm_self};
@@ -92,6 +92,8 @@ static int run_one(struct tc *t, struct prog *p)
 	vm_packet_sync(&t->run);
 	if (vm_run_once(&t->run, &t->skb, &verdict))
 		verdict = TC_SHOT;
+	if (from)
+		vm_prog_count(e, p, vm_port_clock() - from, 1);
 	vm_help_forget(&t->run);
 	t->frame->start = t->run.pkt.start;
 	t->frame->len = t->run.pkt.len;
@@ -104,8 +106,8 @@ static int run_chain(struct tc *t, bool egress)
 {
 	struct skep_engine *e = t->port->engine;
 	uint32_t hook = egress ? VM_TCX_EGRESS : VM_TCX_INGRESS;
-	struct prog *chain[CHAIN_MAX];
-	unsigned n = vm_link_tcx(e, t->port->ifindex, hook, chain, CHAIN_MAX), i;
+	struct prog *chain[VM_TCX_MAX];
+	unsigned n = vm_link_tcx(e, t->port->ifindex, hook, chain), i;
 	int verdict = TC_NEXT;
 
 	if (n)

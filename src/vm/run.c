@@ -10,7 +10,6 @@
 #include <linux/if_ether.h>
 #include <sched.h>
 #include <sys/mman.h>
-#include <time.h>
 
 /* ---- memory of a run ---------------------------------------------------------------------------- */
 
@@ -240,35 +239,13 @@ static void tell_fault(const struct run *r)
 		h->trace(h->arg, line, min((size_t)n, sizeof(line) - 1));
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t code_run(struct run *r, const void *ctx)
-{
-	struct prog *p = r->prog->of ? r->prog->of : r->prog;
-	uint64_t from, rc;
-
-	if (!r->vm.engine->stats)
-		return vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
-	from = now_ns();
-	rc = vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
-	p->run_ns += now_ns() - from;
-	p->run_cnt++;
-	return rc;
-}
-
 int vm_run_once(struct run *r, const void *ctx, uint32_t *retval)
 {
 	r->vm.jit.tail_calls = 0;
 	r->vm.budget = r->vm.engine->budget;
 	r->vm.fault = 0;
 	r->n_inner = 0;
-	*retval = (uint32_t)code_run(r, ctx);
+	*retval = (uint32_t)vm_code_run(&r->vm, &r->prog->code, (uintptr_t)ctx);
 	if (r->thrown)
 		catch (r, retval);
 	leave(r);

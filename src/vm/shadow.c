@@ -114,18 +114,21 @@ void vm_show_map(struct vm_map *m)
 
 void vm_show_maps(struct skep_engine *e)
 {
+	static pthread_mutex_t walking = PTHREAD_MUTEX_INITIALIZER;
 	struct object *o;
 	uint32_t id = 0;
+	bool shown;
 
-	if (atomic_exchange(&e->maps_shown, true))
-		return;
-	while ((id = vm_object_next_id(e, OBJECT_MAP, id))) {
+	pthread_mutex_lock(&walking); /* who comes second returns when all are shown */
+	shown = atomic_exchange(&e->maps_shown, true);
+	while (!shown && (id = vm_object_next_id(e, OBJECT_MAP, id))) {
 		o = vm_object_by_id(e, OBJECT_MAP, id);
 		if (!o)
 			continue;
 		show_map(container_of(o, struct vm_map, obj));
 		vm_object_put(e, o);
 	}
+	pthread_mutex_unlock(&walking);
 }
 
 void *vm_shadow_map(struct run *r, struct vm_map *m)

@@ -51,6 +51,7 @@ static int repeat(struct run *r, const void *ctx, uint32_t times, uint32_t *retv
 	for (i = 0; !rc && i < times; i++)
 		rc = vm_run_once(r, ctx, retval);
 	spent = now_ns(clock) - from;
+	vm_prog_count(r->vm.engine, r->prog, spent, times);
 	*duration = (uint32_t)min(spent / times, (uint64_t)UINT32_MAX);
 	return rc;
 }
@@ -547,6 +548,7 @@ static int run_raw_tp(struct call *c, struct run *r)
 	}
 	vm_run_region(r, REGION_CTX, args, a->test.ctx_size_in, true);
 	rc = vm_run_once(r, args, &retval);
+	vm_prog_count(r->vm.engine, r->prog, 0, 1);
 	return rc ? rc : vm_call_put(c, test.retval, retval);
 }
 
@@ -567,6 +569,7 @@ static int run_syscall(struct call *c, struct run *r)
 		return -EFAULT;
 	vm_run_region(r, REGION_CTX, ctx, size, true);
 	rc = vm_run_once(r, ctx, &retval);
+	vm_prog_count(r->vm.engine, r->prog, 0, 1);
 	if (rc)
 		return rc;
 	if (vm_call_put(c, test.retval, retval))
@@ -665,6 +668,7 @@ static int run_netfilter(struct call *c, struct run *r)
 	for (i = 0; !rc && i < times; i++)
 		rc = nf_once(r, &st, protocol, &retval);
 	from = now_ns(CLOCK_MONOTONIC) - from;
+	vm_prog_count(r->vm.engine, r->prog, from, times);
 	return rc ? rc
 		  : finish(c, NULL, 0, NULL, 0, retval,
 			   (uint32_t)min(from / times, (uint64_t)UINT32_MAX));

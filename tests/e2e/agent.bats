@@ -131,7 +131,7 @@ token_url() { "$SKEP" url; }
 	agent_up
 	curl -s --unix-socket "$SOCK" http://localhost/metrics >"$DIR/m"
 	grep -q '^# TYPE skep_guard_events_total counter' "$DIR/m"
-	! grep -vE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$' "$DIR/m"
+	refute grep -vE '^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$' "$DIR/m"
 }
 
 @test "the agent keeps few capabilities and a seccomp filter" {

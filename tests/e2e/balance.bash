@@ -30,7 +30,7 @@ backend_up() { # backend_up NAME NUMBER: addresses of the service on lo, unpacki
 }
 
 unpack_up() { # as a backend of skep's own
-	ip netns exec "$NS-$1" "$SKEP" balance backend --interface eth0 2>"$DIR/$1/log" 3>&- &
+	ip netns exec "$NS-$1" "$SKEP" balance backend --interface eth0 ${GUE_PORT:+--gue-port $GUE_PORT} 2>"$DIR/$1/log" 3>&- &
 	echo $! >"$DIR/$1/unpack.pid"
 	echo $! >>"$DIR/pids"
 }

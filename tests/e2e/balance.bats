@@ -158,16 +158,20 @@ live_down() {
 	first=$(tail -n 1 "$DIR/live.out")
 	[[ "$first" == "lost 0 "* && "$first" == *b1* && "$first" == *b2* && "$first" != *b3* ]]
 	services 11=1 12=1 13=1
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	for _ in $(seq 30); do page $VIP; done | grep -q b3
 	services 11=0 12=1 13=1
-	live_round && [ "$round" = "$first" ]
-	! for _ in $(seq 30); do page $VIP; done | grep -q b1
+	live_round
+	[ "$round" = "$first" ]
+	[[ "$(for _ in $(seq 30); do page $VIP; done)" != *b1* ]]
 	services 13=1
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[ "$(for _ in $(seq 30); do page $VIP; done | sort -u)" = b3 ]
 	services 11=3 12=1 13=2
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	live_down
 }
 
@@ -177,13 +181,16 @@ live_down() {
 	first=$(tail -n 1 "$DIR/live.out")
 	services 11=1 12=1
 	kill -9 "$(cat "$DIR/pid")"
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	page_is $VIP
 	balancer_up
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	"$SKEP" balance get | grep -q '^web .* 2/'
 	services 12=1 13=1
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[ "$(for _ in $(seq 30); do page $VIP; done | sort -u | tr '\n' ' ')" = "b2 b3 " ]
 	live_down
 }
@@ -193,7 +200,8 @@ live_down() {
 	live_up 20
 	first=$(tail -n 1 "$DIR/live.out")
 	"$SKEP" balance drain web 10.77.0.11
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[ "$(for _ in $(seq 30); do page $VIP; done | sort -u)" = b2 ]
 	"$SKEP" balance drain web 10.77.0.11 --cancel # it outlives applies
 	live_down

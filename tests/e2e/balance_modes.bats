@@ -16,10 +16,10 @@ serve() { # serve NAME NUMBER: says its name, and how many bytes came, until the
 }
 
 setup_file() {
-	net_up b1 b2
+	GUE_PORT=7080 net_up b1 b2
 	serve b1
 	serve b2
-	balancer_up
+	balancer_up 'guePort: 7080'
 }
 
 teardown_file() { net_down; }
@@ -40,8 +40,10 @@ mode() { # mode MODE FAMILY
 	printf 'apiVersion: skep/v1\nkind: Service\nmetadata: {name: %s}\nspec:\n  vips: [%s]\n  mode: %s\n  backends: %s\n' \
 		"$1$2" "$vips" "$1" "$backends" >"$DIR/mode.yaml"
 	"$SKEP" apply -f "$DIR/mode.yaml"
-	in_ns balancer ping -c 1 -W 2 10.77.0.11 >/dev/null && in_ns balancer ping -c 1 -W 2 10.77.0.12 >/dev/null
-	in_ns balancer ping -c 1 -W 2 fd77::11 >/dev/null && in_ns balancer ping -c 1 -W 2 fd77::12 >/dev/null
+	in_ns balancer ping -c 1 -W 2 10.77.0.11 >/dev/null
+	in_ns balancer ping -c 1 -W 2 10.77.0.12 >/dev/null
+	in_ns balancer ping -c 1 -W 2 fd77::11 >/dev/null
+	in_ns balancer ping -c 1 -W 2 fd77::12 >/dev/null
 }
 
 works() { # works ADDRESS: large and small, from both backends
@@ -54,26 +56,39 @@ four() { works "TCP4:$VIP:7"; }
 six() { works "TCP6:[$VIP6]:80"; }
 
 @test "IP in IP carries connections, over and to either family" {
-	mode ipip 4 && eventually 20 four && six
-	mode ipip 6 && eventually 20 four && six
+	mode ipip 4
+	eventually 20 four
+	six
+	mode ipip 6
+	eventually 20 four
+	six
 }
 
 @test "GUE carries connections, over and to either family" {
-	mode gue 4 && eventually 20 four && six
-	mode gue 6 && eventually 20 four && six
+	mode gue 4
+	eventually 20 four
+	six
+	mode gue 6
+	eventually 20 four
+	six
 }
 
 @test "link addresses carry connections, of either family" {
-	mode l2 4 && eventually 20 four && six
+	mode l2 4
+	eventually 20 four
+	six
 }
 
 @test "an IP option carries connections, of either family" {
-	mode option 4 && eventually 20 four
-	mode option 6 && eventually 20 six
+	mode option 4
+	eventually 20 four
+	mode option 6
+	eventually 20 six
 }
 
 @test "connections go on while the mode of their backends changes" {
-	mode ipip 4 && eventually 20 four
+	mode ipip 4
+	eventually 20 four
 	mkfifo "$DIR/in"
 	in_ns client socat -t 5 - "TCP4:$VIP:7" <"$DIR/in" >"$DIR/out" 3>&- &
 	echo $! >>"$DIR/pids"

@@ -136,16 +136,20 @@ live_down() {
 	first=$(tail -n 1 "$DIR/live.out")
 	[[ "$first" == "lost 0 "* && "$first" == *b1* && "$first" == *b2* && "$first" != *b3* ]]
 	translated 11 12 13
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[[ "$(pages_of 30)" == *b3* ]]
 	translated 11=0 12 13
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[[ "$(pages_of 30)" != *b1* ]]
 	translated 13
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[ "$(pages_of 20)" = "b3 " ]
 	translated 11 12 13
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	live_down
 }
 
@@ -155,12 +159,15 @@ live_down() {
 	first=$(tail -n 1 "$DIR/live.out")
 	translated 11 12
 	kill -9 "$(cat "$DIR/pid")"
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[[ "$(pages_of 1)" == b* ]]
 	agent_start
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	translated 12 13
-	live_round && [ "$round" = "$first" ]
+	live_round
+	[ "$round" = "$first" ]
 	[ "$(pages_of 30)" = "b2 b3 " ]
 	live_down
 }

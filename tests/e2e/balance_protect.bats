@@ -78,7 +78,8 @@ flood_up() {
 	flood_up 203.0.113.20
 	eventually 20 flooded 5000
 	for _ in $(seq 20); do [ "$(ask 203.0.113.20:80)" = b2 ]; done
-	kill "$(cat "$DIR/flood")" && rm "$DIR/flood"
+	kill "$(cat "$DIR/flood")"
+	rm "$DIR/flood"
 	after=$(metric 'connections_total.*turn' | awk '{ print $2 }')
 	[ $((after - ${before:-0})) -le 40 ]
 	[ "$(metric nat_full_total | awk '{ print $2 }')" = 0 ]

@@ -78,7 +78,8 @@ teardown() {
 @test "plan tells slots and connections that a change would touch, and changes nothing" {
 	services 11 12
 	run "$SKEP" balance plan -f "$DIR/services.yaml"
-	[ "$status" = 0 ] && [[ "$output" == "no changes"* ]]
+	[ "$status" = 0 ]
+	[[ "$output" == "no changes"* ]]
 	cp "$DIR/services.yaml" "$DIR/more.yaml"
 	echo '    - {address: 10.77.0.13}' >>"$DIR/more.yaml"
 	"$SKEP" balance plan -f "$DIR/more.yaml" --json >"$DIR/plan"
@@ -86,6 +87,26 @@ teardown() {
 	jq -e ".services[0] | .slots_changed > 0 and .slots_changed < .slots" "$DIR/plan"
 	run "$SKEP" apply -f "$DIR/services.yaml" --dry-run
 	[ "$output" = "no changes" ]
+}
+
+@test "plan and simulate read all files that are named" {
+	hex() { printf "$(sed 's/../\\x&/g' <<<"$1")"; }
+	services 11 12
+	printf 'apiVersion: skep/v1\nkind: Service\nmetadata: {name: more}\nspec: {vips: ["203.0.113.77:443/tcp"], backends: [{address: 10.77.0.12}]}\n' >"$DIR/second.yaml"
+	"$SKEP" balance plan -f "$DIR/services.yaml" -f "$DIR/second.yaml" --json | jq -e '[.services[] | .change + " " + .name] == ["added more"]'
+	{
+		hex d4c3b2a1020004000000000000000000ffff000001000000 # a capture of Ethernet
+		hex 00000000000000003600000036000000
+		hex 02000000000102000000000208004500002800004000400600 # IPv4, TCP
+		hex 00c6336407cb00714d9c4001bb00000000000000005002ffff00000000
+	} >"$DIR/in.pcap"
+	run "$SKEP" balance simulate -f "$DIR/second.yaml" -f "$DIR/services.yaml" --in "$DIR/in.pcap" --out "$DIR/out.pcap"
+	[ "$output" = $'1\ttx\tforwarded\tmore\t10.77.0.12' ]
+	[ "$(($(stat -c %s "$DIR/out.pcap") - $(stat -c %s "$DIR/in.pcap")))" = 20 ]
+	echo 'kind: [' >>"$DIR/second.yaml"
+	run "$SKEP" balance simulate -f "$DIR/services.yaml" -f "$DIR/second.yaml" --in "$DIR/in.pcap"
+	[ "$status" = 1 ]
+	[[ "$output" == *"second.yaml:"* ]]
 }
 
 @test "plan counts live connections of a backend that goes, and none of one that stays" {
@@ -113,6 +134,17 @@ teardown() {
 	grep -q '^warn  mtu ' <<<"$output"
 }
 
+@test "doctor tries a way of jumbo frames as far as a ping goes, and not this host itself" {
+	services 11 1
+	in_ns balancer ip route replace 10.77.0.11 dev eth0 mtu 9900
+	run "$SKEP" balance doctor
+	in_ns balancer ip route del 10.77.0.11
+	[ "$(grep -c '^FAIL  unpacks' <<<"$output")" = 0 ]
+	grep -q '^ok    unpacks .*10.77.0.1 .*this host' <<<"$output"
+	refute grep -q 'Operation not supported' <<<"$output"
+	grep -q ' path .*10.77.0.11 .*9420 bytes' <<<"$output"
+}
+
 @test "doctor finds a backend that does not unpack, a narrow path and forwarding switched off" {
 	services 11 12
 	kill "$(cat "$DIR/b1/unpack.pid")"
@@ -134,5 +166,6 @@ teardown() {
 	grep -q '^ok    addresses   lo .*2 addresses' <<<"$output"
 	run in_ns client "$SKEP" balance doctor --backend --interface eth0
 	[ "$status" = 1 ]
-	grep -q '^FAIL  addresses ' <<<"$output" && grep -q '^FAIL  xdp ' <<<"$output"
+	grep -q '^FAIL  addresses ' <<<"$output"
+	grep -q '^FAIL  xdp ' <<<"$output"
 }

@@ -79,6 +79,34 @@ times() { local n=$1; shift; for _ in $(seq "$n"); do "$@"; done; }
 	[ "$(cut -d' ' -f2 "$DIR/out" | sort -u)" = 10.96.0.10:80 ]
 }
 
+@test "a Service of Kubernetes is served at its cluster address" {
+	"$SKEP" apply -f - <<-END
+		apiVersion: v1
+		kind: Service
+		metadata: {name: web, namespace: shop}
+		spec: {clusterIP: 10.96.0.77, ports: [{name: http, port: 80}]}
+		---
+		apiVersion: v1
+		kind: Service
+		metadata: {name: local, namespace: shop}
+		spec: {clusterIP: 10.96.0.78, internalTrafficPolicy: Local, ports: [{name: http, port: 80}]}
+		$(for s in web local; do cat <<-SLICE
+		---
+		apiVersion: discovery.k8s.io/v1
+		kind: EndpointSlice
+		metadata: {name: $s-1, namespace: shop, labels: {kubernetes.io/service-name: $s}}
+		addressType: IPv4
+		ports: [{name: http, port: 8080}]
+		endpoints: [{addresses: [10.88.0.1], nodeName: $(uname -n)}, {addresses: [10.88.0.2], nodeName: elsewhere}]
+		SLICE
+		done)
+	END
+	times 30 client tcp 10.96.0.77 80 >"$DIR/out"
+	[ "$(names <"$DIR/out")" = "b1 b2 " ]
+	times 20 client tcp 10.96.0.78 80 >"$DIR/out"
+	[ "$(names <"$DIR/out")" = "b1 " ]
+}
+
 @test "the same over IPv6" {
 	services "six|$SIX, $SIX_UDP|$S1, $S2"
 	times 30 client tcp fd96::10 80 >"$DIR/out"

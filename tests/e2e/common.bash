@@ -43,7 +43,10 @@ agent_down() {
 clean() {
 	agent_down
 	for p in ${PIDS:-}; do kill -9 "$p" 2>/dev/null || true; done
-	for n in ${NETNS:-}; do ip netns del "$n" 2>/dev/null || true; done
+	for n in ${NETNS:-}; do
+		for p in $(ip netns pids "$n" 2>/dev/null); do kill -9 "$p" 2>/dev/null || true; done
+		ip netns del "$n" 2>/dev/null || true
+	done
 	for c in ${CGROUPS:-}; do rmdir "$c" 2>/dev/null || true; done
 	[ -z "${DIR:-}" ] || rm -rf "$DIR"
 }
@@ -67,6 +70,13 @@ eventually() {
 
 rows() { # rows SQL COUNT
 	[ "$(q "$1")" = "$2" ]
+}
+
+refute() { # refute COMMAND...: it fails; a bare "!" fails no test
+	if "$@"; then
+		echo "true: $*" >&2
+		return 1
+	fi
 }
 
 netns() { # netns NAME: one of the test's own, with loopback up

@@ -176,7 +176,7 @@ except PermissionError: print("EPERM")'
 		link type 2 attach 0 target 1 btf 7
 		again: -22
 		both replaced: 128335 (0)
-		ran 3 times
+		ran 1
 		counted 4
 		counted 1
 		update -22 detach -95

@@ -69,3 +69,12 @@ full_disk() {
 @test "on a disk with room for the lock but not for the state it does the same" {
 	full_disk 4096
 }
+
+@test "a gateway without its link address is refused, and nothing is attached" {
+	DIR=$(mktemp -d /tmp/skep-test.XXXXXX)
+	netns skep-start
+	printf 'apiVersion: skep/v1\nkind: Agent\nspec: {listen: "off", balance: {interfaces: [lo], nextHop: gateway, pinDir: ""}}\n' >"$DIR/skep.yaml"
+	run timeout 10 ip netns exec skep-start "$SKEP" up --config "$DIR/skep.yaml" --state-dir "$DIR/state" --socket "$DIR/s"
+	[[ "$output" == *"set balance.gateway"* ]]
+	[ "$status" -ne 0 ]
+}

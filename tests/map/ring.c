@@ -124,8 +124,7 @@ static bool produce(struct pair *p, const struct op *op)
 	uint64_t pos = load(r->sides[0].producer), room = load(r->sides[0].consumer) + r->mask + 1;
 	uint32_t header = op->arg, size = (op->arg + 8 + 7) & ~7u;
 
-	if (pos % 8 ||
-	    pos + size > room) /* old bytes would be read, and the rings wrap differently */
+	if (pos + size > room || pos % 8) /* behind an odd position what lies there is not alike */
 		return true;
 	if (one_in(&rng, 12))
 		header |= BPF_RINGBUF_DISCARD_BIT;

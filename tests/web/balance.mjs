@@ -6,6 +6,7 @@ export class Balance {
 	constructor(n) {
 		this.begun = Date.now();
 		this.draining = new Set();
+		this.weightless = new Set(); // drain by their weight
 		this.services = Array.from({ length: n }, (_, i) => ({
 			name: NAMES[i] ?? `service-${i}`,
 			vips: [`203.0.113.${10 + i}:443/tcp`, `[2001:db8::${10 + i}]:443/tcp`],
@@ -16,7 +17,8 @@ export class Balance {
 	answer() {
 		const s = (Date.now() - this.begun) / 1000;
 		const backend = (service, i) => (address, k) => {
-			const off = this.draining.has(`${service} ${address}`);
+			const drained = this.draining.has(`${service} ${address}`);
+			const off = drained || this.weightless.has(`${service} ${address}`);
 			const rate = off ? 2 : 400 / (i + 1) / (k + 1);
 			const packets = Math.floor(rate * (s + 10 + Math.sin(s / 3 + k)));
 			return {
@@ -24,6 +26,7 @@ export class Balance {
 				weight: off ? 0 : 3 - k,
 				mode: "ipip",
 				state: off ? "draining" : "live",
+				drained,
 				packets,
 				bytes: packets * 620,
 				connections: Math.floor(packets / 12),

@@ -63,6 +63,16 @@ test("a backend is drained and undrained with a button, and its state follows", 
 		assert.equal(mock.balance.draining.size, 0);
 	}));
 
+test("what drains by its weight can be drained, not undrained", () =>
+	withMock({}, async (page, mock) => {
+		mock.balance.weightless.add("shop 10.0.0.2");
+		const row = backend(page, "shop", "10.0.0.2");
+		await row.getByText("draining").waitFor();
+		await row.getByRole("button", { name: "Drain", exact: true }).click();
+		await row.getByRole("button", { name: "Undrain" }).waitFor();
+		assert.deepEqual([...mock.balance.draining], ["shop 10.0.0.2"]);
+	}));
+
 test("a packet is asked about, and its verdict stands with the way it took", () =>
 	withMock({}, async (page) => {
 		const box = page.getByRole("textbox", { name: "Packet" });

@@ -149,6 +149,7 @@ export interface BalanceBackend {
 	address: string;
 	weight: number;
 	state: string;
+	drained: boolean; // by hand: a backend of weight 0 drains too
 	mode?: string;
 	health?: BalanceHealth; // of a backend that is probed
 	packets: number;

@@ -64,14 +64,13 @@ static void show(int link)
 	       info.tracing.target_obj_id == of.id, info.tracing.target_btf_id);
 }
 
-/* What the target ran, itself or joined, is its own; counted from main() on. */
 static void ran(void)
 {
-	struct bpf_prog_info info = {0};
-	unsigned len = sizeof(info);
+	struct bpf_prog_info of = {0};
+	unsigned len = sizeof(of);
 
-	bpf_obj_get_info_by_fd(target_fd, &info, &len);
-	printf("ran %llu times\n", (unsigned long long)info.run_cnt);
+	bpf_obj_get_info_by_fd(target_fd, &of, &len);
+	printf("ran %llu\n", (unsigned long long)of.run_cnt);
 }
 
 /* The kernel forgets at once; the engine looks when it is asked for ids. */
@@ -101,7 +100,6 @@ int main(int argc, char **argv)
 	if (!target || bpf_object__load(target))
 		return 1;
 	target_fd = bpf_program__fd(bpf_object__find_program_by_name(target, "target"));
-	stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	run("alone");
 
 	a = load(argv[2], "instead", "first", &fa);
@@ -116,8 +114,10 @@ int main(int argc, char **argv)
 	show(la);
 	printf("again: %d\n", sys(bpf_raw_tracepoint_open(NULL, fa)));
 	lb = bpf_raw_tracepoint_open(NULL, fb);
+	stats = bpf_enable_stats(BPF_STATS_RUN_TIME);
 	run("both replaced");
 	ran();
+	close(stats);
 	counted(a);
 	counted(b);
 	printf("update %d detach %d\n", sys(bpf_link_update(la, fb, NULL)),
@@ -145,6 +145,5 @@ int main(int argc, char **argv)
 	run("alone again");
 	bpf_object__close(a);
 	bpf_object__close(target);
-	close(stats);
 	return 0;
 }

@@ -59,6 +59,47 @@ static void a_service_is_read_with_all_it_has(void **state maybe_unused)
 	config_done(&set);
 }
 
+static void health_of_an_address_of_all_ports_needs_a_port(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	refused(HEAD("a") "  vips: ['10.0.0.1:*/tcp']\n  backends: [{address: 10.1.0.1}]\n"
+			  "  health: {type: tcp}\n",
+		"health.port is missing");
+	assert_int_equal(read_text(HEAD("a") "  vips: ['10.0.0.1:*/tcp']\n  backends: [{address: "
+					     "10.1.0.1}]\n  health: {type: tcp, port: 22}\n",
+				   &set, &err),
+			 0);
+	config_done(&set);
+}
+
+static void told(const char *from, const char *to, bool noted)
+{
+	cleanup(buf_done) struct buf said = {0};
+	struct config_set a = {0}, b = {0};
+	struct skep_err err;
+	char text[256];
+
+	snprintf(text, sizeof(text), HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n%s", from);
+	assert_int_equal(read_text(text, &a, &err), 0);
+	snprintf(text, sizeof(text), HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n%s", to);
+	assert_int_equal(read_text(text, &b, &err), 0);
+	config_diff(&a.services[0], &b.services[0], &said);
+	assert_true(buf_ok(&said));
+	assert_int_equal(!!strstr(said.data, "note: live connections without an entry"), noted);
+	config_done(&a);
+	config_done(&b);
+}
+
+static void another_way_to_choose_is_told_to_move_connections(void **state maybe_unused)
+{
+	told("", "  hash: source\n", true);
+	told("  affinitySeconds: 60\n", "", true);
+	told("  hash: source\n", "  affinitySeconds: 60\n", false);
+	told("", "  drainSeconds: 60\n", false);
+}
+
 static void one_document_leaves_nothing_to_the_next(void **state maybe_unused)
 {
 	struct config_set set = {0};
@@ -210,6 +251,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_service_is_read_with_all_it_has),
+		cmocka_unit_test(health_of_an_address_of_all_ports_needs_a_port),
+		cmocka_unit_test(another_way_to_choose_is_told_to_move_connections),
 		cmocka_unit_test(one_document_leaves_nothing_to_the_next),
 		cmocka_unit_test(a_backend_without_a_mode_has_the_service_s),
 		cmocka_unit_test(health_and_algorithm_are_read_and_have_defaults),

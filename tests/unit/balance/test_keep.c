@@ -393,6 +393,40 @@ static void no_flow_moves_when_modes_change_too(void **state maybe_unused)
 		history(seed, "ipip", "nat", false);
 }
 
+static void apply_text(struct world *w, const char *text)
+{
+	struct config_set set = {0};
+	struct skep_err err = {""};
+
+	if (config_read("test", text, strlen(text), &set, NULL, &err) ||
+	    fleet_apply(w->fleet, &set, w->now, false, NULL, NULL, &err))
+		fail_msg("%s", err.text);
+	config_done(&set);
+}
+
+#define SERVICE(name, vips, backend)                                                          \
+	"apiVersion: skep/v1\nkind: Service\nmetadata: {name: " name "}\nspec: {vips: [" vips \
+	"], backends: [{address: " backend "}]}\n"
+
+static void a_service_may_be_split_while_no_agent_runs(void **state maybe_unused)
+{
+	struct world *w = world_open(1, "ipip", "ipip");
+	uint32_t one, other;
+
+	apply_text(w, SERVICE("web", "'203.0.113.10:443/tcp', '203.0.113.11:443/tcp'", "10.0.0.1"));
+	one = packet(w, 1000, "S");
+	assert_true(one);
+	agent_starts(w);
+	apply_text(w, SERVICE("web", "'203.0.113.11:443/tcp'", "10.0.0.1") "---\n" SERVICE(
+			      "more", "'203.0.113.10:443/tcp'", "10.0.0.2"));
+	other = packet(w, 2000, "S");
+	assert_true(other && other != one);
+	assert_int_equal(w->maps.backends[other].dst[0], htonl(0x0a000002));
+	agent_starts(w);
+	apply_text(w, SERVICE("web", "'203.0.113.10:443/tcp'", "10.0.0.2"));
+	world_close(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -402,6 +436,7 @@ int main(void)
 		cmocka_unit_test(slots_do_not_settle_when_an_agent_starts),
 		cmocka_unit_test(slots_do_not_settle_soon_after_a_full_table),
 		cmocka_unit_test(slow_flows_stay_when_slots_settle),
+		cmocka_unit_test(a_service_may_be_split_while_no_agent_runs),
 		cmocka_unit_test(a_trickle_of_syns_moves_nobody),
 		cmocka_unit_test(no_flow_moves_whatever_happens),
 		cmocka_unit_test(no_flow_moves_when_modes_change_too),

@@ -33,7 +33,8 @@ static void print(const struct config_set *set, struct buf *b)
 	for (i = 0; i < set->n; i++) {
 		const struct config_service *s = &set->services[i];
 
-		buf_fmt(b, "%s %s%s affinity %d:", s->name, config_mode_text(s->opt.mode),
+		buf_fmt(b, "%s %s%s%s%s affinity %d:", s->name, config_mode_text(s->opt.mode),
+			s->opt.socket ? " at sockets" : "", s->opt.internal ? " local" : "",
 			s->opt.hash ? " by source" : "", (int)s->opt.affinity_s);
 		for (k = 0; k < s->n_vips; k++)
 			buf_fmt(b, " %s", config_vip_text(&s->vips[k], text));
@@ -122,12 +123,52 @@ static void a_port_that_the_mode_does_not_reach_is_noted(void **state maybe_unus
 	config_done(&set);
 }
 
+static void reads(const char *text, const char *want)
+{
+	cleanup(buf_done) struct buf out = {0};
+	struct config_set set = {0};
+	struct skep_err err = {""};
+
+	if (config_read("f.yaml", text, strlen(text), &set, &out, &err))
+		fail_msg("%s", err.text);
+	print(&set, &out);
+	assert_string_equal(out.data, want);
+	config_done(&set);
+}
+
+static void
+an_external_address_of_the_other_family_is_a_service_of_its_own(void **state maybe_unused)
+{
+	reads(SERVICE("{clusterIP: 10.0.0.1, externalIPs: ['2001:db8::9'], ports: [{port: 9}]}"),
+	      "n/a:9 nat affinity 0: 10.0.0.1:9/tcp ->\n"
+	      "n/a:9/v6 nat affinity 0: [2001:db8::9]:9/tcp ->\n");
+}
+
+static void ports_whose_long_names_begin_alike_are_two(void **state maybe_unused)
+{
+	reads(SERVICE("{clusterIP: 10.0.0.1, ports: [{port: 8, name: "
+		      "metrics-of-the-front-a}, {port: 9, name: metrics-of-the-front-b}]}"),
+	      "n/a:metrics-of-the-front-a nat affinity 0: 10.0.0.1:8/tcp ->\n"
+	      "n/a:metrics-of-the-front-b nat affinity 0: 10.0.0.1:9/tcp ->\n");
+}
+
+static void a_policy_that_is_not_followed_is_noted(void **state maybe_unused)
+{
+	reads(SERVICE("{clusterIP: 10.0.0.1, internalTrafficPolicy: Local, ports: [{port: 9}]}"),
+	      "note: Service n/a: internalTrafficPolicy Local is not followed, all endpoints "
+	      "serve\n"
+	      "n/a:9 nat affinity 0: 10.0.0.1:9/tcp ->\n");
+}
+
 static void mistakes_are_told(void **state maybe_unused)
 {
 	refused(SERVICE("{clusterIP: 10.0.0.1, ports: [{port: 9, protocol: SCTP}]}"),
 		"n/a:9: SCTP is not supported");
 	refused(SERVICE("{clusterIP: 10.0.0.300, ports: [{port: 9}]}"), "is no address");
 	refused(SERVICE("{clusterIP: 10.0.0.1, ports: [{port: 99999}]}"), "must be 1..65535");
+	refused(SERVICE("{clusterIP: 10.0.0.1, ports: [{port: 9}], sessionAffinity: ClientIP, "
+			"sessionAffinityConfig: {clientIP: {timeoutSeconds: 86401}}}"),
+		"timeoutSeconds of ClientIP must be 1..86400");
 	refused("apiVersion: v1\nkind: Service\nspec: {}\n", "f.yaml:1:1: Service: metadata.name");
 	refused(SERVICE("{clusterIP: 10.0.0.1, ports: [{port: 9}]}") OURS("b", "{vip: 1}"),
 		"f.yaml:9:8: spec: unknown key 'vip'");
@@ -138,13 +179,30 @@ static void mistakes_are_told(void **state maybe_unused)
 	refused("apiVersion: v1\nkind: [\n", "f.yaml:1:1");
 }
 
+static void where_sockets_are_served_they_are_for_sockets_too(void **state maybe_unused)
+{
+	config_sockets_set(true);
+	becomes(DIR "list.json",
+		"kube-system/dns:dns gue at sockets affinity 0: 10.96.0.10:53/udp -> "
+		"10.244.0.2:0*1 10.244.0.3:0*1\n"
+		"kube-system/dns:dns-tcp gue at sockets affinity 0: 10.96.0.10:53/tcp -> "
+		"10.244.0.2:0*1 10.244.0.3:0*1\n");
+	reads(SERVICE("{clusterIP: 10.0.0.1, internalTrafficPolicy: Local, ports: [{port: 9}]}"),
+	      "n/a:9 nat at sockets local affinity 0: 10.0.0.1:9/tcp ->\n");
+	config_sockets_set(false);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_port_of_a_service_is_one_of_ours_in_each_family),
 		cmocka_unit_test(ours_stand_beside_theirs_and_the_last_that_serve_are_used),
 		cmocka_unit_test(json_is_read_like_yaml),
+		cmocka_unit_test(where_sockets_are_served_they_are_for_sockets_too),
 		cmocka_unit_test(a_port_that_the_mode_does_not_reach_is_noted),
+		cmocka_unit_test(an_external_address_of_the_other_family_is_a_service_of_its_own),
+		cmocka_unit_test(ports_whose_long_names_begin_alike_are_two),
+		cmocka_unit_test(a_policy_that_is_not_followed_is_noted),
 		cmocka_unit_test(mistakes_are_told),
 	};
 

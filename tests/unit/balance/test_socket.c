@@ -293,6 +293,20 @@ static void a_change_is_seen_whole(void **state maybe_unused)
 	world_close(w);
 }
 
+static void a_backend_on_another_port_is_reached_there(void **state maybe_unused)
+{
+	struct world *w = world_open();
+	unsigned got[ENDS + 1];
+
+	apply(w, "backends: [{address: 127.0.0.1, port: 9}]");
+	spread(w, 3, got);
+	assert_int_equal(got[0], 3);
+	apply(w, "backends: [{address: 127.0.0.1, port: 8001}]");
+	spread(w, 3, got);
+	assert_int_equal(got[1], 3);
+	world_close(w);
+}
+
 static void what_is_outside_of_the_cgroup_is_left_alone(void **state maybe_unused)
 {
 	struct world *w = world_open();
@@ -316,6 +330,7 @@ int main(void)
 		TEST(open_sockets_are_counted_until_they_close),
 		TEST(least_connections_keeps_open_sockets_level),
 		TEST(a_change_is_seen_whole),
+		TEST(a_backend_on_another_port_is_reached_there),
 		TEST(what_is_outside_of_the_cgroup_is_left_alone),
 	};
 

@@ -2,6 +2,7 @@
 /* Programs: what is refused and why, what ends a run, what runs say and show. */
 #include "vm/engine.h"
 
+#include <fcntl.h>
 #include <linux/btf.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
@@ -700,6 +701,63 @@ static void a_link_holds_its_program_and_its_place(void **state maybe_unused)
 	skep_engine_free(e);
 }
 
+static int syscall_prog(struct skep_engine *e, const struct bpf_insn *insns, unsigned n)
+{
+	union bpf_attr a;
+
+	zeroed(a);
+	a.prog_type = BPF_PROG_TYPE_SYSCALL;
+	a.prog_flags = BPF_F_SLEEPABLE;
+	a.insns = (uintptr_t)insns;
+	a.insn_cnt = n;
+	a.license = (uintptr_t) "GPL";
+	return (int)skep_bpf(e, BPF_PROG_LOAD, &a, sizeof(a));
+}
+
+static long run_as(struct skep_engine *e, const struct vm_caller *who, int fd, uint32_t *retval)
+{
+	union bpf_attr a;
+	long rc;
+
+	zeroed(a);
+	a.test.prog_fd = (uint32_t)fd;
+	rc = vm_bpf(e, who, BPF_PROG_TEST_RUN, (uintptr_t)&a, sizeof(a));
+	*retval = a.test.retval;
+	return rc;
+}
+
+static void an_address_that_a_program_gives_is_checked_whoever_runs_it(void **state maybe_unused)
+{
+	struct skep_engine *e = engine();
+	const struct bpf_insn insns[] = {MOVR(1, 10),	  ADD(1, -8), MOV(2, 8),
+					 MOV(3, 0x10000), MOV(4, 0),  CALL(BPF_FUNC_copy_from_user),
+					 EXIT()};
+	int fd = syscall_prog(e, insns, array_size(insns));
+	uint32_t retval = 0;
+
+	assert_true(fd >= 0);
+	assert_int_equal(run_as(e, &vm_own, fd, &retval), 0);
+	assert_int_equal((int)retval, -EFAULT);
+	close(fd);
+	skep_engine_free(e);
+}
+
+static void a_program_closes_what_its_caller_opened(void **state maybe_unused)
+{
+	struct skep_engine *e = engine();
+	int open = fcntl(0, F_DUPFD, 50);
+	const struct bpf_insn insns[] = {MOV(1, open), CALL(BPF_FUNC_sys_close), EXIT()};
+	int fd = syscall_prog(e, insns, array_size(insns));
+	uint32_t retval = 1;
+
+	assert_true(fd >= 0 && open >= 0);
+	assert_int_equal(run_as(e, &vm_own, fd, &retval), 0);
+	assert_int_equal(retval, 0);
+	assert_int_equal(fcntl(open, F_GETFD), -1);
+	close(fd);
+	skep_engine_free(e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -719,6 +777,8 @@ int main(void)
 		cmocka_unit_test(runs_are_counted_while_somebody_wants_it),
 		cmocka_unit_test(a_tag_is_a_digest_of_the_instructions),
 		cmocka_unit_test(a_link_holds_its_program_and_its_place),
+		cmocka_unit_test(an_address_that_a_program_gives_is_checked_whoever_runs_it),
+		cmocka_unit_test(a_program_closes_what_its_caller_opened),
 	};
 
 	return cmocka_run_group_tests_name("vm: programs", tests, NULL, NULL);

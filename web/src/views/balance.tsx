@@ -58,7 +58,7 @@ function BackendRow({
 	act: Act;
 }) {
 	const rates = balanceRates.get(service, backend.address);
-	const off = backend.state === "draining";
+	const off = backend.drained;
 	const share = most > 0 ? (100 * (rates?.packets ?? 0)) / most : 0;
 	return (
 		<tr>
@@ -87,7 +87,7 @@ function BackendRow({
 			<td class="end">
 				<button
 					type="button"
-					disabled={backend.state === "gone"}
+					disabled={backend.state === "gone" && !off}
 					title={
 						off
 							? "It gets new connections again"
