@@ -48,9 +48,24 @@ static int file_open(struct call *c, const char *path, int flags)
 	return c->caller->open ? c->caller->open(c->caller->arg, dir, path, flags, 0600) : -EACCES;
 }
 
-static bool may_not_write(int rc)
+static bool is_there(struct call *c, const char *path)
 {
-	return rc == -EACCES || rc == -EPERM || rc == -EROFS;
+	cleanup(mem_free) char *folder = strdup(path);
+	cleanup(fd_close) int fd = -1;
+	char *end = folder ? strrchr(folder, '/') : NULL;
+
+	if (!end)
+		return folder;
+	end[end == folder] = '\0';
+	fd = file_open(c, folder, O_PATH | O_DIRECTORY);
+	return fd >= 0;
+}
+
+/* sysfs, where no bpffs is mounted over it, says of each new name that there is none. */
+static bool may_not_write(struct call *c, const char *path, int rc)
+{
+	return rc == -EACCES || rc == -EPERM || rc == -EROFS ||
+	       (rc == -ENOENT && is_there(c, path));
 }
 
 /* A file for the pin, or none where the caller may not make one. */
@@ -60,7 +75,7 @@ static int pin_file(struct call *c, struct pin *p)
 	struct stat st;
 
 	if (fd < 0)
-		return may_not_write(fd) ? 0 : fd;
+		return may_not_write(c, p->path, fd) ? 0 : fd;
 	p->file = fd;
 	if (fstat(fd, &st))
 		return -errno;
