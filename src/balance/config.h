@@ -124,6 +124,8 @@ int config_check(const struct config_set *set, const struct config_set *with, st
 
 /** config_diff() - lines with what differs between two of a name. */
 void config_diff(const struct config_service *from, const struct config_service *to, struct buf *b);
+/** config_rehashed() - whether a flow's slot is chosen otherwise: live ones without an entry may move. */
+bool config_rehashed(const struct config_service *from, const struct config_service *to);
 
 /* As they stand in YAML; @out of at least 64 bytes. */
 const char *config_addr_text(const struct config_addr *a, char *out);

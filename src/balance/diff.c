@@ -88,6 +88,11 @@ static bool by_source(const struct config_service *s)
 	return s->opt.hash || s->opt.affinity_s;
 }
 
+bool config_rehashed(const struct config_service *from, const struct config_service *to)
+{
+	return by_source(from) != by_source(to);
+}
+
 void config_diff(const struct config_service *from, const struct config_service *to, struct buf *b)
 {
 	unsigned i;
@@ -98,7 +103,7 @@ void config_diff(const struct config_service *from, const struct config_service 
 		if (is_scalar(&config_fields[i]))
 			conf_diff(&config_fields[i], 1, &from->opt, &to->opt, INDENT, b);
 	backends_diff(from, to, b);
-	if (by_source(from) != by_source(to))
+	if (config_rehashed(from, to))
 		buf_fmt(b, "%*snote: live connections without an entry may go to another backend\n",
 			INDENT, "");
 }

@@ -98,7 +98,9 @@ void fleet_health(struct fleet *t, const char *service, const struct config_addr
 struct fleet_backend *fleet_backend_find(const struct fleet_service *s,
 					 const struct config_addr *a);
 
-/** fleet_labels() - of a backend's metrics. One that drains after a change of mode has `was` (T5). */
+/** fleet_was() - the mode of one that drains after a change of mode (T5), of others NULL. */
+const char *fleet_was(const struct fleet_service *s, const struct fleet_backend *b);
+/** fleet_labels() - of a backend's metrics. */
 void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, char *out,
 		  size_t size);
 

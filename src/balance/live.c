@@ -23,15 +23,22 @@ struct fleet_backend *fleet_backend_find(const struct fleet_service *s, const st
 	return NULL;
 }
 
+const char *fleet_was(const struct fleet_service *s, const struct fleet_backend *b)
+{
+	bool kin = !b->listed && fleet_backend_find(s, &b->addr) != b;
+
+	return kin ? config_mode_text(b->mode) : NULL;
+}
+
 void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, char *out,
 		  size_t size)
 {
-	bool kin = !b->listed && fleet_backend_find(s, &b->addr) != b;
+	const char *was = fleet_was(s, b);
 	char addr[64];
 
 	snprintf(out, size, "service=\"%s\",backend=\"%s\"%s%s%s", s->want.name,
-		 config_addr_text(&b->addr, addr), kin ? ",was=\"" : "",
-		 kin ? config_mode_text(b->mode) : "", kin ? "\"" : "");
+		 config_addr_text(&b->addr, addr), was ? ",was=\"" : "", was ?: "",
+		 was ? "\"" : "");
 }
 
 static void stale(struct fleet *t, struct fleet_service *s)

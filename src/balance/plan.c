@@ -151,6 +151,8 @@ static void change_tell(struct buf *out, const struct fleet *t, const struct cha
 			",\"slots\":%u,\"slots_changed\":%u,\"slots_of_gone\":%u,"
 			"\"slots_of_survivors\":%u,\"slots_asking\":%u,\"drain_s\":%u",
 			m.all, m.now, m.was, m.wrong, m.look, (uint32_t)c->next->want.opt.drain_s);
+		if (c->old && config_rehashed(&c->old->want, &c->next->want))
+			buf_str(out, ",\"rehashed\":true");
 	}
 	sum->moved += m.now;
 	sum->survivors += m.wrong;

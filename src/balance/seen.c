@@ -36,6 +36,7 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 			const struct fleet_backend *x, struct buf *out)
 {
 	struct balance_sent sent = maps_sent(&b->maps, x->id);
+	const char *was = fleet_was(s, x);
 	char addr[64];
 
 	buf_fmt(out,
@@ -44,6 +45,8 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
 		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
 		fleet_flows(b->fleet, x->id));
+	if (was)
+		buf_fmt(out, ",\"was\":\"%s\"", was);
 	if (s->want.opt.quic)
 		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),

@@ -88,6 +88,9 @@ static void slots_print(const json_t *s, struct buf *out)
 			": connections that begin go elsewhere in %lld of %lld slots (%lld %%)",
 			(long long)now, (long long)all, (long long)(now * 100 / all));
 	buf_chr(out, '\n');
+	if (json_is_true(json_object_get(s, "rehashed")))
+		buf_str(out,
+			"  note: live connections without an entry may go to another backend\n");
 	if (was)
 		buf_fmt(out,
 			"  connections without an entry in %lld slots choose anew: their backend goes\n",

@@ -12,7 +12,7 @@
 struct watch {
 	const struct args *args;
 	const char *only; /* a service, NULL: all */
-	json_t *seen;	  /* {"SERVICE BACKEND": "state"} of the last look; NULL before the first */
+	json_t *seen; /* {"SERVICE BACKEND[ (was MODE)]": "state"} of the last look; NULL before the first */
 	struct buf out;
 };
 
@@ -54,14 +54,15 @@ static void backend_look(struct watch *w, json_t *now, const char *service, cons
 	const char *state = json_string_value(json_object_get(b, "state")) ?: "";
 	int64_t left =
 		strcmp(state, "draining") ? -1 : json_integer_value(json_object_get(b, "entries"));
-	char key[512], value[64];
-	const char *was;
+	const char *mode = json_string_value(json_object_get(b, "was")), *last;
+	char key[512], name[96], value[64];
 
-	snprintf(key, sizeof(key), "%s %s", service, addr);
+	snprintf(name, sizeof(name), mode ? "%.60s (was %.20s)" : "%.60s", addr, mode);
+	snprintf(key, sizeof(key), "%s %s", service, name);
 	snprintf(value, sizeof(value), "%s %" PRId64, state, left);
-	was = json_string_value(json_object_get(w->seen, key));
-	if (!was || strcmp(was, value) != 0)
-		say(w, service, addr, state, left);
+	last = json_string_value(json_object_get(w->seen, key));
+	if (!last || strcmp(last, value) != 0)
+		say(w, service, name, state, left);
 	json_object_set_new(now, key, json_string(value));
 }
 

@@ -186,3 +186,13 @@ live_down() {
 	[ "$(awk '/^skep_balance_translated_total/ { print ($2 >= 5) }' "$DIR/metrics")" = 1 ]
 	[ "$(awk '/^skep_balance_nat_full_total/ { print $2 }' "$DIR/metrics")" = 0 ]
 }
+
+@test "a backend whose mode changed stands twice, as it is and as it was, and watch tells each once" {
+	translated 11
+	sed -i 's/mode: nat/mode: ipip/; s/, port: [0-9]*//' "$DIR/services.yaml"
+	"$SKEP" apply -f "$DIR/services.yaml"
+	[ "$("$SKEP" balance get --json | jq -r '[.services[] | select(.name == "web").backends[] | select(.address == "10.77.0.11") | .mode + (.was // "")] | sort | join(" ")')" = "ipip natnat" ]
+	timeout 4 "$SKEP" balance watch web >"$DIR/watch" || true
+	[ "$(grep -c ' 10.77.0.11 live' "$DIR/watch")" = 1 ]
+	grep -q " 10.77.0.11 (was nat) draining" "$DIR/watch"
+}

@@ -87,6 +87,9 @@ teardown() {
 	jq -e ".services[0] | .slots_changed > 0 and .slots_changed < .slots" "$DIR/plan"
 	run "$SKEP" apply -f "$DIR/services.yaml" --dry-run
 	[ "$output" = "no changes" ]
+	sed 's/^  backends:/  hash: source\n&/' "$DIR/services.yaml" >"$DIR/hash.yaml"
+	run "$SKEP" balance plan -f "$DIR/hash.yaml"
+	[[ "$output" == *"note: live connections without an entry may go to another backend"* ]]
 }
 
 @test "plan and simulate read all files that are named" {

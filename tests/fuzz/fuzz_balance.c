@@ -30,6 +30,17 @@ static void must(bool holds, const char *what, const struct skep_err *err)
 	abort();
 }
 
+/* One whose backend is this host. */
+static void service_here(struct buf *b)
+{
+	static const struct config_addr own = {.family = 4, .bytes = {10, 0, 0, 9}};
+
+	config_node_set(&own, 1);
+	buf_str(b, "---\napiVersion: skep/v1\nkind: Service\nmetadata: {name: here}\nspec:\n"
+		   "  mode: gue\n  vips: [\"203.0.113.19:443/tcp\"]\n"
+		   "  backends: [{address: 10.0.0.9}]\n");
+}
+
 /* Service i has mode i, addresses 203.0.113.1i and 2001:db8:f::1i, and backends of both families. */
 static void services(struct buf *b, unsigned weight)
 {
@@ -59,6 +70,7 @@ static void apply(unsigned weight)
 	struct skep_err err = {""};
 
 	services(&text, weight);
+	service_here(&text);
 	must(!config_read("fuzz", text.data, text.len, &set, NULL, &err), "services", &err);
 	must(!(sim ? simulate_apply(sim, &set, &err) : simulate_open(&sim, &set, 1500, &err)),
 	     "tables", &err);

@@ -20,7 +20,10 @@ interface Known extends Rates {
 	at: number;
 }
 
-export const backendKey = (service: string, address: string): string => `${service} ${address}`;
+/** A backend whose mode has changed stands twice: as it is, and as it was. */
+type Named = Pick<BalanceBackend, "address" | "was">;
+export const backendKey = (service: string, b: Named): string =>
+	`${service} ${b.address} ${b.was ?? ""}`;
 
 export class BalanceRates {
 	private known = new Map<string, Known>();
@@ -29,8 +32,8 @@ export class BalanceRates {
 		this.known.clear();
 	}
 
-	get(service: string, address: string): Rates | undefined {
-		return this.known.get(backendKey(service, address));
+	get(service: string, backend: Named): Rates | undefined {
+		return this.known.get(backendKey(service, backend));
 	}
 
 	/** Another answer; `now` in seconds. */
@@ -38,7 +41,7 @@ export class BalanceRates {
 		const next = new Map<string, Known>();
 		for (const s of answer.services)
 			for (const b of s.backends) {
-				const key = backendKey(s.name, b.address);
+				const key = backendKey(s.name, b);
 				next.set(key, this.step(this.known.get(key), b, now));
 			}
 		this.known = next;

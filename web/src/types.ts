@@ -149,6 +149,7 @@ export interface BalanceBackend {
 	address: string;
 	weight: number;
 	state: string;
+	was?: string; // its mode, of one that drains after a change of mode; listed beside
 	drained: boolean; // by hand: a backend of weight 0 drains too
 	mode?: string;
 	health?: BalanceHealth; // of a backend that is probed

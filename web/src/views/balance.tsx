@@ -2,6 +2,7 @@
 // Services, their backends with live rates, what was not forwarded and why, and one packet asked about.
 import { useState } from "preact/hooks";
 import { api, ApiError } from "../api";
+import { backendKey } from "../balance";
 import { useCell } from "../cell";
 import { matcher } from "../filter";
 import { bytes, count, rate, text } from "../format";
@@ -57,13 +58,14 @@ function BackendRow({
 	most: number;
 	act: Act;
 }) {
-	const rates = balanceRates.get(service, backend.address);
+	const rates = balanceRates.get(service, backend);
 	const off = backend.drained;
 	const share = most > 0 ? (100 * (rates?.packets ?? 0)) / most : 0;
 	return (
 		<tr>
 			<th scope="row" class="mono">
 				{text(backend.address)}
+				{backend.was && ` (was ${backend.was})`}
 			</th>
 			<td>
 				<State backend={backend} />
@@ -87,7 +89,7 @@ function BackendRow({
 			<td class="end">
 				<button
 					type="button"
-					disabled={backend.state === "gone" && !off}
+					disabled={(backend.state === "gone" && !off) || !!backend.was}
 					title={
 						off
 							? "It gets new connections again"
@@ -122,7 +124,7 @@ function Dropped({ service }: { service: BalanceService }) {
 }
 
 function ServiceCard({ service, act }: { service: BalanceService; act: Act }) {
-	const rates = service.backends.map((b) => balanceRates.get(service.name, b.address));
+	const rates = service.backends.map((b) => balanceRates.get(service.name, b));
 	const sum = (what: "packets" | "bytes" | "connections") =>
 		rates.reduce((n, r) => n + (r?.[what] ?? 0), 0);
 	const most = Math.max(0, ...rates.map((r) => r?.packets ?? 0));
@@ -169,7 +171,7 @@ function ServiceCard({ service, act }: { service: BalanceService; act: Act }) {
 				<tbody>
 					{service.backends.map((b) => (
 						<BackendRow
-							key={b.address}
+							key={backendKey(service.name, b)}
 							service={service.name}
 							backend={b}
 							most={most}
