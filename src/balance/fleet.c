@@ -687,6 +687,7 @@ static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_
 	vips_settle(t, c, &groups);
 	for (i = 0; i < c->n; i++)
 		change_finish(t, &c->list[i]);
+	sockets_hold(t);
 	nat_after(t);
 	return 0;
 }

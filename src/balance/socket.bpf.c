@@ -80,7 +80,7 @@ struct {
 	__type(value, struct balance_asked);
 } asked SEC(".maps");
 
-/* A bit for each port, of TCP, then of UDP. */
+/* A bit for each port, of TCP, then of UDP: node ports, which no process is to take. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);

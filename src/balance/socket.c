@@ -18,11 +18,15 @@
 
 #define LINK "at-"
 
+#define HELD_PORTS 65536 /* of TCP, then of UDP, a bit each */
+#define HELD_BYTES (2 * HELD_PORTS / 8)
+
 struct sockets {
 	struct socket_bpf *bpf;
 	struct maps *maps;
 	struct balance_door *doors;
 	struct balance_end *ends;
+	uint64_t *held;	     /* a bit each: ports that no process of the cgroup may take */
 	struct ifaddrs *own; /* this host's addresses as of the start */
 	char pins[256];
 	bool pinned;
@@ -128,7 +132,8 @@ int sockets_open(struct sockets **out, struct maps *maps, const char *pins, stru
 	if (!rc) {
 		s->doors = memory(s->bpf->maps.doors, doors_bytes(s));
 		s->ends = memory(s->bpf->maps.ends, ends_bytes(s));
-		if (!s->doors || !s->ends)
+		s->held = memory(s->bpf->maps.held, whole_pages(HELD_BYTES));
+		if (!s->doors || !s->ends || !s->held)
 			rc = skep_fail(err, -errno, "map doors: %s", strerror(errno));
 	}
 	if (!rc && getifaddrs(&s->own))
@@ -153,6 +158,8 @@ void sockets_free(struct sockets *s)
 		munmap(s->doors, doors_bytes(s));
 	if (s->ends)
 		munmap(s->ends, ends_bytes(s));
+	if (s->held)
+		munmap(s->held, whole_pages(HELD_BYTES));
 	if (s->own)
 		freeifaddrs(s->own);
 	s->maps->sockets = NULL;
@@ -424,6 +431,32 @@ void sockets_ends(struct fleet *t, const struct fleet_service *s)
 		if (k < s->n)
 			end_write(&t->maps->sockets->ends[s->backends[k].id], w);
 	}
+}
+
+static void hold(uint64_t *bits, const struct config_service *s)
+{
+	uint32_t i, at;
+
+	for (i = 0; s->opt.node_port && i < s->n_vips; i++) {
+		at = (uint32_t)s->opt.node_port +
+		     (s->vips[i].proto == IPPROTO_UDP ? HELD_PORTS : 0);
+		bits[at / 64] |= 1ULL << (at & 63);
+	}
+}
+
+void sockets_hold(struct fleet *t)
+{
+	cleanup(mem_free) uint64_t *bits = t->maps->sockets ? calloc(1, HELD_BYTES) : NULL;
+	const struct fleet_service *s;
+	size_t i;
+
+	if (!bits)
+		return;
+	for (s = t->services; s; s = s->hh.next)
+		hold(bits, &s->want);
+	for (i = 0; i < HELD_BYTES / sizeof(*bits); i++)
+		if (t->maps->sockets->held[i] != bits[i])
+			__atomic_store_n(&t->maps->sockets->held[i], bits[i], __ATOMIC_RELEASE);
 }
 
 bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i)

@@ -52,6 +52,8 @@ void sockets_door(struct fleet *t, const struct fleet_service *s);
 void sockets_end(struct fleet *t, uint32_t backend, const struct config_backend *w, bool fresh);
 /** sockets_ends() - of a service's backends, as they are wanted, after the commit. */
 void sockets_ends(struct fleet *t, const struct fleet_service *s);
+/** sockets_hold() - node ports are taken: no process of the cgroup may bind to one. */
+void sockets_hold(struct fleet *t);
 /** sockets_same() - whether backend @i of @want stands where it stood, by its node. */
 bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i);
 

@@ -107,6 +107,21 @@ times() { local n=$1; shift; for _ in $(seq "$n"); do "$@"; done; }
 	[ "$(names <"$DIR/out")" = "b1 " ]
 }
 
+@test "no process of the cgroup takes a node port" {
+	take() { sh -c 'echo $$ >"$0/cgroup.procs"; exec timeout 1 socat "$1" - </dev/null 2>&1' "$CG" "$1"; }
+	services "web|$TCP|$B1|nodePort: 30880"
+	run take TCP-LISTEN:30880,bind=127.0.0.1
+	[ "$status" = 1 ]
+	[[ "$output" == *"in use"* || "$output" == *"not permitted"* ]]
+	run take UDP-LISTEN:30880,bind=127.0.0.1
+	[ "$status" = 124 ]
+	run take TCP-LISTEN:30881,bind=127.0.0.1
+	[ "$status" = 124 ]
+	web "$B1"
+	run take TCP-LISTEN:30880,bind=127.0.0.1
+	[ "$status" = 124 ]
+}
+
 @test "the same over IPv6" {
 	services "six|$SIX, $SIX_UDP|$S1, $S2"
 	times 30 client tcp fd96::10 80 >"$DIR/out"
