@@ -13,7 +13,7 @@
  *	backend -> next hop (its cache, else the routing table) -> outer header -> TX | redirect
  *
  * maps in: state, vip4, vip6, ranges, services, rings, backends, quic, protect, allow4, allow6, deny4,
- * deny6. maps out: flows, counts, totals, sent, told; backends' hops; nat, nat_forth, nat_back,
+ * deny6. maps out: flows, counts, totals, sent, syns, again, told; backends' hops; nat, nat_forth, nat_back,
  * nat_parts, nat_strangers; limited, trusted.
  *
  * No live connection moves. A slot of a ring has two backends: flows that begin go to `now`, flows

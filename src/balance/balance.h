@@ -223,6 +223,15 @@ struct balance_sent {
 	__u64 returned, returned_bytes; /* answers, mode nat */
 };
 
+/* Map "syns": the last SYN of a flow, by its hash; time in ktime >> BALANCE_SYN_UNIT (134 ms). */
+#define BALANCE_SYNS	  8192
+#define BALANCE_SYN_UNIT  27
+#define BALANCE_SYN_AGAIN 64 /* 8.6 s: one that comes again sooner was not answered */
+
+struct balance_syn {
+	__u32 tag, time;
+};
+
 /* Map "told": what became of the last packet, only where `telling` is set. */
 struct balance_told {
 	__u32 service; /* index of "counts" */

@@ -33,6 +33,7 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	bpf_map__set_max_entries(b->maps.protect, s->services);
 	bpf_map__set_max_entries(b->maps.backends, s->backends);
 	bpf_map__set_max_entries(b->maps.sent, s->backends);
+	bpf_map__set_max_entries(b->maps.again, s->backends);
 	bpf_map__set_max_entries(b->maps.rings, s->slots);
 	bpf_map__set_max_entries(b->maps.flows, 1U << s->bucket_log);
 	bpf_map__set_max_entries(b->maps.vip4, s->vips);
@@ -172,6 +173,7 @@ int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bo
 	m->vip6 = bpf_map__fd(b->maps.vip6);
 	m->quic = bpf_map__fd(b->maps.quic);
 	m->sent = bpf_map__fd(b->maps.sent);
+	m->again = bpf_map__fd(b->maps.again);
 	m->allow4 = bpf_map__fd(b->maps.allow4);
 	m->allow6 = bpf_map__fd(b->maps.allow6);
 	m->deny4 = bpf_map__fd(b->maps.deny4);
@@ -334,6 +336,18 @@ struct balance_sent maps_sent(const struct maps *m, uint32_t backend)
 			sum.returned_bytes += each[i].returned_bytes;
 		}
 	}
+	free(each);
+	return sum;
+}
+
+uint64_t maps_again(const struct maps *m, uint32_t backend)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	uint64_t *each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each)), sum = 0;
+
+	if (each && !bpf_map_lookup_elem(m->again, &backend, each))
+		for (i = 0; i < cpus; i++)
+			sum += each[i];
 	free(each);
 	return sum;
 }

@@ -38,7 +38,7 @@ struct maps {
 	struct balance_nat *nat;
 	struct balance_protect *protect;
 	struct balance_stranger *nat_strangers;
-	int vip4, vip6, quic, sent, totals, told, prog; /* borrowed */
+	int vip4, vip6, quic, sent, again, totals, told, prog; /* borrowed */
 	int allow4, allow6, deny4, deny6;
 	bool adopted; /* pinned maps were found and taken over */
 };
@@ -92,6 +92,8 @@ uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr);
 
 /** maps_sent() - a backend's counters over all CPUs. */
 struct balance_sent maps_sent(const struct maps *m, uint32_t backend);
+/** maps_again() - a backend's SYNs that came again. */
+uint64_t maps_again(const struct maps *m, uint32_t backend);
 /** maps_totals() - counters of packets of no service. */
 struct balance_counts maps_totals(const struct maps *m);
 

@@ -188,6 +188,26 @@ static __always_inline int outer6(struct xdp_md *ctx, const struct packet *p,
 	return 0;
 }
 
+/* A client whose SYN finds no answer sends it again. Two flows may share a place: then one is not seen. */
+__noinline int syn_note(__u64 hash, __u32 backend)
+{
+	__u32 at = hash & (BALANCE_SYNS - 1);
+	struct balance_syn *place = bpf_map_lookup_elem(&syns, &at), last;
+	struct balance_syn syn = {hash >> 32, bpf_ktime_get_coarse_ns() >> BALANCE_SYN_UNIT};
+	__u64 *n;
+
+	if (!place || asking)
+		return 0;
+	last = *place;
+	*place = syn;
+	if (last.tag != syn.tag || syn.time - last.time > BALANCE_SYN_AGAIN)
+		return 0;
+	n = bpf_map_lookup_elem(&again, &backend);
+	if (n)
+		++*n;
+	return 1;
+}
+
 static __always_inline void count_sent(__u32 backend, const struct packet *p)
 {
 	struct balance_sent *c = bpf_map_lookup_elem(&sent, &backend);
@@ -196,7 +216,10 @@ static __always_inline void count_sent(__u32 backend, const struct packet *p)
 		return;
 	c->packets++;
 	c->bytes += p->size;
-	c->flows += p->kind == KIND_FIRST;
+	if (p->kind != KIND_FIRST)
+		return;
+	c->flows++;
+	syn_note(p->hash, backend);
 }
 
 #endif

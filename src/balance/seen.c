@@ -41,10 +41,11 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
-		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"entries\":%u",
+		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"synRetransmits\":%" PRIu64
+		",\"entries\":%u",
 		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
 		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
-		fleet_flows(b->fleet, x->id));
+		maps_again(&b->maps, x->id), fleet_flows(b->fleet, x->id));
 	if (was)
 		buf_fmt(out, ",\"was\":\"%s\"", was);
 	if (s->want.opt.quic)
@@ -162,6 +163,9 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		   (double)sent.returned);
 		fn(arg, "skep_balance_connections_total", CAP_COUNTER, "TCP SYNs sent to a backend",
 		   labels, (double)sent.flows);
+		fn(arg, "skep_balance_syn_retransmits_total", CAP_COUNTER,
+		   "Those that came again: the backend had not answered", labels,
+		   (double)maps_again(&b->maps, s->backends[i].id));
 		health_count(health_get(b->health, s->want.name, &s->backends[i].addr), labels, fn,
 			     arg);
 	}

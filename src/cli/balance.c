@@ -170,6 +170,7 @@ static void backend_row(struct table *t, const json_t *b)
 		 100 * json_real_value(json_object_get(b, "share")));
 	cell(t, share);
 	cell_number(t, number(b, "connections") + number(b, "connects"));
+	cell_number(t, number(b, "synRetransmits"));
 	cell_number(t, number(b, "packets"));
 	cell(t, human_bytes(&h, number(b, "bytes")));
 	cell_number(t, number(b, "entries"));
@@ -202,6 +203,7 @@ static int describe_one(const json_t *s, const struct term *term, struct buf *ou
 		{"WEIGHT", .right = true},
 		{"SHARE", .right = true},
 		{"CONNECTIONS", .right = true},
+		{"AGAIN", .right = true}, /* SYNs */
 		{"PACKETS", .right = true},
 		{"BYTES", .right = true},
 		{"ENTRIES", .right = true},

@@ -226,6 +226,24 @@ static void removed_backends_give_their_places_back(void **state maybe_unused)
 	world_close(w);
 }
 
+static void a_syn_that_comes_again_is_told_of_its_backend(void **state maybe_unused)
+{
+	struct world *w = world_open();
+	struct maps *m = simulate_maps(w->sim);
+	uint64_t before = 0, after = 0;
+
+	for (uint32_t id = 1; id < 64; id++)
+		before += maps_again(m, id);
+	packet(w, 700, "S");
+	packet(w, 700, "A");
+	packet(w, 701, "S");
+	packet(w, 700, "S");
+	for (uint32_t id = 1; id < 64; id++)
+		after += maps_again(m, id);
+	assert_int_equal(after - before, 1);
+	world_close(w);
+}
+
 static void the_verifier_looks_at_100000_instructions_at_most(void **state maybe_unused)
 {
 	struct world *w = world_open();
@@ -246,6 +264,7 @@ int main(void)
 		cmocka_unit_test(flows_keep_their_backend_while_slots_settle),
 		cmocka_unit_test(a_state_that_does_not_fit_leaves_the_old_one),
 		cmocka_unit_test(removed_backends_give_their_places_back),
+		cmocka_unit_test(a_syn_that_comes_again_is_told_of_its_backend),
 		cmocka_unit_test(the_verifier_looks_at_100000_instructions_at_most),
 	};
 
