@@ -19,6 +19,7 @@ struct target {
 	struct health_state state;
 	unsigned in_a_row; /* answers unlike the state */
 	uint32_t seen;	   /* number of the sync that wanted it */
+	bool unsent;	   /* the order as it is now */
 };
 
 struct health {
@@ -141,15 +142,14 @@ static void want(struct health *h, const struct fleet_service *s, const struct f
 		return;
 	x->seen = h->syncs;
 	port = port_of(s, b);
-	if (x->order.generation && x->order.port == port &&
+	if (x->order.generation && !x->unsent && x->order.port == port &&
 	    !memcmp(&x->order.health, &s->want.opt.health, sizeof(x->order.health)))
 		return;
 	x->order.port = port;
 	memcpy(&x->order.health, &s->want.opt.health, sizeof(x->order.health));
 	x->order.generation++;
 	x->in_a_row = 0;
-	if (!send_order(h, &x->order))
-		x->order.generation = 0; /* again at the next sync */
+	x->unsent = !send_order(h, &x->order); /* then again at the next sync */
 }
 
 void health_sync(struct health *h, const struct fleet *t)

@@ -263,7 +263,7 @@ static bool privileges_drop(void)
 int prober_start(int *fd)
 {
 	int pair[2], signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
-	pid_t pid, agent = getpid();
+	pid_t pid;
 	sigset_t none;
 	bool nobody;
 	size_t i;
@@ -289,9 +289,6 @@ int prober_start(int *fd)
 	dup2(pair[1], 3);
 	close_range(4, ~0U, 0);
 	nobody = privileges_drop();
-	prctl(PR_SET_PDEATHSIG, SIGKILL); /* a new user takes it away */
-	if (getppid() != agent)
-		_exit(0);
 	run(3, nobody);
 	_exit(0);
 }
