@@ -461,9 +461,13 @@ void sockets_hold(struct fleet *t)
 
 bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i)
 {
-	const struct config_backend *w = &want->backends[i], *is = &s->want.backends[i];
+	const struct config_backend *w = &want->backends[i], *is = s->want.backends;
+	uint32_t n = s->want.n_backends, k;
 
 	if (!want->opt.socket)
 		return true;
-	return i < s->want.n_backends && is->local == w->local;
+	for (k = 0; k < n; k++) /* most stand where they stood */
+		if (!memcmp(&is[(i + k) % n].addr, &w->addr, sizeof(w->addr)))
+			return is[(i + k) % n].local == w->local;
+	return false;
 }

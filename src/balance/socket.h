@@ -54,7 +54,7 @@ void sockets_end(struct fleet *t, uint32_t backend, const struct config_backend 
 void sockets_ends(struct fleet *t, const struct fleet_service *s);
 /** sockets_hold() - node ports are taken: no process of the cgroup may bind to one. */
 void sockets_hold(struct fleet *t);
-/** sockets_same() - whether backend @i of @want stands where it stood, by its node. */
+/** sockets_same() - whether backend @i of @want is on the node that it was on. */
 bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i);
 
 #endif
