@@ -34,6 +34,7 @@ int skep_engine_open(struct skep_engine **out, const struct skep_engine_options 
 		e->options.memory_max = 1UL << 30;
 	pthread_mutex_init(&e->lock, NULL);
 	pthread_mutex_init(&e->attach_lock, NULL);
+	pthread_mutex_init(&e->link_lock, NULL);
 	vm_ports_init(e);
 	e->hooks = &no_hooks;
 	e->sockets = -1;
@@ -55,6 +56,7 @@ void skep_engine_free(struct skep_engine *e)
 	fd_close(&e->sockets);
 	pthread_rwlock_destroy(&e->ports_turn);
 	pthread_mutex_destroy(&e->attach_lock);
+	pthread_mutex_destroy(&e->link_lock);
 	pthread_mutex_destroy(&e->lock);
 	free(e);
 }

@@ -94,6 +94,7 @@ struct skep_engine {
 	struct pin *pins;
 	unsigned n_pins;
 	pthread_mutex_t attach_lock;
+	pthread_mutex_t link_lock; /* K2 of link.c; taken before the others */
 	struct attachment *attachments;
 	struct device *devices; /* device.c; under lock */
 	struct vm_port *ports;

@@ -3,6 +3,7 @@
  * Links: a program, where it is attached, and whose hand holds it there.
  *
  * K1  A link holds a reference to its program as long as it lives, detached or not.
+ * K2  One link is made at a time: that its place was free holds until it stands there.
  */
 #include <fcntl.h>
 #include <linux/if_link.h>
@@ -144,7 +145,7 @@ static int relative(struct call *c, uint32_t flags, struct object **out)
 {
 	enum object_kind kind = flags & VM_F_LINK ? OBJECT_LINK : OBJECT_PROG;
 	uint32_t fd_or_id = c->attr.a.link_create.target_btf_id;
-	const struct prog *p;
+	struct prog *p;
 	int rc = 0;
 
 	*out = NULL;
@@ -160,8 +161,12 @@ static int relative(struct call *c, uint32_t flags, struct object **out)
 		return rc;
 	if (!*out)
 		return -ENOENT;
-	p = kind == OBJECT_LINK ? vm_link_of(*out)->prog : vm_prog_of(*out);
-	return p->type == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
+	if (kind == OBJECT_PROG)
+		return vm_prog_of(*out)->type == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
+	p = vm_link_prog(c->e, vm_link_of(*out));
+	rc = p->type == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
+	vm_object_put(c->e, &p->obj);
+	return rc;
 }
 
 static bool is_named(const struct link *l, const struct object *named)
@@ -396,10 +401,12 @@ static long make(struct call *c, struct prog *p, int (*aim)(struct call *c, stru
 		vm_object_put(c->e, &p->obj);
 		return -ENOMEM;
 	}
-	l->prog = p; /* K1 */
+	l->prog = p;			      /* K1 */
+	pthread_mutex_lock(&c->e->link_lock); /* K2 */
 	rc = aim(c, l);
 	if (!rc)
 		rc = vm_object_add(c->e, &l->obj, OBJECT_LINK, -1);
+	pthread_mutex_unlock(&c->e->link_lock);
 	if (rc) {
 		vm_link_free(c->e, l);
 		return rc;

@@ -3,7 +3,8 @@
  * calls [ROUNDS]: threads that call skep_bpf() of one engine at once; prints TAP. Build with KIND=tsan.
  *
  * They share a map, a program and a link's hook, and make and close maps and programs of their own, so
- * that sweeps, ids and runs meet. What must hold: every call ends, with one of the answers that it may have.
+ * that sweeps, ids and runs meet. What must hold: every call ends, with one of the answers that it may have;
+ * and of all who want one place at once one gets it.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -17,9 +18,10 @@
 #include "skep/engine.h"
 
 #define THREADS 4
+#define TCX	46
 
 static struct skep_engine *engine;
-static int map, prog;
+static int map, prog, classifier;
 static unsigned rounds = 300;
 static atomic_uint wrong;
 
@@ -47,7 +49,7 @@ static int make_map(void)
 }
 
 /* r0 = *bpf_map_lookup_elem(map, 0), a socket filter. */
-static int make_prog(int of)
+static int make_prog(int of, uint32_t type)
 {
 	struct bpf_insn insns[] = {
 		{BPF_ST | BPF_MEM | BPF_W, 10, 0, -4, 0},
@@ -62,7 +64,7 @@ static int make_prog(int of)
 	union bpf_attr a;
 
 	memset(&a, 0, sizeof(a));
-	a.prog_type = BPF_PROG_TYPE_XDP;
+	a.prog_type = type;
 	a.insns = (uintptr_t)insns;
 	a.insn_cnt = sizeof(insns) / sizeof(*insns);
 	a.license = (uintptr_t) "GPL";
@@ -94,14 +96,14 @@ static long run(int fd)
 	return call(BPF_PROG_TEST_RUN, &a);
 }
 
-static long link_to(int fd)
+static long link_to(int fd, uint32_t hook)
 {
 	union bpf_attr a;
 
 	memset(&a, 0, sizeof(a));
 	a.link_create.prog_fd = (uint32_t)fd;
 	a.link_create.target_ifindex = 1;
-	a.link_create.attach_type = BPF_XDP;
+	a.link_create.attach_type = hook;
 	return call(BPF_LINK_CREATE, &a);
 }
 
@@ -123,8 +125,8 @@ static void *work(void *arg)
 	unsigned self = (unsigned)(uintptr_t)arg;
 
 	for (unsigned i = 0; i < rounds; i++) {
-		int own = make_map(), of = make_prog(own);
-		long link = link_to(of);
+		int own = make_map(), of = make_prog(own, BPF_PROG_TYPE_XDP);
+		long link = link_to(of, BPF_XDP);
 
 		must("map", own, 0);
 		must("program", of, 0);
@@ -144,24 +146,64 @@ static void *work(void *arg)
 	return NULL;
 }
 
+static pthread_barrier_t together;
+static atomic_uint got;
+
+/* The same program at tcx, the same place at XDP: all of them at once, again and again. */
+static void *race(void *arg)
+{
+	for (unsigned i = 0; i < rounds; i++) {
+		bool tcx = i % 2;
+		long link;
+
+		pthread_barrier_wait(&together);
+		link = tcx ? link_to(classifier, TCX) : link_to(prog, BPF_XDP);
+		must(tcx ? "a chain" : "a place", link, tcx ? -EEXIST : -EBUSY);
+		got += link >= 0;
+		pthread_barrier_wait(&together);
+		if (!arg && got != 1 && !wrong++)
+			printf("# %u of %d got it\n", got, THREADS);
+		if (!arg)
+			got = 0;
+		if (link >= 0)
+			close((int)link);
+	}
+	return NULL;
+}
+
+static void threads_run(void *(*fn)(void *))
+{
+	pthread_t threads[THREADS];
+
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, fn, (void *)(uintptr_t)i);
+	for (unsigned i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+}
+
 int main(int argc, char **argv)
 {
 	const struct skep_engine_options options = {.interpret = true, .cpus = 4};
-	pthread_t threads[THREADS];
+	unsigned sum;
 
 	if (argc > 1)
 		rounds = (unsigned)atoi(argv[1]);
 	if (skep_engine_open(&engine, &options))
 		return 1;
 	map = make_map();
-	prog = make_prog(map);
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_create(&threads[i], NULL, work, (void *)(uintptr_t)i);
-	for (unsigned i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	printf("%s 1 - threads call one engine at once\n1..1\n", wrong ? "not ok" : "ok");
+	prog = make_prog(map, BPF_PROG_TYPE_XDP);
+	classifier = make_prog(map, BPF_PROG_TYPE_SCHED_CLS);
+	threads_run(work);
+	printf("%s 1 - threads call one engine at once\n", wrong ? "not ok" : "ok");
+	sum = wrong;
+	wrong = 0;
+	pthread_barrier_init(&together, NULL, THREADS);
+	threads_run(race);
+	printf("%s 2 - of threads that want one place one gets it\n1..2\n",
+	       wrong ? "not ok" : "ok");
 	close(map);
 	close(prog);
+	close(classifier);
 	skep_engine_free(engine);
-	return wrong != 0;
+	return sum || wrong;
 }
