@@ -517,6 +517,7 @@ bool api_takes_resources(const char *path)
 int api_admit(void *arg, const struct http_conn *c, const struct http_request *r, const char **why)
 {
 	const struct agent *a = arg;
+
 	if (r->length > API_BODY_MAX && !api_takes_resources(r->path)) {
 		*why = "only resources may have more than 1 MiB";
 		return 413;

@@ -292,19 +292,38 @@ void maps_vips_add(struct maps *m, struct maps_vips *b, const struct maps_key *k
 	b->rc = b->rc ?: rc;
 }
 
-int maps_vips_set(struct maps *m, struct maps_vips *b)
+void maps_vips_drop(struct maps_vips *b)
 {
-	int rc = b->rc;
-
-	if (!rc && b->n4)
-		rc = bpf_map_update_batch(m->vip4, b->k4, b->v4, &b->n4, NULL);
-	if (!rc && b->n6)
-		rc = bpf_map_update_batch(m->vip6, b->k6, b->v6, &b->n6, NULL);
 	free(b->k4);
 	free(b->k6);
 	free(b->v4);
 	free(b->v6);
 	*b = (struct maps_vips){0};
+}
+
+/* A batch ends at the first that fails; the others are set all the same. */
+static int batch_set(int fd, const char *keys, size_t key_size, const struct balance_vip *values,
+		     uint32_t n)
+{
+	uint32_t i = n;
+	int rc = n ? bpf_map_update_batch(fd, keys, values, &i, NULL) : 0, first = 0;
+
+	if (!rc)
+		return 0;
+	for (i = i < n ? i : 0; i < n; i++) {
+		rc = bpf_map_update_elem(fd, keys + i * key_size, &values[i], BPF_ANY);
+		first = first ?: rc;
+	}
+	return first;
+}
+
+int maps_vips_set(struct maps *m, struct maps_vips *b)
+{
+	int four = batch_set(m->vip4, (const char *)b->k4, sizeof(*b->k4), b->v4, b->n4);
+	int six = batch_set(m->vip6, (const char *)b->k6, sizeof(*b->k6), b->v6, b->n6);
+	int rc = b->rc ?: four ?: six;
+
+	maps_vips_drop(b);
 	return rc;
 }
 

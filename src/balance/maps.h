@@ -84,8 +84,10 @@ struct maps_vips {
 /** maps_vips_add() - as maps_vip_set(), at maps_vips_set(); of one key the last holds. */
 void maps_vips_add(struct maps *m, struct maps_vips *b, const struct maps_key *k,
 		   struct balance_vip v);
-/** maps_vips_set() - all of them; @b is empty afterwards. Return: 0 or -errno; some may be set then. */
+/** maps_vips_set() - all that can be; @b is empty afterwards. Return: 0 or the first -errno. */
 int maps_vips_set(struct maps *m, struct maps_vips *b);
+/** maps_vips_drop() - none of them. */
+void maps_vips_drop(struct maps_vips *b);
 
 /** maps_filter_bit() - of an address. */
 uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr);

@@ -372,7 +372,6 @@ int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
 	       struct skep_err *err)
 {
 	struct maps_vips b = {0};
-	bool addresses = false;
 	size_t i;
 	int rc;
 
@@ -387,13 +386,15 @@ int vips_stage(struct fleet *t, const struct changes *c, struct groups *groups,
 		if (!rc)
 			rc = groups_stage(t, groups);
 	}
-	if (!rc) {
+	if (!rc)
 		rc = all_addresses_get(t, c, &b);
-		addresses = !rc;
+	if (rc) {
+		maps_vips_drop(&b);
+	} else {
+		rc = maps_vips_set(t->maps, &b);
+		for (i = 0; rc && i < c->n; i++)
+			addresses_put(t, c->list[i].next);
 	}
-	rc = maps_vips_set(t->maps, &b) ?: rc;
-	for (i = 0; rc && addresses && i < c->n; i++)
-		addresses_put(t, c->list[i].next);
 	if (rc && err && !err->text[0])
 		skep_fail(err, rc == -E2BIG ? -ENOSPC : rc,
 			  "no room for another address or port: %s",

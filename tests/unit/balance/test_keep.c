@@ -427,6 +427,44 @@ static void a_service_may_be_split_while_no_agent_runs(void **state maybe_unused
 	world_close(w);
 }
 
+static unsigned entries(int map)
+{
+	struct balance_key4 k, *last = NULL;
+	unsigned n = 0;
+
+	while (!bpf_map_get_next_key(map, last, &k)) {
+		last = &k;
+		n++;
+	}
+	return n;
+}
+
+/* A batch of entries that ends half-way. */
+static void addresses_that_do_not_fit_leave_nothing_behind(void **state maybe_unused)
+{
+	struct world *w = world_open(1, "ipip", "ipip");
+	cleanup(buf_done) struct buf text = {0};
+	struct config_set set = {0};
+	struct skep_err err = {""};
+	uint32_t one;
+
+	apply_text(w, SERVICE("web", "'203.0.113.10:443/tcp'", "10.0.0.1"));
+	one = packet(w, 1000, "S");
+	for (unsigned i = 0; i < 50; i++) /* two entries each, of 64 */
+		buf_fmt(&text, SERVICE("s%u", "'198.18.0.%u:443/tcp'", "10.0.0.1") "---\n", i, i);
+	buf_str(&text, SERVICE("web", "'203.0.113.10:443/tcp'", "10.0.0.2"));
+	assert_int_equal(config_read("test", text.data, text.len, &set, NULL, &err), 0);
+	assert_int_equal(fleet_apply(w->fleet, &set, w->now, false, NULL, NULL, &err), -ENOSPC);
+	assert_int_equal(entries(w->maps.vip4), 2);
+	assert_int_equal(packet(w, 2000, "S"), one);
+	apply_text(w, SERVICE("web", "'203.0.113.10:443/tcp'", "10.0.0.1") "---\n" SERVICE(
+			      "more", "'203.0.113.11:443/tcp'", "10.0.0.1"));
+	assert_int_equal(packet(w, 3000, "S"), one);
+	assert_int_equal(entries(w->maps.vip4), 4);
+	config_done(&set);
+	world_close(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -437,6 +475,7 @@ int main(void)
 		cmocka_unit_test(slots_do_not_settle_soon_after_a_full_table),
 		cmocka_unit_test(slow_flows_stay_when_slots_settle),
 		cmocka_unit_test(a_service_may_be_split_while_no_agent_runs),
+		cmocka_unit_test(addresses_that_do_not_fit_leave_nothing_behind),
 		cmocka_unit_test(a_trickle_of_syns_moves_nobody),
 		cmocka_unit_test(no_flow_moves_whatever_happens),
 		cmocka_unit_test(no_flow_moves_when_modes_change_too),
