@@ -359,12 +359,12 @@ struct balance_sent maps_sent(const struct maps *m, uint32_t backend)
 	return sum;
 }
 
-uint64_t maps_again(const struct maps *m, uint32_t backend)
+uint64_t maps_sum(int map, uint32_t key)
 {
 	int cpus = libbpf_num_possible_cpus(), i;
 	uint64_t *each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each)), sum = 0;
 
-	if (each && !bpf_map_lookup_elem(m->again, &backend, each))
+	if (each && !bpf_map_lookup_elem(map, &key, each))
 		for (i = 0; i < cpus; i++)
 			sum += each[i];
 	free(each);

@@ -45,7 +45,7 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		",\"entries\":%u",
 		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
 		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
-		maps_again(&b->maps, x->id), fleet_flows(b->fleet, x->id));
+		maps_sum(b->maps.again, x->id), fleet_flows(b->fleet, x->id));
 	if (was)
 		buf_fmt(out, ",\"was\":\"%s\"", was);
 	if (s->want.opt.quic)
@@ -165,7 +165,7 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		   labels, (double)sent.flows);
 		fn(arg, "skep_balance_syn_retransmits_total", CAP_COUNTER,
 		   "Those that came again: the backend had not answered", labels,
-		   (double)maps_again(&b->maps, s->backends[i].id));
+		   (double)maps_sum(b->maps.again, s->backends[i].id));
 		health_count(health_get(b->health, s->want.name, &s->backends[i].addr), labels, fn,
 			     arg);
 	}

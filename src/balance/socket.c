@@ -256,21 +256,9 @@ void sockets_forget(const char *pins)
 
 /* ---- counters -------------------------------------------------------------------------------- */
 
-static uint64_t sum(const struct bpf_map *map, uint32_t key)
-{
-	int cpus = libbpf_num_possible_cpus(), i;
-	cleanup(mem_free) uint64_t *each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each));
-	uint64_t all = 0;
-
-	if (each && !bpf_map_lookup_elem(bpf_map__fd(map), &key, each))
-		for (i = 0; i < cpus; i++)
-			all += each[i];
-	return all;
-}
-
 uint64_t sockets_refused(const struct sockets *s, uint32_t stat)
 {
-	return sum(s->bpf->maps.asked, stat);
+	return maps_sum(bpf_map__fd(s->bpf->maps.asked), stat);
 }
 
 void sockets_show(const struct sockets *s, uint32_t backend, struct buf *out)
