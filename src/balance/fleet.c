@@ -661,9 +661,22 @@ static void revived_sweep(struct fleet *t, const struct changes *c, uint64_t now
 		}
 }
 
+/* Whether node ports may come or go; of what was adopted it is not known. */
+static bool ports_change(const struct fleet *t, const struct changes *c)
+{
+	size_t i;
+
+	for (i = 0; i < c->n; i++)
+		if ((c->list[i].old && c->list[i].old->want.opt.node_port) ||
+		    (c->list[i].next && c->list[i].next->want.opt.node_port))
+			return true;
+	return t->applies == 1;
+}
+
 static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_err *err)
 {
 	struct groups groups = {0};
+	bool ports = ports_change(t, c);
 	size_t i;
 	int rc = olds_room(t, c->n);
 
@@ -687,7 +700,8 @@ static int commit(struct fleet *t, struct changes *c, uint64_t now, struct skep_
 	vips_settle(t, c, &groups);
 	for (i = 0; i < c->n; i++)
 		change_finish(t, &c->list[i]);
-	sockets_hold(t);
+	if (ports)
+		sockets_hold(t);
 	nat_after(t);
 	return 0;
 }
