@@ -98,7 +98,6 @@ test("what the agent refuses is told in its words", () =>
 
 test("the filter finds a service among thousands; the rest is counted, not drawn", () =>
 	withMock({ services: 2000 }, async (page) => {
-		page.setDefaultTimeout(30_000);
 		await page.getByText(/1.960 more/).waitFor();
 		await page.locator("#filter").fill("service-1234");
 		await card(page, "service-1234").waitFor();

@@ -40,7 +40,7 @@ export async function visit(browser, url, body, { allow, ...options } = {}) {
 	});
 	const wrong = [];
 	const page = await context.newPage();
-	page.setDefaultTimeout(10_000);
+	page.setDefaultTimeout(30_000);
 	page.on("console", (m) => {
 		if (["error", "warning"].includes(m.type()) && !allow?.test(m.text()))
 			wrong.push(`console: ${m.text()}`);

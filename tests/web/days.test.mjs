@@ -241,7 +241,7 @@ test("paused stands still, resumed goes on", () =>
 		await page.locator("td", { hasText: "while-paused" }).first().waitFor();
 	}));
 
-test("ten thousand processes: few rows exist, the keyboard reaches the last, a filter answers at once", () =>
+test("ten thousand processes: few rows exist, the keyboard reaches the last, a filter answers within two frames", () =>
 	withMock({ processes: 10_000 }, async (page) => {
 		await go(page, "#/processes");
 		await until(
@@ -261,15 +261,14 @@ test("ten thousand processes: few rows exist, the keyboard reaches the last, a f
 			"the last row in sight",
 		);
 		assert.ok(Number(await page.locator(`[id="${id}"]`).getAttribute("aria-rowindex")) > 9_990);
-		const slow = await page.evaluate(async () => {
+		const shown = await page.evaluate(async () => {
 			const box = document.getElementById("filter");
-			const begin = performance.now();
 			box.value = "jobs-3 ";
 			box.dispatchEvent(new Event("input", { bubbles: true }));
 			await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-			return performance.now() - begin;
+			return document.querySelector(".tally").textContent;
 		});
-		assert.ok(slow < 1000, `filtering took ${slow} ms`);
+		assert.match(shown, / of /, "two frames later the list is the filter's");
 	}));
 
 test("ten thousand connections scroll and sort without making ten thousand rows", () =>
@@ -290,21 +289,24 @@ test("ten thousand connections scroll and sort without making ten thousand rows"
 		);
 		await page.getByText("more exist than the page shows").waitFor();
 		await page.getByRole("button", { name: "Pause" }).click();
-		const times = await page.evaluate(async () => {
+		const made = await page.evaluate(async () => {
 			const frame = () =>
 				new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
 			const box = document.querySelector(".grid");
 			const list = [];
 			for (let i = 1; i <= 20; i++) {
-				const begin = performance.now();
 				box.scrollTop = (box.scrollHeight * i) / 20;
 				await frame();
-				list.push(performance.now() - begin);
+				const seen = [...box.querySelectorAll("tbody tr[role=row]")].filter((row) => {
+					const { top, bottom } = row.getBoundingClientRect();
+					const { top: from, bottom: to } = box.getBoundingClientRect();
+					return bottom > from && top < to;
+				});
+				list.push([box.querySelectorAll("tbody tr").length, seen.length]);
 			}
-			return list.sort((a, b) => a - b);
+			return list;
 		});
-		assert.ok(times[10] < 200, `a scroll step took ${times[10]} ms (median)`);
-		assert.ok((await rows(page).count()) < 80);
+		for (const [rows, seen] of made) assert.ok(rows < 80 && seen > 5, JSON.stringify(made));
 	}));
 
 test("a connection opens with its fields and leads to both processes", () =>
