@@ -155,6 +155,15 @@ static void serve_plan(struct api_call *call)
 	ask(call, "plan", call->request->body ? call->request->body : "", call->request->length);
 }
 
+static void serve_samples(struct api_call *call)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), "%lld %lld", (long long)call->values[0].num,
+			 (long long)call->values[1].num);
+
+	ask(call, "samples", text, (size_t)n);
+}
+
 /* The body, or where there is none the names. */
 static void change(struct api_call *call, enum cap_change what, const char *file, const char *text,
 		   size_t len, bool dry)
@@ -279,8 +288,8 @@ static void serve_events(struct api_call *call)
 	if (filter_take(call->values, &job.filter)) {
 		http_error(call->conn, 400,
 			   "kind: expected process.fork, process.exec, process.exit, "
-			   "connection.open, connection.close, dns, balance.backend, process, "
-			   "connection or balance");
+			   "connection.open, connection.close, dns, balance.backend, "
+			   "balance.packet, process, connection or balance");
 		return;
 	}
 	job.limit = (uint64_t)call->values[EVENTS_LIMIT].num;
@@ -350,6 +359,14 @@ const struct api_route api_routes[] = {
 	 false,
 	 serve_plan,
 	 {{0}}},
+	{HTTP_POST,
+	 "/v1/balance/samples",
+	 "samples of packets are taken for so long, into the table packet and as balance.packet",
+	 JSON,
+	 false,
+	 serve_samples,
+	 {{"rate", API_INT, 0, 250, 10, "a second, of each reason and CPU; 0: none any more"},
+	  {"seconds", API_INT, 1, 3600, 60, "for so long"}}},
 	{HTTP_POST,
 	 "/v1/balance/drain",
 	 "a backend keeps its flows and gets no new ones",

@@ -5,7 +5,7 @@
 #include <sys/queue.h>
 
 #define HEARTBEAT_S 15
-#define TABLES	    4
+#define TABLES	    5
 
 #define REMOTE "coalesce(remote_service, remote_addr) || ':' || remote_port"
 
@@ -24,6 +24,9 @@ const struct event_kind event_kinds[EVENT_KINDS] = {
 	 "name || ' ' || type || coalesce(' ' || rcode, '')", false, true},
 	{"balance.backend", "backend", "time", "1",
 	 "backend || ' ' || state || coalesce(': ' || reason, '')", true, false},
+	{"balance.packet", "packet", "time", "1",
+	 "reason || ' ' || source || ' > ' || destination || coalesce(' to ' || backend, '')", true,
+	 false},
 };
 
 struct client {

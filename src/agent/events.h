@@ -12,7 +12,7 @@
 #include "base/buf.h"
 #include "store/store.h"
 
-#define EVENT_KINDS	  7
+#define EVENT_KINDS	  8
 #define EVENT_CLIENTS_MAX 64
 #define EVENT_PENDING_MAX (1U << 20) /* bytes a reader may be behind before it loses events */
 

@@ -14,7 +14,7 @@
  *
  * maps in: state, vip4, vip6, ranges, services, rings, backends, quic, protect, allow4, allow6, deny4,
  * deny6. maps out: flows, counts, totals, sent, syns, again, told; backends' hops; nat, nat_forth, nat_back,
- * nat_parts, nat_strangers; limited, trusted.
+ * nat_parts, nat_strangers; limited, trusted; samples, sampled.
  *
  * No live connection moves. A slot of a ring has two backends: flows that begin go to `now`, flows
  * that have no entry belong to `was`.
@@ -46,6 +46,7 @@
 
 #include "balance/protect.bpf.h"
 #include "balance/quic.bpf.h"
+#include "balance/sample.bpf.h"
 #include "balance/translate.bpf.h"
 #include "balance/unpack.bpf.h"
 
@@ -404,7 +405,8 @@ static __always_inline int in6(struct xdp_md *ctx, struct packet *p, struct bala
 static __always_inline int finish(struct xdp_md *ctx, struct packet *p, int verdict)
 {
 	verdict = verdict ?: serve(ctx, p);
-	return verdict == NAT_SEND ? nat_send(ctx, p) : verdict;
+	verdict = verdict == NAT_SEND ? nat_send(ctx, p) : verdict;
+	return sample_every ? sample(ctx, p, verdict) : verdict;
 }
 
 static __always_inline int passed(enum balance_reason reason)
@@ -422,6 +424,18 @@ static __always_inline int is_tag(__be16 proto)
 	return proto == bpf_htons(ETH_VLAN) || proto == bpf_htons(ETH_QINQ);
 }
 
+static __always_inline void packet_init(struct packet *p, void *data, __u32 l2, __u8 family)
+{
+	__builtin_memset(p, 0, sizeof(*p));
+	p->l2 = l2;
+	p->family = family;
+	p->macs = *(struct macs *)data;
+	if (l2 > 14)
+		p->tags[0] = *(__be32 *)(data + 12);
+	if (l2 > 18)
+		p->tags[1] = *(__be32 *)(data + 16);
+}
+
 SEC("xdp")
 int balance(struct xdp_md *ctx)
 {
@@ -431,6 +445,7 @@ int balance(struct xdp_md *ctx)
 	struct eth *eth = data;
 	struct packet p;
 	__be16 proto;
+	int verdict;
 
 	if (!s || data + l2 > end)
 		return passed(BALANCE_NOT_IP);
@@ -448,30 +463,17 @@ int balance(struct xdp_md *ctx)
 
 		if ((void *)(ip + 1) > end || filtered(s, balance_filter4(ip->dst)))
 			return passed(BALANCE_FOREIGN);
-		__builtin_memset(&p, 0, sizeof(p));
-		p.l2 = l2;
-		p.family = 4;
-		p.macs = *(struct macs *)data;
-		if (l2 > 14)
-			p.tags[0] = *(__be32 *)(data + 12);
-		if (l2 > 18)
-			p.tags[1] = *(__be32 *)(data + 16);
-		return finish(ctx, &p, in4(ctx, &p, s, ip, end));
-	}
-	if (proto == bpf_htons(ETH_IPV6)) {
+		packet_init(&p, data, l2, 4);
+		verdict = in4(ctx, &p, s, ip, end);
+	} else if (proto == bpf_htons(ETH_IPV6)) {
 		struct ip6 *ip = data + l2;
 
 		if ((void *)(ip + 1) > end || filtered(s, balance_filter6((void *)&ip->dst)))
 			return passed(BALANCE_FOREIGN);
-		__builtin_memset(&p, 0, sizeof(p));
-		p.l2 = l2;
-		p.family = 6;
-		p.macs = *(struct macs *)data;
-		if (l2 > 14)
-			p.tags[0] = *(__be32 *)(data + 12);
-		if (l2 > 18)
-			p.tags[1] = *(__be32 *)(data + 16);
-		return finish(ctx, &p, in6(ctx, &p, s, ip, end));
+		packet_init(&p, data, l2, 6);
+		verdict = in6(ctx, &p, s, ip, end);
+	} else {
+		return passed(BALANCE_NOT_IP);
 	}
-	return passed(BALANCE_NOT_IP);
+	return finish(ctx, &p, verdict);
 }

@@ -12,6 +12,7 @@
 
 #include <arpa/inet.h>
 #include <ifaddrs.h>
+#include <inttypes.h>
 #include <net/if.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -30,7 +31,7 @@ static int balance_open(void **out, const struct cap_env *env, struct skep_err *
 	b->env = *env;
 	b->probe4 = b->probe6 = -1;
 	*out = b;
-	return happened_open(&b->table, env, err);
+	return happened_open(&b->table, env, err) ?: samples_table(&b->packets, env, err);
 }
 
 static void unload(struct balance *b)
@@ -43,6 +44,7 @@ static void unload(struct balance *b)
 	why_free(b->why);
 	b->why = NULL;
 	health_free(take(b->health));
+	samples_free(take(b->samples));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	reap_free(b->reap);
@@ -273,6 +275,9 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	if (!rc)
 		rc = attach_all(b, want, err);
 	if (!rc)
+		rc = samples_open(&b->samples, &b->maps, b->fleet, b->links, b->n_links, b->packets,
+				  &b->env, err);
+	if (!rc)
 		rc = health_open(&b->health, on_health, b, err);
 	if (rc) {
 		unload(b);
@@ -405,6 +410,20 @@ static int plan_ask(struct balance *b, const char *text, size_t len, struct buf 
 	return rc ? rc : fleet_plan(b->fleet, &set, host_boot_now(), out, err);
 }
 
+/* @text: "RATE SECONDS" */
+static int samples_ask(struct balance *b, const char *text, struct buf *out, struct skep_err *err)
+{
+	int64_t rate, seconds;
+	int rc;
+
+	if (sscanf(text, "%" SCNd64 " %" SCNd64, &rate, &seconds) != 2)
+		return skep_fail(err, -EINVAL, "samples: a rate and seconds");
+	rc = samples_want(b->samples, rate, seconds, host_boot_now(), err);
+	if (!rc)
+		buf_fmt(out, "{\"rate\":%" PRId64 ",\"seconds\":%" PRId64 "}\n", rate, seconds);
+	return rc;
+}
+
 static int balance_ask(void *cap, const char *question, const char *text, size_t len,
 		       struct buf *out, struct skep_err *err)
 {
@@ -416,6 +435,8 @@ static int balance_ask(void *cap, const char *question, const char *text, size_t
 		return skep_fail(err, -EINVAL, "balance has no interfaces");
 	if (!strcmp(question, "plan"))
 		return plan_ask(b, text, len, out, err);
+	if (!strcmp(question, "samples"))
+		return samples_ask(b, text, out, err);
 	if (strcmp(question, "why") != 0)
 		return skep_fail(err, -EINVAL, "no question '%.20s'", question);
 	rc = why_read(text, &p, err);
@@ -466,6 +487,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	fleet_tick(b->fleet, boot_now);
 	clients_ask(b);
 	deny_tick(b);
+	samples_tick(b->samples, boot_now);
 	if (b->reap)
 		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {
@@ -484,7 +506,9 @@ static unsigned balance_poll(void *cap)
 {
 	struct balance *b = cap;
 
-	return b->fleet ? health_poll(b->health, b->fleet, host_boot_now()) : 0;
+	if (!b->fleet)
+		return 0;
+	return health_poll(b->health, b->fleet, host_boot_now()) + samples_poll(b->samples);
 }
 
 static int balance_fd(void *cap)
@@ -492,9 +516,11 @@ static int balance_fd(void *cap)
 	return health_fd(((struct balance *)cap)->health);
 }
 
-static uint64_t balance_lost(void *cap maybe_unused)
+static uint64_t balance_lost(void *cap)
 {
-	return 0;
+	struct balance *b = cap;
+
+	return b->samples ? samples_lost(b->samples) : 0;
 }
 
 const struct cap_ops balance_ops = {

@@ -248,6 +248,19 @@ struct balance_told {
 #define BALANCE_RECORDED 1
 #define BALANCE_FULL	 2
 
+#define BALANCE_SAMPLE_BYTES 128
+
+/* Map "samples": a packet as it left or stayed, and what became of it. */
+struct balance_sample {
+	__u64 at;      /* CLOCK_BOOTTIME */
+	__u64 flow[4]; /* as struct packet has them: addresses as it came, source first */
+	__u32 ports, service, backend, ifindex;
+	__u32 size; /* of the frame */
+	__u8 family, proto, reason;
+	__u8 action; /* XDP_PASS ... */
+	__u8 data[BALANCE_SAMPLE_BYTES];
+};
+
 /* ---- at sockets: socket.bpf.c ---------------------------------------------------------------- */
 
 #define BALANCE_DOOR_OPEN  1U /* its addresses are served at sockets */
@@ -403,6 +416,7 @@ _Static_assert(sizeof(struct balance_slot) == 8, "balance_slot is written in one
 _Static_assert(sizeof(struct balance_backend) == 64, "balance_backend is a cache line");
 _Static_assert(BALANCE_REASONS <= BALANCE_COUNTS, "each reason has a counter");
 _Static_assert(sizeof(struct balance_told) == 40, "balance_told crosses to user space");
+_Static_assert(sizeof(struct balance_sample) == 192, "balance_sample crosses to user space");
 _Static_assert(sizeof(struct balance_end) == 32, "balance_end is half a cache line");
 _Static_assert(sizeof(struct balance_door) == 64, "balance_door is a cache line");
 _Static_assert(sizeof(struct balance_peer) == 56, "balance_peer is a map's value");

@@ -75,6 +75,30 @@ static __always_inline __u32 find(__u64 hash, __u32 kind, __u32 time, __u32 rene
 	return backend == FLOWS_NO_MORE ? 0 : backend;
 }
 
+/* 1: @a > @b, both below 2^31. Without a branch: eight entries would be the verifier's 2^16 ways. */
+static __always_inline __u64 above(__u64 a, __u64 b)
+{
+	__u64 d = b - a;
+
+	barrier_var(d);
+	return d >> 63;
+}
+
+#define ROOM_NONE 0
+#define ROOM_LOST 1 /* an unconfirmed flow may live there */
+#define ROOM_FREE 2
+
+/* B5: what a place holds for a flow that begins. */
+static __always_inline __u64 room_in(__u64 e, __u32 time, __u32 most)
+{
+	/* balance_entry_age() + BALANCE_AHEAD, without a branch */
+	__u64 age = (time + BALANCE_AHEAD - BALANCE_ENTRY_TIME(e)) & BALANCE_TIME_MASK;
+	__u64 over = above(age, most + BALANCE_AHEAD) | above(1, BALANCE_ENTRY_BACKEND(e));
+	__u64 lost = ~e >> 1 & above(age, BALANCE_UNCONFIRMED_UNITS + BALANCE_AHEAD);
+
+	return over << 1 | (lost & ~over);
+}
+
 /*
  * B5. 1: recorded; 2: and an unconfirmed entry is lost for it; 0: the bucket is full, try the next; -1:
  * there is room, but not for this one.
@@ -82,40 +106,32 @@ static __always_inline __u32 find(__u64 hash, __u32 kind, __u32 time, __u32 rene
 __noinline int insert_in(__u32 at, __u64 entry, __u32 time, __u32 most)
 {
 	struct balance_bucket *b = bpf_map_lookup_elem(&flows, &at);
-	__u32 young = 0, empty = 0, lost = 0, age;
-	int i, free = -1;
-	__u64 e, old = 0;
+	__u64 best = 0, young = 0, empty = 0, room, e, d;
+	int i;
 
 	if (!b)
 		return -1;
-#pragma unroll
+#pragma clang loop unroll(disable)
 	for (i = 0; i < BALANCE_WAYS; i++) {
 		e = *(volatile __u64 *)&b->entry[i];
-		/* balance_entry_age() + BALANCE_AHEAD, without a branch */
-		age = (time + BALANCE_AHEAD - BALANCE_ENTRY_TIME(e)) & BALANCE_TIME_MASK;
-		empty |= !e;
-		if (!BALANCE_ENTRY_BACKEND(e) || age > most + BALANCE_AHEAD) {
-			free = i;
-			old = e;
-			lost = 0;
-		} else if (!BALANCE_ENTRY_CONFIRMED(e) &&
-			   age > BALANCE_UNCONFIRMED_UNITS + BALANCE_AHEAD) {
-			if (free < 0 || lost) {
-				free = i;
-				old = e;
-				lost = 1;
-			}
-		} else if (!BALANCE_ENTRY_CONFIRMED(e)) {
-			young++;
-		}
+		room = room_in(e, time, most);
+		young += ~e >> 1 & above(1, room);
+		empty |= above(1, e >> 32 | (__u32)e);
+		d = best - (room << 3 | i);
+		barrier_var(d);
+		best -= d & (__u64)((__s64)d >> 63);
 	}
-	if (free < 0 || young >= BALANCE_WAYS / 2)
+	i = best & (BALANCE_WAYS - 1);
+	room = best >> 3;
+	e = *(volatile __u64 *)&b->entry[i];
+	if (room == ROOM_NONE || young >= BALANCE_WAYS / 2)
 		return empty ? -1 : 0;
+	if (room_in(e, time, most) < room)
+		return -1;
 	if (asking)
 		return 1;
-	return __sync_val_compare_and_swap(&b->entry[free & (BALANCE_WAYS - 1)], old, entry) == old
-		       ? 1 + lost
-		       : -1;
+	return __sync_val_compare_and_swap(&b->entry[i], e, entry) == e ? 1 + (room == ROOM_LOST)
+									: -1;
 }
 
 static __always_inline int insert(struct balance_state *s, __u64 hash, __u32 backend, __u32 kind,

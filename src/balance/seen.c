@@ -4,11 +4,7 @@
 
 #include <inttypes.h>
 
-static const char *const reason_names[] = {
-#define REASON(id, name, doc) name,
-#include "balance/reason.def"
-#undef REASON
-};
+#include "balance/reason.h"
 
 static const char *state_name(const struct fleet_backend *b)
 {
@@ -84,7 +80,7 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	for (i = 1, text[0] = '\0'; i < BALANCE_REASONS; i++) {
 		if (!c->packets[i])
 			continue;
-		buf_fmt(out, "%s\"%s\":%" PRIu64, text, reason_names[i], (uint64_t)c->packets[i]);
+		buf_fmt(out, "%s\"%s\":%" PRIu64, text, reason_name(i), (uint64_t)c->packets[i]);
 		strcpy(text, ",");
 	}
 	buf_str(out, "}}");
@@ -175,7 +171,7 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		if (!b->maps.counts[s->stat].packets[i])
 			continue;
 		snprintf(labels, sizeof(labels), "service=\"%s\",reason=\"%s\"", s->want.name,
-			 reason_names[i]);
+			 reason_name(i));
 		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
 		   (double)b->maps.counts[s->stat].packets[i]);
 	}
@@ -195,7 +191,7 @@ void seen_count(void *cap, cap_count_fn fn, void *arg)
 		service_count(b, s, fn, arg);
 	totals = maps_totals(&b->maps);
 	for (i = 1; i < BALANCE_REASONS; i++) {
-		snprintf(labels, sizeof(labels), "service=\"\",reason=\"%s\"", reason_names[i]);
+		snprintf(labels, sizeof(labels), "service=\"\",reason=\"%s\"", reason_name(i));
 		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
 		   (double)totals.packets[i]);
 	}

@@ -13,6 +13,7 @@
 #include "balance/happened.h"
 #include "balance/health.h"
 #include "balance/reap.h"
+#include "balance/samples.h"
 #include "balance/socket.h"
 #include "balance/wanted.h"
 #include "balance/why.h"
@@ -42,7 +43,9 @@ struct balance {
 	struct fleet *fleet;
 	struct config_set wanted;
 	struct health *health;
-	struct store_table *table; /* of what happened to backends */
+	struct store_table *table;   /* of what happened to backends */
+	struct store_table *packets; /* samples of packets */
+	struct samples *samples;
 	struct why *why;
 	struct attach links[ATTACH_MAX];
 	unsigned n_links;

@@ -3,17 +3,12 @@
 
 #include <bpf/bpf.h>
 
+#include "balance/reason.h"
 #include "host/host.h"
 
 struct simulate {
 	struct maps maps;
 	struct fleet *fleet;
-};
-
-static const char *const reasons[] = {
-#define REASON(id, name, doc) name,
-#include "balance/reason.def"
-#undef REASON
 };
 
 int simulate_open(struct simulate **out, const struct config_set *set, unsigned mtu,
@@ -69,13 +64,6 @@ struct maps *simulate_maps(struct simulate *s)
 	return &s->maps;
 }
 
-static const char *verdict_name(uint32_t v)
-{
-	static const char *const names[] = {"aborted", "drop", "pass", "tx", "redirect"};
-
-	return v < array_size(names) ? names[v] : "?";
-}
-
 static void backend_text(const struct simulate *s, uint32_t id, char *out)
 {
 	const struct balance_backend *r = &s->maps.backends[id];
@@ -102,8 +90,8 @@ int simulate_packet(struct simulate *s, const void *frame, size_t size, struct s
 	if (bpf_prog_test_run_opts(s->maps.prog, &o))
 		return skep_fail(err, -errno, "BPF_PROG_TEST_RUN: %s", strerror(errno));
 	bpf_map_lookup_elem(s->maps.told, &zero, &told);
-	out->verdict = verdict_name(o.retval);
-	out->reason = told.reason < BALANCE_REASONS ? reasons[told.reason] : "?";
+	out->verdict = reason_verdict(o.retval);
+	out->reason = reason_name(told.reason);
 	service = told.service ? fleet_by_stat(s->fleet, told.service) : NULL;
 	out->service = service ? service->want.name : "";
 	out->backend[0] = '\0';

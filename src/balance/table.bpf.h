@@ -141,10 +141,10 @@ struct hop {
 struct packet {
 	__u64 hash, source; /* of the flow; of the client's address */
 	__u64 flow[4];	    /* addresses as in the packet, source first; IPv4 in one word each */
-	__u32 ports, l2, size;
-	__u32 affinity, service, backend, entry;
+	__u32 ports, size;
+	__u32 affinity, service, backend;
 	__u16 changed;
-	__be16 l2_proto;
+	__u8 l2, entry;
 	struct macs macs;
 	__be32 tags[2];
 	__u8 family, proto, kind, tos, fragment; /* fragment: 1 the first, 2 a later one */
@@ -154,6 +154,7 @@ struct packet {
 	__u32 place;  /* NAT_SEND: of the connection */
 	__u8 flags;   /* of TCP */
 	__u8 back;    /* and whether the packet is an answer */
+	__u8 reason;  /* BALANCE_FORWARDED until done() */
 	__u32 second; /* the backend that may know the flow instead, 0: none */
 	struct hop hop;
 };
@@ -182,6 +183,7 @@ static __always_inline int done(struct packet *p, __u32 reason, int verdict)
 	__u32 service = p->service, zero = 0;
 	struct balance_counts *c;
 
+	p->reason = reason;
 	if (telling) {
 		struct balance_told *t = told_get();
 

@@ -8,6 +8,7 @@
 
 #include "balance/balance.skel.h"
 #include "balance/inside.h"
+#include "balance/reason.h"
 #include "host/host.h"
 
 #define FRAME_MAX (65536 + 256)
@@ -23,18 +24,6 @@ struct run {
 	struct balance_told told;
 	uint32_t verdict;
 	size_t in, out;
-};
-
-static const char *const reasons[] = {
-#define REASON(id, name, doc) name,
-#include "balance/reason.def"
-#undef REASON
-};
-
-static const char *const docs[] = {
-#define REASON(id, name, doc) doc,
-#include "balance/reason.def"
-#undef REASON
 };
 
 /* What the person could do about it. */
@@ -368,13 +357,6 @@ static void outer_tell(struct buf *b, const struct why *w, const struct run *r)
 	step(b, "leaves", "%s: %s > %s, %zu bytes", how, src, dst, r->out - 14);
 }
 
-static const char *verdict_text(uint32_t v)
-{
-	static const char *const names[] = {"aborted", "drop", "pass", "tx", "redirect"};
-
-	return v < array_size(names) ? names[v] : "?";
-}
-
 static void steps_tell(struct buf *b, struct why *w, struct fleet *t, const struct why_packet *p,
 		       const struct run *r, int ifindex)
 {
@@ -435,7 +417,7 @@ int why_tell(struct why *w, struct fleet *t, const struct why_packet *p, int ifi
 		return rc ? rc : skep_fail(err, -EPROTO, "the program told no reason");
 	s = r.told.service ? fleet_by_stat(t, r.told.service) : NULL;
 	buf_fmt(out, "{\"verdict\":\"%s\",\"reason\":\"%s\",\"doc\":\"%s\",\"reaches\":%s",
-		verdict_text(r.verdict), reasons[r.told.reason], docs[r.told.reason],
+		reason_verdict(r.verdict), reason_name(r.told.reason), reason_doc(r.told.reason),
 		r.verdict >= 3 || r.told.reason == BALANCE_HERE ? "true" : "false");
 	if (s) {
 		buf_str(out, ",\"service\":");

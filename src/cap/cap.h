@@ -86,7 +86,8 @@ struct cap_ops {
 	bool (*drained)(void *cap, const char *service, const char *backend);
 	/**
 	 * ask() - a question about what holds, answered as a JSON object. NULL but for balance.
-	 * @question: "why" (@text: a packet in words), "plan" (@text: resources)
+	 * @question: "why" (@text: a packet in words), "plan" (@text: resources), "samples" (@text:
+	 *            "RATE SECONDS": take them)
 	 */
 	int (*ask)(void *cap, const char *question, const char *text, size_t len, struct buf *out,
 		   struct skep_err *err);

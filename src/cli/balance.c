@@ -341,9 +341,16 @@ static int balance(const struct args *a, struct skep_err *err)
 		const char *name;
 		int (*run)(const struct args *a, struct skep_err *err);
 	} what[] = {
-		{"get", get},		{"describe", describe}, {"drain", drain},
-		{"why", balance_why},	{"plan", balance_plan}, {"doctor", balance_doctor},
-		{"simulate", simulate}, {"backend", backend},	{"watch", balance_watch},
+		{"get", get},
+		{"describe", describe},
+		{"drain", drain},
+		{"why", balance_why},
+		{"plan", balance_plan},
+		{"doctor", balance_doctor},
+		{"simulate", simulate},
+		{"backend", backend},
+		{"watch", balance_watch},
+		{"packets", balance_packets},
 	};
 	size_t i;
 
@@ -365,6 +372,10 @@ const struct verb verb_balance = {
 		"changed. Exit code 0: it reaches a backend or is answered; 1: it does not.\n\n"
 		"plan -f FILE applies a file in imagination and tells how many slots and live "
 		"connections that would touch.\n\n"
+		"packets prints samples of packets as the balancer sees them, and what became of each: of each "
+		"reason and CPU at most --rate a second, so that what is seldom is seen among what is frequent. "
+		"--out FILE also writes them as a capture: the first 128 bytes, as they left or stayed. "
+		"Samples are taken only while somebody asks.\n\n"
 		"doctor looks at what stands in the way of balancing here: interfaces, XDP, offloads, "
 		"forwarding, pins, and of each backend the route, its MTU and a ping in an outer header; "
 		"with --backend --interface NAME at what a backend needs. Exit code 1: something failed.\n\n"
@@ -377,19 +388,21 @@ const struct verb verb_balance = {
 		"as on lo.",
 	.operand = {.name = "WHAT",
 		    .doc = "get, describe [SERVICE], drain SERVICE BACKEND, watch [SERVICE], "
-			   "why PACKET, plan, doctor, simulate or backend",
-		    .choices = "get|describe|drain|watch|why|plan|doctor|simulate|backend",
+			   "packets [SERVICE], why PACKET, plan, doctor, simulate or backend",
+		    .choices = "get|describe|drain|watch|packets|why|plan|doctor|simulate|backend",
 		    .required = true,
 		    .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
 		    OPTION_GUE_PORT, OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL,
-		    OPTION_SECONDS, OPTION_JSON, OPTION_SOCKET},
+		    OPTION_SECONDS, OPTION_RATE, OPTION_REASON, OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance drain web 10.0.0.3 --timeout 600", "before maintenance"},
 			{"skep balance watch web", "when may it be switched off?"},
 			{"skep balance why 'tcp 198.51.100.7:40000 > 203.0.113.10:443'",
 			 "where this packet would go, and why"},
+			{"skep balance packets web --out web.pcap",
+			 "what comes, and what becomes of it"},
 			{"skep balance simulate -f services.yaml --in a.pcap --out b.pcap",
 			 "what would become of these packets"},
 			{"sudo skep balance backend --interface eth0", "on a backend"},

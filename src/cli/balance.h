@@ -8,5 +8,6 @@
 int balance_why(const struct args *a, struct skep_err *err);
 int balance_doctor(const struct args *a, struct skep_err *err);
 int balance_plan(const struct args *a, struct skep_err *err);
+int balance_packets(const struct args *a, struct skep_err *err);
 
 #endif

@@ -75,6 +75,38 @@ teardown() {
 	wait $!
 }
 
+@test "packets shows samples with what became of them, and writes a capture of what left" {
+	services 11 12
+	"$SKEP" balance packets --rate 250 --seconds 4 --out "$DIR/all.pcap" >"$DIR/packets" 3>&- &
+	all=$!
+	"$SKEP" balance packets web --reason forwarded --seconds 4 --json >"$DIR/web" 3>&- &
+	web=$!
+	sleep 1
+	for p in $(seq 43001 43010); do in_ns client curl -s -m 1 --local-port $p "http://$VIP:80/" || true; done
+	in_ns client curl -s -m 1 "http://$VIP:81/" || true
+	wait $all $web
+	grep -E "forwarded +tx +tcp 10.77.0.9:43001 > $VIP:80  web to 10.77.0.1[12], [0-9]+ bytes at eth0" "$DIR/packets"
+	grep -E "unserved +pass +tcp 10.77.0.9:[0-9]+ > $VIP:81  - to -" "$DIR/packets"
+	# a header of 24 bytes, and of each packet 16 and at most 128, which begin with the outer header
+	n=$(wc -l <"$DIR/packets")
+	[ "$(stat -c %s "$DIR/all.pcap")" -gt $((24 + n * (16 + 40))) ]
+	[ "$(stat -c %s "$DIR/all.pcap")" -le $((24 + n * (16 + 128))) ]
+	jq -se 'length > 0 and all(.reason == "forwarded" and .service == "web" and (.frame[28:32] | . == "4500") and .frame[46:48] == "04")' "$DIR/web"
+	jq -se '[.[].time] | . == sort and . == unique' "$DIR/web"
+}
+
+@test "no samples are taken when nobody asks" {
+	curl -s -X POST --unix-socket "$SKEP_SOCKET" "http://localhost/v1/balance/samples?rate=250&seconds=60"
+	in_ns client curl -s -m 1 "http://$VIP:80/" || true
+	eventually 5 sh -c "'$SKEP' query 'select count(*) as n from packet' --json | jq -e '.n > 0'"
+	curl -s -X POST --unix-socket "$SKEP_SOCKET" "http://localhost/v1/balance/samples?rate=0"
+	sleep 0.5
+	n=$("$SKEP" query 'select count(*) as n from packet' --json)
+	in_ns client curl -s -m 1 "http://$VIP:80/" || true
+	sleep 0.5
+	[ "$("$SKEP" query 'select count(*) as n from packet' --json)" = "$n" ]
+}
+
 @test "plan tells slots and connections that a change would touch, and changes nothing" {
 	services 11 12
 	run "$SKEP" balance plan -f "$DIR/services.yaml"

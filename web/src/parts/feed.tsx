@@ -21,6 +21,12 @@ function says(e: SkepEvent): string {
 		}
 		case "dns":
 			return `${who} asked ${text(e["type"])} ${text(e["name"])}: ${text(e["answers"] ?? e["rcode"] ?? "no answer")}`;
+		case "balance.backend":
+			return `${who}: ${text(e["backend"])} is ${text(e["state"])}${e["reason"] ? `, ${text(e["reason"])}` : ""}`;
+		case "balance.packet": {
+			const to = e["backend"] ? ` to ${text(e["backend"])}` : "";
+			return `${text(e["reason"])}: ${endpoint(e["source"] as string, e["source_port"] as number)} > ${endpoint(e["destination"] as string, e["destination_port"] as number)}${to}`;
+		}
 		default: {
 			const verb = e["direction"] === "in" ? "from" : "to";
 			const end = e["error"] ? ` ${text(e["error"])}` : "";
