@@ -44,6 +44,7 @@ static void unload(struct balance *b)
 	why_free(b->why);
 	b->why = NULL;
 	health_free(take(b->health));
+	node_health_free(take(b->node_health));
 	samples_free(take(b->samples));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
@@ -279,6 +280,8 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 				  &b->env, err);
 	if (!rc)
 		rc = health_open(&b->health, on_health, b, err);
+	if (!rc)
+		rc = node_health_open(&b->node_health, err);
 	if (rc) {
 		unload(b);
 		return rc;
@@ -347,6 +350,12 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 	return 0;
 }
 
+static void states_changed(struct balance *b)
+{
+	health_sync(b->health, b->fleet);
+	node_health_sync(b->node_health, b->fleet);
+}
+
 static int balance_resources(void *cap, enum cap_change change, const char *file, const char *text,
 			     size_t len, bool dry, struct buf *said, struct skep_err *err)
 {
@@ -367,7 +376,7 @@ static int balance_resources(void *cap, enum cap_change change, const char *file
 	else
 		wanted_keep(&b->wanted, &c);
 	if (!rc && !dry && b->fleet)
-		health_sync(b->health, b->fleet);
+		states_changed(b);
 	return rc;
 }
 
@@ -488,6 +497,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	clients_ask(b);
 	deny_tick(b);
 	samples_tick(b->samples, boot_now);
+	node_health_sync(b->node_health, b->fleet);
 	if (b->reap)
 		reap_tick(b->reap, fleet_gone(b->fleet));
 	for (s = fleet_first(b->fleet); s; s = s->hh.next) {

@@ -204,6 +204,9 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 	if (h->type && h->timeout_s > h->interval_s)
 		return skep_fail(err, -EINVAL,
 				 "health.timeoutSeconds is longer than intervalSeconds");
+	if (o->health_port && !o->external)
+		return skep_fail(err, -EINVAL,
+				 "healthCheckNodePort is for externalTrafficPolicy: Local");
 	if (o->cookie_rate && !o->cookies)
 		return skep_fail(err, -EINVAL, "synCookieRate is for synCookies: true");
 	return 0;

@@ -81,8 +81,10 @@ struct config_options {
 	int64_t limit_source, limit_service; /* new flows a second; 0: any number */
 	int64_t node_port;		     /* at the host's addresses; 0: none */
 	int external;			     /* enum config_policy, at XDP */
-	bool cookies;			     /* SYNs of unknown sources are challenged */
-	int64_t cookie_rate;		     /* only those above so many a second; 0: all */
+	int64_t health_port;		 /* tells at node addresses whether external finds one */
+	uint8_t node_proto, node_family; /* of node_port, where no vips tell; 0: as vips have it */
+	bool cookies;			 /* SYNs of unknown sources are challenged */
+	int64_t cookie_rate;		 /* only those above so many a second; 0: all */
 };
 
 struct config_service {

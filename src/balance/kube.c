@@ -214,12 +214,24 @@ int kube_add(struct kube *k, const char *file, unsigned line, const char *doc, s
 
 /* ---- a service's port ------------------------------------------------------------------------ */
 
+/*
+ * Policies and source ranges hold for some of a Service's addresses. Where they do, its port becomes a
+ * service of ours for each group of addresses that are alike.
+ */
+enum group {
+	CLUSTER = 1,  /* cluster addresses */
+	EXTERNAL = 2, /* external addresses, and the node port */
+	BALANCER = 4, /* a load balancer's */
+	GROUPS = 3,
+};
+
 struct port {
 	struct kube *kube;
 	const json_t *service, *port;
 	char name[KUBE_NAME_MAX]; /* NAMESPACE/NAME:PORT */
 	uint8_t proto, family;
 	uint16_t number;
+	unsigned groups; /* of addresses at work, enum group */
 	struct buf *notes;
 	struct skep_err *err;
 };
@@ -266,13 +278,13 @@ static int vips_all(struct port *p)
 	const json_t *spec = json_object_get(p->service, "spec");
 	const json_t *balancer =
 		json_object_get(json_object_get(p->service, "status"), "loadBalancer");
-	int rc = vip_add(p, text(spec, "clusterIP"));
+	int rc = p->groups & CLUSTER ? vip_add(p, text(spec, "clusterIP")) : 0;
 
-	if (!rc)
+	if (!rc && p->groups & CLUSTER)
 		rc = vips_add(p, json_object_get(spec, "clusterIPs"), NULL);
-	if (!rc)
+	if (!rc && p->groups & EXTERNAL)
 		rc = vips_add(p, json_object_get(spec, "externalIPs"), NULL);
-	if (!rc && !strcmp(text(spec, "type"), "LoadBalancer"))
+	if (!rc && p->groups & BALANCER && !strcmp(text(spec, "type"), "LoadBalancer"))
 		rc = vips_add(p, json_object_get(balancer, "ingress"), "ip");
 	return rc;
 }
@@ -423,6 +435,46 @@ static bool is_local(const json_t *service, const char *policy)
 	return !strcmp(text(json_object_get(service, "spec"), policy), "Local");
 }
 
+/* The groups that are services of ours, ended by 0. */
+static void groups_of(const json_t *service, unsigned out[GROUPS + 1])
+{
+	const json_t *ranges =
+		json_object_get(json_object_get(service, "spec"), "loadBalancerSourceRanges");
+	unsigned n = 0;
+
+	memset(out, 0, (GROUPS + 1) * sizeof(*out));
+	if (is_local(service, "externalTrafficPolicy") ||
+	    (config_sockets() && is_local(service, "internalTrafficPolicy")))
+		out[n++] = CLUSTER;
+	out[n] = (CLUSTER | EXTERNAL | BALANCER) & ~out[0];
+	if (json_array_size(ranges)) {
+		out[n++] &= ~(unsigned)BALANCER;
+		out[n] = BALANCER;
+	}
+}
+
+/* What holds for some groups only. */
+static int group_options(struct port *p)
+{
+	const json_t *spec = json_object_get(p->service, "spec");
+	struct config_options *o = &p->kube->spec->opt;
+
+	if (p->groups & EXTERNAL) {
+		o->node_port = json_integer_value(json_object_get(p->port, "nodePort")) & 0xffff;
+		o->node_family = o->node_port ? p->family : 0;
+		o->node_proto = o->node_port ? p->proto : 0;
+	}
+	if (p->groups & CLUSTER && o->socket && is_local(p->service, "internalTrafficPolicy"))
+		o->internal = CONFIG_LOCAL;
+	if (!(p->groups & CLUSTER) && is_local(p->service, "externalTrafficPolicy")) {
+		o->external = CONFIG_LOCAL;
+		o->health_port =
+			json_integer_value(json_object_get(spec, "healthCheckNodePort")) & 0xffff;
+	}
+	return p->groups == BALANCER ? ranges(p, json_object_get(spec, "loadBalancerSourceRanges"))
+				     : 0;
+}
+
 static int options(struct port *p)
 {
 	static const char *const modes[] = {"ipip", "gue", "l2", "option", "nat"};
@@ -433,9 +485,6 @@ static int options(struct port *p)
 	unsigned i;
 
 	memcpy(o, &p->kube->preset, sizeof(*o));
-	o->node_port = json_integer_value(json_object_get(p->port, "nodePort")) & 0xffff;
-	if (ranges(p, json_object_get(spec, "loadBalancerSourceRanges")))
-		return -EINVAL;
 	o->mode = KUBE_MODE;
 	for (i = 0; *mode && i < array_size(modes); i++)
 		if (!strcmp(modes[i], mode))
@@ -445,8 +494,8 @@ static int options(struct port *p)
 				 "Service %s: annotation " MODE ": '%.40s' is none", p->name, mode);
 	o->mode = *mode ? (int)i : KUBE_MODE;
 	o->socket = config_sockets();
-	if (o->socket && is_local(p->service, "internalTrafficPolicy"))
-		o->internal = CONFIG_LOCAL;
+	if (group_options(p))
+		return -EINVAL;
 	if (!strcmp(text(spec, "sessionAffinity"), "ClientIP")) {
 		s = json_object_get(
 			json_object_get(json_object_get(spec, "sessionAffinityConfig"), "clientIP"),
@@ -493,23 +542,26 @@ static bool other_port(const struct config_spec *spec)
 /* One port in one family. */
 static int family_end(struct port *p, bool both, conf_each_fn fn, void *arg)
 {
+	const char *of = p->groups & CLUSTER	? ""
+			 : p->groups & EXTERNAL ? "/external"
+						: "/balancer";
 	struct config_spec *spec = p->kube->spec;
-	char name[KUBE_NAME_MAX + 8];
+	char name[KUBE_NAME_MAX + 24];
 	int rc;
 
 	spec->n_vips = 0;
 	rc = vips_all(p);
-	if (rc || !spec->n_vips)
-		return rc;
-	rc = options(p);
 	if (!rc)
-		rc = endpoints(p);
+		rc = options(p);
+	if (rc || (!spec->n_vips && !spec->opt.node_port))
+		return rc;
+	rc = endpoints(p);
 	if (!rc && spec->opt.mode != BALANCE_NAT && other_port(spec) && p->notes)
 		buf_fmt(p->notes,
 			"note: %s: pods listen on another port than %u: only mode nat "
 			"(annotation " MODE ") reaches them\n",
 			p->name, p->number);
-	snprintf(name, sizeof(name), "%s%s", p->name, both && p->family == 6 ? "/v6" : "");
+	snprintf(name, sizeof(name), "%s%s%s", p->name, of, both && p->family == 6 ? "/v6" : "");
 	return rc ? rc : fn(arg, name, spec, p->err);
 }
 
@@ -518,9 +570,25 @@ static int serves(struct port *p, uint8_t family, bool *yes)
 	int rc;
 
 	p->family = family;
+	p->groups = CLUSTER | EXTERNAL | BALANCER;
 	p->kube->spec->n_vips = 0;
 	rc = vips_all(p);
 	*yes = p->kube->spec->n_vips;
+	return rc;
+}
+
+/* One port in one family, in each of its groups. */
+static int groups_end(struct port *p, uint8_t family, bool both, conf_each_fn fn, void *arg)
+{
+	unsigned groups[GROUPS + 1], i;
+	int rc = 0;
+
+	groups_of(p->service, groups);
+	p->family = family;
+	for (i = 0; groups[i] && !rc; i++) {
+		p->groups = groups[i];
+		rc = family_end(p, both, fn, arg);
+	}
 	return rc;
 }
 
@@ -539,20 +607,19 @@ static int port_end(struct port *p, conf_each_fn fn, void *arg)
 		rc = serves(p, 4, &four);
 	if (!rc)
 		rc = serves(p, 6, &six);
-	p->family = 4;
-	if (!rc)
-		rc = family_end(p, four && six, fn, arg);
-	p->family = 6;
-	return rc ? rc : family_end(p, four && six, fn, arg);
+	if (!rc && four)
+		rc = groups_end(p, 4, four && six, fn, arg);
+	return rc || !six ? rc : groups_end(p, 6, four && six, fn, arg);
 }
 
-/* Each is for some of the addresses only, and a service of ours has one list of backends for all. */
-static void policy_note(const json_t *service, const char *policy, struct buf *notes)
+/* Packets that come for a cluster address have no host that they belong to. */
+static void policy_note(const json_t *service, struct buf *notes)
 {
-	if (notes && is_local(service, policy))
+	if (notes && !config_sockets() && is_local(service, "internalTrafficPolicy"))
 		buf_fmt(notes,
-			"note: Service %.63s/%.63s: %s Local is not followed, all endpoints serve\n",
-			namespace_of(service), text(meta(service), "name"), policy);
+			"note: Service %.63s/%.63s: internalTrafficPolicy Local is followed at sockets "
+			"(balance.cgroup) only, all endpoints serve\n",
+			namespace_of(service), text(meta(service), "name"));
 }
 
 static bool left_out(const json_t *service, struct buf *notes)
@@ -579,9 +646,7 @@ int kube_end(struct kube *k, conf_each_fn fn, void *arg, struct buf *notes, stru
 	{
 		if (rc || left_out(service, notes))
 			continue;
-		policy_note(service, "externalTrafficPolicy", notes);
-		if (!config_sockets())
-			policy_note(service, "internalTrafficPolicy", notes);
+		policy_note(service, notes);
 		p.service = service;
 		json_array_foreach(json_object_get(json_object_get(service, "spec"), "ports"), n,
 				   port)

@@ -43,7 +43,7 @@ bool config_sockets(void)
 /* The service's own addresses tell its families; translation leads to backends of the same only. */
 static bool leads(const struct config_service *s, uint8_t family)
 {
-	bool has = !s->n_vips;
+	bool has = !s->n_vips && (!s->opt.node_family || s->opt.node_family == family);
 	uint32_t i;
 
 	for (i = 0; i < s->n_vips; i++)
@@ -64,7 +64,7 @@ static bool has_proto(const struct config_service *s, uint8_t proto)
 	for (i = 0; i < s->n_vips; i++)
 		if (s->vips[i].proto == proto)
 			return true;
-	return !s->n_vips && proto == IPPROTO_TCP;
+	return !s->n_vips && proto == (s->opt.node_proto ?: IPPROTO_TCP);
 }
 
 /* A backend that has no port of its own has the service's, whatever port the node has for it. */

@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "balance/prober.h"
 
-#include <cap-ng.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <grp.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/queue.h>
 #include <sys/random.h>
 #include <sys/socket.h>
@@ -16,7 +13,7 @@
 
 #include <uthash.h>
 
-#define NOBODY 65534
+#include "balance/child.h"
 
 struct prober {
 	struct event_base *base;
@@ -244,51 +241,7 @@ static void run(int fd, bool nobody)
 		work_done(p);
 }
 
-/* Return: whether it is somebody without rights. Not so where root may not change who it is. */
-static bool privileges_drop(void)
-{
-	bool nobody;
-
-	capng_clear(CAPNG_SELECT_BOUNDS);
-	capng_apply(CAPNG_SELECT_BOUNDS);
-	nobody = (!setgroups(0, NULL) && !setresgid(NOBODY, NOBODY, NOBODY) &&
-		  !setresuid(NOBODY, NOBODY, NOBODY)) ||
-		 (getuid() && geteuid());
-	capng_clear(CAPNG_SELECT_CAPS);
-	capng_apply(CAPNG_SELECT_CAPS);
-	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return nobody;
-}
-
 int prober_start(int *fd)
 {
-	int pair[2], signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
-	pid_t pid;
-	sigset_t none;
-	bool nobody;
-	size_t i;
-
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
-		return -errno;
-	pid = fork();
-	if (pid < 0) {
-		close(pair[0]);
-		close(pair[1]);
-		return -errno;
-	}
-	if (pid) {
-		close(pair[1]);
-		*fd = pair[0];
-		return 0;
-	}
-	prctl(PR_SET_NAME, "skep-prober");
-	for (i = 0; i < array_size(signals); i++)
-		signal(signals[i], i < 3 ? SIG_IGN : SIG_DFL);
-	sigemptyset(&none);
-	sigprocmask(SIG_SETMASK, &none, NULL);
-	dup2(pair[1], 3);
-	close_range(4, ~0U, 0);
-	nobody = privileges_drop();
-	run(3, nobody);
-	_exit(0);
+	return child_start("skep-prober", run, fd);
 }

@@ -248,6 +248,12 @@ void seen_report(void *cap, void (*fn)(void *, const struct cap_report *), void 
 		r.fix = "restart the agent; packets go on meanwhile";
 		fn(arg, &r);
 	}
+	if (node_health_trouble(b->node_health)) {
+		r = (struct cap_report){.what = "health check node ports"};
+		snprintf(r.how, sizeof(r.how), "%s", node_health_trouble(b->node_health));
+		r.fix = "who has that port? ss -ltnp; it is tried again every second";
+		fn(arg, &r);
+	}
 	r = (struct cap_report){.what = "tables that outlive the agent", .ready = b->pinned};
 	snprintf(r.how, sizeof(r.how), "%.85s%s%.55s", b->pinned ? b->spec.pins : b->unpinned,
 		 b->anew[0] ? "; made anew: " : "", b->anew);

@@ -12,6 +12,7 @@
 #include "balance/fleet.h"
 #include "balance/happened.h"
 #include "balance/health.h"
+#include "balance/node_health.h"
 #include "balance/reap.h"
 #include "balance/samples.h"
 #include "balance/socket.h"
@@ -43,6 +44,7 @@ struct balance {
 	struct fleet *fleet;
 	struct config_set wanted;
 	struct health *health;
+	struct node_health *node_health;
 	struct store_table *table;   /* of what happened to backends */
 	struct store_table *packets; /* samples of packets */
 	struct samples *samples;

@@ -135,3 +135,83 @@ served() { [ "$(ask 203.0.113.20:80)" = b2 ]; }
 	in_ns client ping -c 1 -W 2 10.77.0.1 >/dev/null # the host's own traffic goes on
 }
 six_answers() { [ "$(ask "[fd77::1]:30086")" = b2six ]; }
+
+@test "a health check node port tells whether a backend of this host takes new flows" {
+	service hc 203.0.113.22:80/tcp "{address: 10.77.0.12, port: 8080, node: $(uname -n)}" 'mode: nat' 'externalTrafficPolicy: Local' 'healthCheckNodePort: 31234' | applied
+	eventually 5 node_says 200
+	jq -e '.service.name == "hc" and .localEndpoints == 1' "$DIR/node"
+	"$SKEP" balance drain hc 10.77.0.12
+	eventually 5 node_says 503
+	jq -e '.localEndpoints == 0' "$DIR/node"
+	"$SKEP" balance drain hc 10.77.0.12 --cancel
+	eventually 5 node_says 200
+	in_ns balancer curl -s -m 3 -o /dev/null -w '%{http_code}' 'http://[::1]:31234/' | grep -qx 200
+	# what is no request is not answered, and the next one is
+	printf 'x%.0s' $(seq 5000) | in_ns client timeout 3 socat - TCP:10.77.0.1:31234 >"$DIR/none" 2>/dev/null || true
+	[ ! -s "$DIR/none" ]
+	node_says 200
+	service hc 203.0.113.22:80/tcp '{address: 10.77.0.12, port: 8080}' 'mode: nat' | applied
+	eventually 5 node_says 000
+}
+node_says() { # node_says STATUS
+	in_ns client curl -s -m 3 -o "$DIR/node" -w '%{http_code}' http://10.77.0.1:31234/healthz >"$DIR/node.code" || true
+	grep -qx "$1" "$DIR/node.code"
+}
+
+@test "a health check node port that somebody else has is told in status, and tried again" {
+	ip netns exec "$NS-balancer" socat TCP6-LISTEN:31234,fork,reuseaddr SYSTEM:true 3>&- 2>/dev/null &
+	other=$!
+	sleep 0.3
+	service hc 203.0.113.22:80/tcp "{address: 10.77.0.12, port: 8080, node: $(uname -n)}" 'mode: nat' 'externalTrafficPolicy: Local' 'healthCheckNodePort: 31234' | applied
+	eventually 5 taken_told
+	kill $other
+	eventually 5 node_says 200
+	run "$SKEP" status
+	[[ "$output" != *"port 31234"* ]]
+}
+taken_told() { "$SKEP" status | grep -q 'port 31234: Address already in use'; }
+
+@test "externalTrafficPolicy Local of a Service of Kubernetes holds for its external addresses, not for its cluster's" {
+	cat >"$DIR/kube.yaml" <<-Y
+		apiVersion: v1
+		kind: Service
+		metadata: {name: shop, namespace: default}
+		spec:
+		  type: LoadBalancer
+		  clusterIP: 203.0.113.40
+		  externalIPs: [203.0.113.41]
+		  externalTrafficPolicy: Local
+		  healthCheckNodePort: 31234
+		  loadBalancerSourceRanges: [198.51.100.0/24]
+		  ports: [{port: 80, nodePort: 30081}]
+		status: {loadBalancer: {ingress: [{ip: 203.0.113.42}]}}
+		---
+		apiVersion: discovery.k8s.io/v1
+		kind: EndpointSlice
+		metadata: {name: shop-1, labels: {kubernetes.io/service-name: shop}}
+		addressType: IPv4
+		ports: [{port: 8080}]
+		endpoints: [{addresses: [10.77.0.12], nodeName: elsewhere}]
+	Y
+	in_ns client ip route add 203.0.113.40/30 via 10.77.0.1
+	"$SKEP" apply -f "$DIR/kube.yaml"
+	[ "$(ask 203.0.113.40:80)" = b2 ]
+	[ "$(ask 203.0.113.41:80)" = "" ]
+	[ "$(ask 10.77.0.1:30081)" = "" ]
+	eventually 5 node_says 503
+	sed -i "s/elsewhere/$(uname -n)/" "$DIR/kube.yaml"
+	"$SKEP" apply -f "$DIR/kube.yaml"
+	[ "$(ask 203.0.113.40:80)" = b2 ]
+	[ "$(ask 203.0.113.41:80)" = b2 ]
+	[ "$(ask 10.77.0.1:30081)" = b2 ]
+	eventually 5 node_says 200
+	jq -e '.service == {namespace: "default", name: "shop"}' "$DIR/node"
+	# source ranges are for the load balancer's address alone
+	[ "$(ask 203.0.113.42:80)" = "" ]
+	[ "$(dropped source_denied)" -ge 1 ]
+	sed -i 's,198.51.100.0/24,10.77.0.0/24,' "$DIR/kube.yaml"
+	"$SKEP" apply -f "$DIR/kube.yaml"
+	[ "$(ask 203.0.113.42:80)" = b2 ]
+	"$SKEP" delete service/default/shop
+	[ "$("$SKEP" balance get --json | jq '.services | length')" = 0 ]
+}

@@ -36,6 +36,13 @@ static void print(const struct config_set *set, struct buf *b)
 		buf_fmt(b, "%s %s%s%s%s affinity %d:", s->name, config_mode_text(s->opt.mode),
 			s->opt.socket ? " at sockets" : "", s->opt.internal ? " local" : "",
 			s->opt.hash ? " by source" : "", (int)s->opt.affinity_s);
+		if (s->opt.external)
+			buf_fmt(b, " external local, health at %d:", (int)s->opt.health_port);
+		if (s->opt.node_port)
+			buf_fmt(b, " node port %d/%d of IPv%d:", (int)s->opt.node_port,
+				s->opt.node_proto, s->opt.node_family);
+		if (s->opt.n_sources)
+			buf_fmt(b, " from %u:", s->opt.n_sources);
 		for (k = 0; k < s->n_vips; k++)
 			buf_fmt(b, " %s", config_vip_text(&s->vips[k], text));
 		buf_str(b, " ->");
@@ -64,15 +71,26 @@ static void each_port_of_a_service_is_one_of_ours_in_each_family(void **state ma
 {
 	becomes(DIR "shop.yaml",
 		"note: ConfigMap other is left out\n"
-		"note: Service shop/front: externalTrafficPolicy Local is not followed, all endpoints serve\n"
 		"note: Service shop/db is headless: nothing to balance\n"
-		"shop/front:http nat by source affinity 600: 10.96.12.7:80/tcp 192.0.2.44:80/tcp "
-		"203.0.113.80:80/tcp -> 10.244.1.5:8080*1 10.244.2.9:8080*0\n"
+		"shop/front:http nat by source affinity 600: 10.96.12.7:80/tcp -> "
+		"10.244.1.5:8080*1 10.244.2.9:8080*0\n"
+		"shop/front:http/external nat by source affinity 600: external local, health at 31234: "
+		"node port 30080/6 of IPv4: 192.0.2.44:80/tcp -> 10.244.1.5:8080*0 10.244.2.9:8080*0\n"
+		"shop/front:http/balancer nat by source affinity 600: external local, health at 31234: "
+		"from 1: 203.0.113.80:80/tcp -> 10.244.1.5:8080*0 10.244.2.9:8080*0\n"
 		"shop/front:http/v6 nat by source affinity 600: [fd00:10:96::a12]:80/tcp -> "
 		"fd00:10:244:1::5:8080*1\n"
-		"shop/front:quic nat by source affinity 600: 10.96.12.7:443/udp "
-		"192.0.2.44:443/udp 203.0.113.80:443/udp -> 10.244.1.5:443*1 10.244.2.9:443*0\n"
-		"shop/front:quic/v6 nat by source affinity 600: [fd00:10:96::a12]:443/udp ->\n");
+		"shop/front:http/external/v6 nat by source affinity 600: external local, health at 31234: "
+		"node port 30080/6 of IPv6: -> fd00:10:244:1::5:8080*0\n"
+		"shop/front:quic nat by source affinity 600: 10.96.12.7:443/udp -> "
+		"10.244.1.5:0*1 10.244.2.9:0*0\n"
+		"shop/front:quic/external nat by source affinity 600: external local, health at 31234: "
+		"node port 30443/17 of IPv4: 192.0.2.44:443/udp -> 10.244.1.5:443*0 10.244.2.9:443*0\n"
+		"shop/front:quic/balancer nat by source affinity 600: external local, health at 31234: "
+		"from 1: 203.0.113.80:443/udp -> 10.244.1.5:0*0 10.244.2.9:0*0\n"
+		"shop/front:quic/v6 nat by source affinity 600: [fd00:10:96::a12]:443/udp ->\n"
+		"shop/front:quic/external/v6 nat by source affinity 600: external local, health at 31234: "
+		"node port 30443/17 of IPv6: ->\n");
 }
 
 static void ours_stand_beside_theirs_and_the_last_that_serve_are_used(void **state maybe_unused)
@@ -155,8 +173,8 @@ static void ports_whose_long_names_begin_alike_are_two(void **state maybe_unused
 static void a_policy_that_is_not_followed_is_noted(void **state maybe_unused)
 {
 	reads(SERVICE("{clusterIP: 10.0.0.1, internalTrafficPolicy: Local, ports: [{port: 9}]}"),
-	      "note: Service n/a: internalTrafficPolicy Local is not followed, all endpoints "
-	      "serve\n"
+	      "note: Service n/a: internalTrafficPolicy Local is followed at sockets "
+	      "(balance.cgroup) only, all endpoints serve\n"
 	      "n/a:9 nat affinity 0: 10.0.0.1:9/tcp ->\n");
 }
 
