@@ -494,6 +494,7 @@ static void balance_tick(void *cap, uint64_t boot_now)
 	if (!b->fleet)
 		return;
 	fleet_tick(b->fleet, boot_now);
+	fleet_passive(b->fleet, boot_now, on_health, b);
 	clients_ask(b);
 	deny_tick(b);
 	samples_tick(b->samples, boot_now);

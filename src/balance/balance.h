@@ -232,6 +232,12 @@ struct balance_syn {
 	__u32 tag, time;
 };
 
+/* Map "again", by backend, per CPU: connections that did not begin. */
+struct balance_again {
+	__u32 syns;   /* that came again: nobody had answered */
+	__u32 resets; /* mode nat: a RST was the answer */
+};
+
 /* Map "told": what became of the last packet, only where `telling` is set. */
 struct balance_told {
 	__u32 service; /* index of "counts" */

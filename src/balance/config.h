@@ -58,6 +58,8 @@ enum config_health_type {
 struct config_health {
 	int type; /* enum config_health_type */
 	int64_t port, status, interval_s, timeout_s, rise, fall, panic;
+	int64_t passive,
+		passive_s; /* percent of SYNs not answered, 0: no; how long it is ejected */
 	char path[128], host[64], name[64], command[128];
 };
 

@@ -294,6 +294,21 @@ static const struct conf_field health_fields[] = {
 	 .most = 100,
 	 .preset = "1",
 	 .doc = "with less of the backends up all are used; 1: when none is; 0: never"},
+	{.key = "passivePercent",
+	 .type = CONF_INT,
+	 .offset = HEALTH(passive),
+	 .least = 0,
+	 .most = 100,
+	 .preset = "0",
+	 .doc = "of type none too: a backend that does not answer so many of its SYNs, of 10 at least, "
+		"gets no new connections for a while; 0: that is not looked at"},
+	{.key = "passiveSeconds",
+	 .type = CONF_INT,
+	 .offset = HEALTH(passive_s),
+	 .least = 1,
+	 .most = 3600,
+	 .preset = "30",
+	 .doc = "for so long"},
 };
 
 static const struct conf_field source_fields[] = {

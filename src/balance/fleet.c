@@ -337,6 +337,7 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 		b->leave_at = b->drained ? b->leave_at : 0;
 		b->released = b->drained && b->released;
 		b->down = b->down && next->want.opt.health.type;
+		b->passive.until = next->want.opt.health.passive ? b->passive.until : 0;
 		b->wanted = (uint32_t)w->weight;
 		b->mode = (uint8_t)w->mode;
 		b->port = (uint16_t)w->port;

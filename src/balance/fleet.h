@@ -42,6 +42,10 @@ struct fleet_backend {
 	uint64_t load_seen; /* bytes it had been sent at the last look */
 	uint64_t load;
 	double share; /* of its weight, as its load has it; the largest of a service is 1 */
+	struct {      /* passive.c */
+		uint64_t syns, failed; /* as counted when the look began, at @since */
+		uint64_t since, until; /* boot ns; until: ejected till then, 0: it is not */
+	} passive;
 };
 
 struct fleet_service {
@@ -110,6 +114,13 @@ void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, 
  */
 int fleet_plan(struct fleet *t, const struct config_set *set, uint64_t boot_now, struct buf *out,
 	       struct skep_err *err);
+
+/* A backend went up or down; @reason of going down. */
+typedef void (*fleet_fn)(void *arg, const char *service, const struct config_addr *backend, bool up,
+			 const char *reason);
+
+/** fleet_passive() - once a second: who does not answer SYNs is ejected, whose time is over comes back. */
+void fleet_passive(struct fleet *t, uint64_t boot_now, fleet_fn fn, void *arg);
 
 /** fleet_tick() - about once a second: drained backends go, flows' entries are looked through. */
 void fleet_tick(struct fleet *t, uint64_t boot_now);

@@ -24,7 +24,7 @@ struct target {
 
 struct health {
 	int fd;
-	health_fn fn;
+	fleet_fn fn;
 	void *arg;
 	struct target *targets, *ids;
 	uint32_t next_id, syncs;
@@ -32,7 +32,7 @@ struct health {
 	bool dead; /* the prober is */
 };
 
-int health_open(struct health **out, health_fn fn, void *arg, struct skep_err *err)
+int health_open(struct health **out, fleet_fn fn, void *arg, struct skep_err *err)
 {
 	struct health *h = calloc(1, sizeof(*h));
 	int room = 4 << 20, rc;

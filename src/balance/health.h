@@ -22,12 +22,8 @@ struct health_state {
 	uint64_t probes, failures;
 };
 
-/* A backend went up or down. */
-typedef void (*health_fn)(void *arg, const char *service, const struct config_addr *backend,
-			  bool up, const char *reason);
-
 /** health_open() - starts the prober; before the process is confined. */
-int health_open(struct health **out, health_fn fn, void *arg, struct skep_err *err);
+int health_open(struct health **out, fleet_fn fn, void *arg, struct skep_err *err);
 void health_free(struct health *h);
 
 /** health_sync() - after each change of the fleet: ask for what it lists. */

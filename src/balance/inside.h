@@ -105,6 +105,9 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t boot_now);
 void live_decide(struct fleet_service *s);
 /** live_tick() - drains whose time is over, slow starts, loads; renews what changed. */
 void live_tick(struct fleet *t, uint64_t boot_now);
+/** live_stale() - the ring of @s is no longer as its backends are; live_settle() renews all such. */
+void live_stale(struct fleet *t, struct fleet_service *s);
+void live_settle(struct fleet *t, uint64_t boot_now);
 /** live_counts() - whether counts of entries are wanted sooner than usual. */
 bool live_counts(const struct fleet *t);
 

@@ -41,7 +41,7 @@ void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, 
 		 was ? "\"" : "");
 }
 
-static void stale(struct fleet *t, struct fleet_service *s)
+void live_stale(struct fleet *t, struct fleet_service *s)
 {
 	s->stale = true;
 	t->stale = true;
@@ -60,7 +60,7 @@ static bool in_panic(const struct fleet_service *s)
 		if (!b->listed || !b->wanted || b->drained)
 			continue;
 		all++;
-		up += !b->down;
+		up += !b->down && !b->passive.until;
 	}
 	return up * 100 < (uint64_t)s->want.opt.health.panic * all;
 }
@@ -77,14 +77,16 @@ void live_decide(struct fleet_service *s)
 			continue;
 		if (b->released || (b->down && !s->panic))
 			b->state = BALANCE_GONE;
+		else if (!b->wanted || b->drained || (b->passive.until && !s->panic))
+			b->state = BALANCE_DRAINING;
 		else
-			b->state = b->wanted && !b->drained ? BALANCE_LIVE : BALANCE_DRAINING;
+			b->state = BALANCE_LIVE;
 		b->weight = b->state == BALANCE_LIVE ? b->wanted * b->factor : 0;
 	}
 }
 
 /* What cannot be renewed now, for want of room, stays stale until the next tick. */
-static void settle(struct fleet *t, uint64_t now)
+void live_settle(struct fleet *t, uint64_t now)
 {
 	struct fleet_service *s, *next;
 
@@ -132,8 +134,8 @@ void fleet_health(struct fleet *t, const char *service, const struct config_addr
 		return;
 	b->down = !up;
 	b->up_at = up ? boot_now : b->up_at;
-	stale(t, s);
-	settle(t, boot_now);
+	live_stale(t, s);
+	live_settle(t, boot_now);
 }
 
 /* ---- weights that move ----------------------------------------------------------------------- */
@@ -238,14 +240,14 @@ static void service_tick(struct fleet *t, struct fleet_service *s, bool look, ui
 
 		if (b->drained && !b->released && b->leave_at && b->leave_at <= now) {
 			b->released = true;
-			stale(t, s);
+			live_stale(t, s);
 		}
 		moved |= b->state == BALANCE_LIVE && far_enough(b->factor, factor_of(s, b, now));
 	}
 	for (i = 0; moved && i < s->n; i++)
 		s->backends[i].factor = factor_of(s, &s->backends[i], now);
 	if (moved)
-		stale(t, s);
+		live_stale(t, s);
 }
 
 void live_tick(struct fleet *t, uint64_t now)
@@ -257,5 +259,5 @@ void live_tick(struct fleet *t, uint64_t now)
 		t->looked_at = now;
 	for (s = t->services; s; s = s->hh.next)
 		service_tick(t, s, look, now);
-	settle(t, now);
+	live_settle(t, now);
 }

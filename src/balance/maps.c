@@ -359,6 +359,22 @@ struct balance_sent maps_sent(const struct maps *m, uint32_t backend)
 	return sum;
 }
 
+struct maps_again maps_again(const struct maps *m, uint32_t backend)
+{
+	int cpus = libbpf_num_possible_cpus(), i;
+	struct maps_again sum = {0};
+	struct balance_again *each;
+
+	each = calloc(cpus > 0 ? (size_t)cpus : 1, sizeof(*each));
+	if (each && !bpf_map_lookup_elem(m->again, &backend, each))
+		for (i = 0; i < cpus; i++) {
+			sum.syns += each[i].syns;
+			sum.resets += each[i].resets;
+		}
+	free(each);
+	return sum;
+}
+
 uint64_t maps_sum(int map, uint32_t key)
 {
 	int cpus = libbpf_num_possible_cpus(), i;

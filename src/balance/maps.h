@@ -94,6 +94,12 @@ uint32_t maps_filter_bit(uint8_t family, const uint8_t *addr);
 
 /** maps_sent() - a backend's counters over all CPUs. */
 struct balance_sent maps_sent(const struct maps *m, uint32_t backend);
+/* Connections that did not begin, over all CPUs. */
+struct maps_again {
+	uint64_t syns, resets; /* as in struct balance_again */
+};
+
+struct maps_again maps_again(const struct maps *m, uint32_t backend);
 /** maps_sum() - of one counter over all CPUs; @map: fd of a per-CPU array of 64 bits each. */
 uint64_t maps_sum(int map, uint32_t key);
 /** maps_totals() - counters of packets of no service. */

@@ -194,7 +194,7 @@ __noinline int syn_note(__u64 hash, __u32 backend)
 	__u32 at = hash & (BALANCE_SYNS - 1);
 	struct balance_syn *place = bpf_map_lookup_elem(&syns, &at), last;
 	struct balance_syn syn = {hash >> 32, bpf_ktime_get_coarse_ns() >> BALANCE_SYN_UNIT};
-	__u64 *n;
+	struct balance_again *n;
 
 	if (!place || asking)
 		return 0;
@@ -204,7 +204,7 @@ __noinline int syn_note(__u64 hash, __u32 backend)
 		return 0;
 	n = bpf_map_lookup_elem(&again, &backend);
 	if (n)
-		++*n;
+		n->syns++;
 	return 1;
 }
 

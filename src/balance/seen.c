@@ -5,11 +5,14 @@
 #include <inttypes.h>
 
 #include "balance/reason.h"
+#include "host/host.h"
 
 static const char *state_name(const struct fleet_backend *b)
 {
 	if (b->listed && b->down)
 		return "down";
+	if (b->state == BALANCE_DRAINING && b->passive.until && b->wanted && !b->drained)
+		return "ejected";
 	return b->state == BALANCE_LIVE	      ? "live"
 	       : b->state == BALANCE_DRAINING ? "draining"
 					      : "gone";
@@ -32,16 +35,21 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 			const struct fleet_backend *x, struct buf *out)
 {
 	struct balance_sent sent = maps_sent(&b->maps, x->id);
+	struct maps_again again = maps_again(&b->maps, x->id);
+	uint64_t now = host_boot_now();
 	const char *was = fleet_was(s, x);
 	char addr[64];
 
 	buf_fmt(out,
 		"{\"address\":\"%s\",\"weight\":%u,\"mode\":\"%s\",\"state\":\"%s\",\"packets\":%" PRIu64
 		",\"bytes\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"synRetransmits\":%" PRIu64
-		",\"entries\":%u",
+		",\"resets\":%" PRIu64 ",\"entries\":%u",
 		config_addr_text(&x->addr, addr), x->wanted, config_mode_text(x->mode),
 		state_name(x), (uint64_t)sent.packets, (uint64_t)sent.bytes, (uint64_t)sent.flows,
-		maps_sum(b->maps.again, x->id), fleet_flows(b->fleet, x->id));
+		again.syns, again.resets, fleet_flows(b->fleet, x->id));
+	if (x->passive.until > now)
+		buf_fmt(out, ",\"ejectedSeconds\":%" PRIu64,
+			(x->passive.until - now) / 1000000000 + 1);
 	if (was)
 		buf_fmt(out, ",\"was\":\"%s\"", was);
 	if (s->want.opt.quic)
@@ -148,6 +156,7 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 
 	for (i = 0; i < s->n; i++) {
 		struct balance_sent sent = maps_sent(&b->maps, s->backends[i].id);
+		struct maps_again again = maps_again(&b->maps, s->backends[i].id);
 
 		fleet_labels(s, &s->backends[i], labels, sizeof(labels));
 		fn(arg, "skep_balance_forwarded_total", CAP_COUNTER, "Packets sent to a backend",
@@ -161,7 +170,12 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		   labels, (double)sent.flows);
 		fn(arg, "skep_balance_syn_retransmits_total", CAP_COUNTER,
 		   "Those that came again: the backend had not answered", labels,
-		   (double)maps_sum(b->maps.again, s->backends[i].id));
+		   (double)again.syns);
+		fn(arg, "skep_balance_resets_total", CAP_COUNTER,
+		   "Connections that a backend of mode nat refused", labels, (double)again.resets);
+		fn(arg, "skep_balance_backend_ejected", CAP_GAUGE,
+		   "Whether a backend gets no new connections because it did not answer, 1 or 0",
+		   labels, s->backends[i].passive.until > 0);
 		health_count(health_get(b->health, s->want.name, &s->backends[i].addr), labels, fn,
 			     arg);
 	}

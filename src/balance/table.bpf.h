@@ -101,12 +101,11 @@ struct {
 	__type(value, struct balance_syn);
 } syns SEC(".maps");
 
-/* SYNs that came again, by backend. */
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 16384);
 	__type(key, __u32);
-	__type(value, __u64);
+	__type(value, struct balance_again);
 } again SEC(".maps");
 
 struct {

@@ -444,6 +444,14 @@ __noinline int nat_serve(struct packet *p, __u32 id)
 
 /* ---- sending --------------------------------------------------------------------------------- */
 
+static __always_inline void count_reset(__u32 backend)
+{
+	struct balance_again *n = bpf_map_lookup_elem(&again, &backend);
+
+	if (n && !asking)
+		n->resets++;
+}
+
 static __always_inline int connection_send(struct xdp_md *ctx, struct packet *p,
 					   struct balance_state *s, struct turn *t)
 {
@@ -457,8 +465,11 @@ static __always_inline int connection_send(struct xdp_md *ctx, struct packet *p,
 	p->service = b->stat;
 	turn_set(s, n, b, p->back, t);
 	verdict = turn_send(ctx, p, t, b, &flags);
-	if (flags >= 0 && p->kind != KIND_ABOUT && p->fragment != 2)
-		nat_renew(n, flags, p->back);
+	if (flags < 0 || p->kind == KIND_ABOUT || p->fragment == 2)
+		return verdict;
+	if (p->back && flags & TCP_RST && !(n->life & BALANCE_NAT_REPLIED))
+		count_reset(p->backend);
+	nat_renew(n, flags, p->back);
 	return verdict;
 }
 

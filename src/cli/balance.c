@@ -93,7 +93,12 @@ static const char *health_text(const json_t *b, char *out, size_t size)
 {
 	const json_t *h = json_object_get(b, "health");
 	const char *reason = text(h, "reason");
+	int64_t ejected = number(b, "ejectedSeconds");
 
+	if (ejected) {
+		snprintf(out, size, "SYNs not answered: tried again in %" PRId64 " s", ejected);
+		return out;
+	}
 	if (!h)
 		return "";
 	if (!json_is_true(json_object_get(h, "asked")))

@@ -232,6 +232,21 @@ health_is() { [ "$("$SKEP" balance describe "$1" --json | jq -r ".backends[] | s
 	"$SKEP" events --kind balance.backend | grep -q 'web .*10.78.0.12 down'
 }
 
+@test "a backend that does not answer clients' SYNs is ejected, without a probe, and tried again" {
+	service web $VIP:7/tcp $'  health: {passivePercent: 30, intervalSeconds: 1, passiveSeconds: 6}\n' 11 12 | "$SKEP" apply -f -
+	eventually 10 asked_is "b1 hib2 hi"
+	in_ns b2 ip addr del $VIP/32 dev lo
+	in_ns client bash -c 'for _ in $(seq 60); do timeout 4 bash -c "exec 3<>/dev/tcp/'$VIP'/7" 3>&- & done; wait' 2>/dev/null || true
+	eventually 3 state_is web 12 ejected
+	"$SKEP" balance describe web --json | jq -e '.backends[1] | .ejectedSeconds > 0 and .synRetransmits > 0'
+	"$SKEP" balance describe web | grep -q 'ejected .*SYNs not answered: tried again in'
+	"$SKEP" events --kind balance.backend | grep -q 'web .*10.78.0.12 down: [0-9]* of [0-9]* SYNs were not answered'
+	[ "$(asked 20)" = "b1 hi" ]
+	in_ns b2 ip addr add $VIP/32 dev lo
+	eventually 10 state_is web 12 live
+	eventually 10 asked_is "b1 hib2 hi"
+}
+
 @test "HTTP, DNS and scripts tell health, and nothing that is up is left alone with panic off" {
 	mkdir -p "$DIR/www"; : >"$DIR/www/a.yaml"
 	ip netns exec skep-ctl-b1 python3 -m http.server 8080 --bind 10.78.0.11 --directory "$DIR/www" >/dev/null 2>&1 3>&- &

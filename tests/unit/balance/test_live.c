@@ -237,6 +237,86 @@ static void connections_of_backends_meet(void **state maybe_unused)
 	world_close(w);
 }
 
+#define PASSIVE OPTIONS("  health: {passivePercent: 30, intervalSeconds: 1, passiveSeconds: 5}\n")
+
+static char told[256]; /* "down 2 up 2 " */
+
+static void on_passive(void *arg maybe_unused, const char *service, const struct config_addr *a,
+		       bool up, const char *reason)
+{
+	size_t n = strlen(told);
+
+	assert_string_equal(service, "web");
+	assert_true(up || strstr(reason, "SYNs were not answered"));
+	snprintf(told + n, sizeof(told) - n, "%s %u ", up ? "up" : "down", a->bytes[3]);
+}
+
+static void passive(struct world *w, uint64_t seconds)
+{
+	w->now += seconds * SECOND;
+	fleet_passive(simulate_fleet(w->sim), w->now, on_passive, NULL);
+}
+
+/* So many SYNs, of which those to backends of @mute come again twice. Return: backends that got some. */
+static unsigned syns(struct world *w, unsigned from, unsigned n, unsigned mute)
+{
+	unsigned got = 0, b, i;
+
+	for (i = 0; i < n; i++) {
+		b = on(packet(w, from + i, "S"));
+		got |= 1U << b;
+		if (mute >> b & 1) {
+			packet(w, from + i, "S");
+			packet(w, from + i, "S");
+		}
+	}
+	return got;
+}
+
+static void
+who_does_not_answer_is_ejected_keeps_its_flows_and_is_tried_again(void **state maybe_unused)
+{
+	struct world *w = world_open(PASSIVE, BACKENDS);
+
+	told[0] = '\0';
+	begin(w, FLOWS);
+	passive(w, 2); /* the first look begins */
+	assert_int_equal(syns(w, 3000, 200, 1 << 2), 0x1e);
+	passive(w, 1);
+	assert_string_equal(told, "down 2 ");
+	assert_int_equal(syns(w, 4000, 200, 0), 0x1a);
+	for (unsigned i = 0; i < FLOWS; i++)
+		assert_string_equal(packet(w, i, "A"), w->on[i]);
+	passive(w, 4);
+	assert_string_equal(told, "down 2 ");
+	passive(w, 1);
+	assert_string_equal(told, "down 2 up 2 ");
+	assert_int_equal(syns(w, 5000, 200, 0), 0x1e);
+	for (unsigned i = 0; i < FLOWS; i++)
+		assert_string_equal(packet(w, i, "A"), w->on[i]);
+	/* a look at what is well, and one at too few */
+	passive(w, 2);
+	syns(w, 6000, 200, 0);
+	passive(w, 1);
+	syns(w, 6300, 8, 0x1e);
+	passive(w, 1);
+	assert_string_equal(told, "down 2 up 2 ");
+	world_close(w);
+}
+
+static void at_most_half_are_ejected_at_once(void **state maybe_unused)
+{
+	struct world *w = world_open(PASSIVE, BACKENDS);
+
+	told[0] = '\0';
+	passive(w, 2);
+	syns(w, 0, 400, 0x1e);
+	passive(w, 1);
+	assert_string_equal(told, "down 1 down 2 ");
+	assert_int_equal(syns(w, 1000, 200, 0), 0x18);
+	world_close(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -245,6 +325,8 @@ int main(void)
 		cmocka_unit_test(a_drain_lasts_through_applies_and_ends_when_told),
 		cmocka_unit_test(a_backend_that_came_up_starts_slowly),
 		cmocka_unit_test(connections_of_backends_meet),
+		cmocka_unit_test(who_does_not_answer_is_ejected_keeps_its_flows_and_is_tried_again),
+		cmocka_unit_test(at_most_half_are_ejected_at_once),
 	};
 
 	if (geteuid()) {

@@ -12,7 +12,7 @@ import type { BalanceBackend, BalanceHealth, BalanceService, Row, Why } from "..
 
 const SHOWN = 40;
 
-const MOODS: Record<string, string> = { live: "good", draining: "warn", gone: "bad", down: "bad" };
+const MOODS: Record<string, string> = { live: "good", draining: "warn", ejected: "warn", gone: "bad", down: "bad" };
 
 /** What a person can do about a reason. */
 const REASONS: Record<string, string> = {
