@@ -343,8 +343,8 @@ static void changes(void)
 	apply_ms(f, &set);
 	best = 1e9;
 	for (int i = 0; i < rounds; i++) {
-		set.services[0].backends[i].weight = 0;
-		set.services[0].digest = 0;
+		set.services[0]->backends[i].weight = 0;
+		set.services[0]->digest = 0;
 		ms = apply_ms(f, &set);
 		best = ms < best ? ms : best;
 	}

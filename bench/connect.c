@@ -162,13 +162,16 @@ static void measure(struct way *w, unsigned n)
 static struct config_set services(uint32_t n)
 {
 	struct config_set set = {.services = calloc(n, sizeof(*set.services)), .n = n};
+	const struct config_options o = {.socket = true};
 	uint32_t i, ip;
+	char name[16];
 
 	for (i = 0; i < n; i++) {
-		struct config_service *s = &set.services[i];
+		struct config_service *s;
 
-		snprintf(s->name, sizeof(s->name), "s%u", i);
-		s->opt.socket = true;
+		snprintf(name, sizeof(name), "s%u", i);
+		s = config_service_new(name, &o, i ? set.services[i - 1] : NULL);
+		set.services[i] = s;
 		s->n_vips = s->n_backends = 1;
 		s->vips = calloc(2, sizeof(*s->vips));
 		s->backends = calloc(2, sizeof(*s->backends));

@@ -11,6 +11,7 @@
 static struct fleet_service *by_instance(struct fleet *t, uint32_t instance)
 {
 	const struct balance_service *r = &t->maps->services[instance];
+	static const struct config_options none;
 	struct fleet_service *s;
 	char name[CONFIG_NAME_MAX];
 
@@ -20,9 +21,12 @@ static struct fleet_service *by_instance(struct fleet *t, uint32_t instance)
 	    r->ring_log > 20 || r->ring > t->maps->size.slots - (1U << r->ring_log))
 		return s;
 	s = calloc(1, sizeof(*s));
-	if (!s)
+	if (s)
+		s->want = config_service_new(name, &none, t->services ? t->services->want : NULL);
+	if (!s || !s->want) {
+		free(s);
 		return NULL;
-	strcpy(s->want.name, name);
+	}
 	s->instance = instance;
 	s->stat = r->stat;
 	s->ring = r->ring;
@@ -30,7 +34,7 @@ static struct fleet_service *by_instance(struct fleet *t, uint32_t instance)
 	ids_take(&t->instances, instance);
 	ids_take(&t->stats, r->stat);
 	extents_take(&t->rings, r->ring, r->ring_log);
-	HASH_ADD_STR(t->services, want.name, s);
+	HASH_ADD_KEYPTR(hh, t->services, s->want->name, strlen(s->want->name), s);
 	return s;
 }
 
@@ -41,11 +45,11 @@ static int vip_add(struct fleet *t, uint32_t instance, const struct config_vip *
 
 	if (!s)
 		return 0;
-	more = reallocarray(s->want.vips, s->want.n_vips + 1, sizeof(*v));
+	more = reallocarray(s->want->vips, s->want->n_vips + 1, sizeof(*v));
 	if (!more)
 		return -ENOMEM;
-	s->want.vips = more;
-	s->want.vips[s->want.n_vips++] = *v;
+	s->want->vips = more;
+	s->want->vips[s->want->n_vips++] = *v;
 	return 0;
 }
 

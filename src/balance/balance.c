@@ -322,8 +322,8 @@ static int check_sources(const struct balance *b, const struct config_set *set,
 	int rc = 0;
 
 	for (i = 0; i < set->n && b->spec.n_interfaces && !rc; i++)
-		for (k = 0; k < set->services[i].n_backends && !rc; k++)
-			rc = backend_check(b, &set->services[i], &set->services[i].backends[k],
+		for (k = 0; k < set->services[i]->n_backends && !rc; k++)
+			rc = backend_check(b, set->services[i], &set->services[i]->backends[k],
 					   err);
 	return rc;
 }
@@ -334,14 +334,14 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 	size_t i;
 
 	for (i = 0; i < set->n; i++) {
-		const struct config_service *s = &set->services[i];
+		const struct config_service *s = set->services[i];
 
-		if (s->opt.socket && !b->sockets)
+		if (s->opt->socket && !b->sockets)
 			return skep_fail(err, -EINVAL,
 					 "service '%s' is for sockets: set balance.cgroup in the "
 					 "agent's configuration, \"/\" is every process",
 					 s->name);
-		if (!s->opt.socket && !b->spec.n_interfaces)
+		if (!s->opt->socket && !b->spec.n_interfaces)
 			return skep_fail(err, -EINVAL,
 					 "service '%s': balance has no interfaces: set "
 					 "balance.interfaces in the agent's configuration",

@@ -48,13 +48,13 @@ static int check_vips(const struct config_set *set, struct skep_err *err)
 	uint32_t v;
 
 	for (i = 0; i < set->n; i++)
-		n += set->services[i].n_vips;
+		n += set->services[i]->n_vips;
 	claims = calloc(n + 1, sizeof(*claims));
 	if (!claims)
 		return -ENOMEM;
 	for (n = 0, i = 0; i < set->n; i++)
-		for (v = 0; v < set->services[i].n_vips; v++)
-			claims[n++] = (struct claim){set->services[i].vips[v], &set->services[i]};
+		for (v = 0; v < set->services[i]->n_vips; v++)
+			claims[n++] = (struct claim){set->services[i]->vips[v], set->services[i]};
 	qsort(claims, n, sizeof(*claims), by_claim);
 	return check_claims(claims, n, err);
 }
@@ -66,7 +66,7 @@ static size_t vips_count(const struct config_set *set)
 	size_t n = 0, i;
 
 	for (i = 0; i < set->n; i++)
-		n += set->services[i].n_vips;
+		n += set->services[i]->n_vips;
 	return n;
 }
 
@@ -80,7 +80,7 @@ static int check_few(const struct config_set *set, const struct config_service *
 	int rc = 0;
 
 	for (i = 0; i < set->n; i++) {
-		const struct config_service *o = &set->services[i];
+		const struct config_service *o = set->services[i];
 
 		for (v = 0; strcmp(o->name, s->name) && v < o->n_vips && !rc; v++)
 			for (w = 0; w < s->n_vips && !rc; w++) {
@@ -105,8 +105,8 @@ int config_check(const struct config_set *set, const struct config_set *with, st
 		return check_vips(set, err);
 	for (k = 0; k < with->n; k++)
 		for (i = 0; i < set->n && !rc; i++)
-			if (!strcmp(set->services[i].name, with->services[k].name))
-				rc = check_few(set, &set->services[i], err);
+			if (!strcmp(set->services[i]->name, with->services[k]->name))
+				rc = check_few(set, set->services[i], err);
 	return rc;
 }
 
@@ -123,7 +123,7 @@ static int check_names(const struct config_set *set, struct skep_err *err)
 	if (!names)
 		return -ENOMEM;
 	for (i = 0; i < set->n; i++)
-		names[i] = set->services[i].name;
+		names[i] = set->services[i]->name;
 	qsort(names, set->n, sizeof(*names), by_name);
 	for (i = 1; i < set->n; i++)
 		if (!strcmp(names[i - 1], names[i]))
@@ -165,10 +165,10 @@ static int check_socket(const struct config_service *s, struct skep_err *err)
 		one &= s->vips[i].addr.family == family;
 	for (i = 0; i < s->n_backends; i++)
 		one &= s->backends[i].addr.family == family;
-	if (s->opt.socket && !one)
+	if (s->opt->socket && !one)
 		return skep_fail(err, -EINVAL,
 				 "socket: true: addresses and backends must be of one family");
-	if (!s->opt.socket && s->opt.internal)
+	if (!s->opt->socket && s->opt->internal)
 		return skep_fail(err, -EINVAL, "internalTrafficPolicy is for socket: true");
 	return 0;
 }
@@ -176,7 +176,7 @@ static int check_socket(const struct config_service *s, struct skep_err *err)
 /* All ports of an address name none that could be probed. */
 static int check_health(const struct config_service *s, struct skep_err *err)
 {
-	const struct config_health *h = &s->opt.health;
+	const struct config_health *h = &s->opt->health;
 	bool all = s->n_vips && !s->vips[0].first;
 	char text[64];
 	uint32_t i;
@@ -249,7 +249,7 @@ static int quic_check(const struct config_service *s, struct skep_err *err)
 	for (i = 0; i < s->n_backends; i++)
 		ids[i] = config_quic_id(&s->backends[i].addr);
 	qsort(ids, s->n_backends, sizeof(*ids), by_id);
-	for (i = 1; s->opt.quic && i < s->n_backends; i++)
+	for (i = 1; s->opt->quic && i < s->n_backends; i++)
 		if (ids[i] == ids[i - 1])
 			return skep_fail(err, -EINVAL,
 					 "quic: two backends have the server id %08x: give one of "
@@ -291,10 +291,77 @@ static int check_families(const struct config_service *s, struct skep_err *err)
 	return 0;
 }
 
-void config_service_done(struct config_service *s)
+/* ---- life ------------------------------------------------------------------------------------ */
+
+/* Options that are shared. */
+struct shared {
+	uint32_t refs;
+	struct config_options o;
+};
+
+static struct shared *shared_of(const struct config_options *o)
 {
+	return (struct shared *)((char *)o - offsetof(struct shared, o));
+}
+
+static const struct config_options *options_hold(const struct config_options *o)
+{
+	shared_of(o)->refs++;
+	return o;
+}
+
+static void options_drop(const struct config_options *o)
+{
+	if (o && !--shared_of(o)->refs)
+		free(shared_of(o));
+}
+
+/* As @o in every byte: those of @like, if they are. */
+static const struct config_options *options_like(const struct config_options *o,
+						 const struct config_service *like)
+{
+	struct shared *s;
+
+	if (like && !memcmp(like->opt, o, sizeof(*o)))
+		return options_hold(like->opt);
+	s = calloc(1, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->refs = 1;
+	memcpy(&s->o, o, sizeof(*o)); /* padding too */
+	return &s->o;
+}
+
+struct config_service *config_service_new(const char *name, const struct config_options *o,
+					  const struct config_service *like)
+{
+	struct config_service *s = calloc(1, sizeof(*s) + strlen(name) + 1);
+
+	if (!s)
+		return NULL;
+	s->refs = 1;
+	strcpy(s->name, name);
+	s->opt = options_like(o, like);
+	if (s->opt)
+		return s;
+	free(s);
+	return NULL;
+}
+
+struct config_service *config_service_hold(struct config_service *s)
+{
+	s->refs++;
+	return s;
+}
+
+void config_service_drop(struct config_service *s)
+{
+	if (!s || --s->refs)
+		return;
+	options_drop(s->opt);
 	free(s->vips);
 	free(s->backends);
+	free(s);
 }
 
 void config_done(struct config_set *set)
@@ -302,7 +369,7 @@ void config_done(struct config_set *set)
 	size_t i;
 
 	for (i = 0; i < set->n; i++)
-		config_service_done(&set->services[i]);
+		config_service_drop(set->services[i]);
 	free(set->services);
 	memset(set, 0, sizeof(*set));
 }
@@ -333,54 +400,72 @@ static void *copy(const void *from, size_t n, size_t size)
 
 static uint64_t digest(const struct config_service *s)
 {
-	uint64_t h = XXH3_64bits(s->name, sizeof(s->name));
+	uint64_t h = XXH3_64bits(s->name, strlen(s->name));
 
 	h = XXH3_64bits_withSeed(s->vips, s->n_vips * sizeof(*s->vips), h);
 	h = XXH3_64bits_withSeed(s->backends, s->n_backends * sizeof(*s->backends), h);
-	return XXH3_64bits_withSeed(&s->opt, sizeof(s->opt), h);
+	return XXH3_64bits_withSeed(s->opt, sizeof(*s->opt), h);
+}
+
+/* *@out is set, whatever the answer. */
+static int service_make(struct config_service **out, const char *name, const struct config_spec *in,
+			const struct config_service *like)
+{
+	struct config_service *s = config_service_new(name, &in->opt, like);
+
+	*out = s;
+	if (!s)
+		return -ENOMEM;
+	s->n_vips = in->n_vips;
+	s->n_backends = in->n_backends;
+	s->vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
+	s->backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
+	return s->vips && s->backends ? 0 : -ENOMEM;
+}
+
+/* What the file leaves to be worked out, then what must be so. */
+static int service_check(struct config_service *s, const struct config_spec *in,
+			 struct skep_err *err)
+{
+	int rc = modes_set(s, in->opt.mode, err);
+
+	if (!rc)
+		rc = config_node_ports(s, err);
+	s->digest = rc ? 0 : digest(s);
+	if (!rc)
+		rc = check_backends(s, err);
+	if (!rc)
+		rc = quic_check(s, err);
+	if (!rc)
+		rc = check_options(s->opt, err);
+	if (!rc)
+		rc = check_health(s, err);
+	if (!rc)
+		rc = check_families(s, err);
+	return rc ? rc : check_socket(s, err);
 }
 
 static int on_service(void *arg, const char *name, const void *spec, struct skep_err *err)
 {
 	const struct config_spec *in = spec;
 	struct config_set *set = arg;
-	struct config_service s = {
-		.n_vips = in->n_vips,
-		.n_backends = in->n_backends,
-	};
+	struct config_service *s;
 	int rc;
 
-	if (!*name || strlen(name) >= sizeof(s.name))
-		return skep_fail(err, -EINVAL, "metadata.name: expected text of 1 to %zu bytes",
-				 sizeof(s.name) - 1);
+	if (!*name || strlen(name) >= CONFIG_NAME_MAX)
+		return skep_fail(err, -EINVAL, "metadata.name: expected text of 1 to %d bytes",
+				 CONFIG_NAME_MAX - 1);
 	if (name[strspn(name,
 			"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._/:-")])
 		return skep_fail(err, -EINVAL,
 				 "metadata.name: expected letters, digits and . _ / : -");
-	strcpy(s.name, name);
-	memcpy(&s.opt, &in->opt, sizeof(s.opt)); /* padding too */
-	s.vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
-	s.backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
-	rc = s.vips && s.backends ? config_room(set, 1) : -ENOMEM;
+	rc = service_make(&s, name, in, set->n ? set->services[set->n - 1] : NULL);
 	if (!rc)
-		rc = modes_set(&s, in->opt.mode, err);
+		rc = config_room(set, 1);
 	if (!rc)
-		rc = config_node_ports(&s, err);
-	s.digest = rc ? 0 : digest(&s);
-	if (!rc)
-		rc = check_backends(&s, err);
-	if (!rc)
-		rc = quic_check(&s, err);
-	if (!rc)
-		rc = check_options(&s.opt, err);
-	if (!rc)
-		rc = check_health(&s, err);
-	if (!rc)
-		rc = check_families(&s, err);
-	if (!rc)
-		rc = check_socket(&s, err);
+		rc = service_check(s, in, err);
 	if (rc)
-		config_service_done(&s);
+		config_service_drop(s);
 	else
 		set->services[set->n++] = s;
 	return rc;

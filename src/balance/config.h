@@ -89,17 +89,22 @@ struct config_options {
 	int64_t cookie_rate;		 /* only those above so many a second; 0: all */
 };
 
+/*
+ * Not changed once it is read, and shared by all who hold it. Services that are alike share their options:
+ * of ten thousand there are few kinds.
+ */
 struct config_service {
-	char name[CONFIG_NAME_MAX];
-	struct config_options opt;
+	uint32_t refs;
 	uint32_t n_vips, n_backends;
 	struct config_vip *vips;
 	struct config_backend *backends;
+	const struct config_options *opt;
 	uint64_t digest; /* of all this; 0: not known */
+	char name[];	 /* shorter than CONFIG_NAME_MAX */
 };
 
 struct config_set {
-	struct config_service *services;
+	struct config_service **services;
 	size_t n, room;
 };
 
@@ -115,7 +120,20 @@ struct config_set {
 int config_read(const char *file, const char *text, size_t len, struct config_set *set,
 		struct buf *notes, struct skep_err *err);
 void config_done(struct config_set *set);
-void config_service_done(struct config_service *s);
+
+/**
+ * config_service_new() - without addresses or backends.
+ * @o:    copied, with its padding
+ * @like: a service whose options are shared where they are the same; NULL: none
+ *
+ * Return: NULL where there is no memory.
+ */
+struct config_service *config_service_new(const char *name, const struct config_options *o,
+					  const struct config_service *like);
+/** config_service_hold() - one more who holds it. */
+struct config_service *config_service_hold(struct config_service *s);
+/** config_service_drop() - one less. NULL is fine. */
+void config_service_drop(struct config_service *s);
 
 /** config_room() - for @more services. Return: 0 or -ENOMEM. */
 int config_room(struct config_set *set, size_t more);

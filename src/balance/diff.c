@@ -85,7 +85,7 @@ static bool is_scalar(const struct conf_field *f)
 /* Of packets: the client's address chooses the slot, not the flow. */
 static bool by_source(const struct config_service *s)
 {
-	return s->opt.hash || s->opt.affinity_s;
+	return s->opt->hash || s->opt->affinity_s;
 }
 
 bool config_rehashed(const struct config_service *from, const struct config_service *to)
@@ -101,7 +101,7 @@ void config_diff(const struct config_service *from, const struct config_service 
 	vips_diff(to, from, '+', b);
 	for (i = 0; i < config_fields_count; i++)
 		if (is_scalar(&config_fields[i]))
-			conf_diff(&config_fields[i], 1, &from->opt, &to->opt, INDENT, b);
+			conf_diff(&config_fields[i], 1, from->opt, to->opt, INDENT, b);
 	backends_diff(from, to, b);
 	if (config_rehashed(from, to))
 		buf_fmt(b, "%*snote: live connections without an entry may go to another backend\n",

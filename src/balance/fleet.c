@@ -43,8 +43,7 @@ static void service_free(struct fleet_service *s)
 {
 	if (!s)
 		return;
-	free(s->want.vips);
-	free(s->want.backends);
+	config_service_drop(s->want);
 	free(s->backends);
 	free(s);
 }
@@ -280,22 +279,11 @@ static bool same_backends(const struct fleet_service *s, const struct config_ser
 
 static bool same(const struct fleet_service *s, const struct config_service *want)
 {
-	return s->want.n_vips == want->n_vips &&
-	       !memcmp(&s->want.opt, &want->opt, sizeof(want->opt)) &&
-	       !memcmp(s->want.vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
+	return s->want->n_vips == want->n_vips &&
+	       (s->want->opt == want->opt ||
+		!memcmp(s->want->opt, want->opt, sizeof(*want->opt))) &&
+	       !memcmp(s->want->vips, want->vips, want->n_vips * sizeof(*want->vips)) &&
 	       same_backends(s, want);
-}
-
-static int want_copy(struct config_service *to, const struct config_service *from)
-{
-	memcpy(to, from, sizeof(*to));
-	to->vips = calloc(from->n_vips + 1, sizeof(*from->vips));
-	to->backends = calloc(from->n_backends + 1, sizeof(*from->backends));
-	if (!to->vips || !to->backends)
-		return -ENOMEM;
-	memcpy(to->vips, from->vips, from->n_vips * sizeof(*from->vips));
-	memcpy(to->backends, from->backends, from->n_backends * sizeof(*from->backends));
-	return 0;
 }
 
 /*
@@ -325,8 +313,8 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 {
 	uint32_t i, at = 0;
 
-	for (i = 0; i < next->want.n_backends; i++) {
-		const struct config_backend *w = &next->want.backends[i];
+	for (i = 0; i < next->want->n_backends; i++) {
+		const struct config_backend *w = &next->want->backends[i];
 		const struct fleet_backend *was = backend_find(old, &w->addr, w->mode, at);
 		struct fleet_backend *b = &next->backends[next->n];
 
@@ -336,8 +324,8 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 			return -ENOSPC;
 		b->leave_at = b->drained ? b->leave_at : 0;
 		b->released = b->drained && b->released;
-		b->down = b->down && next->want.opt.health.type;
-		b->passive.until = next->want.opt.health.passive ? b->passive.until : 0;
+		b->down = b->down && next->want->opt->health.type;
+		b->passive.until = next->want->opt->health.passive ? b->passive.until : 0;
 		b->wanted = (uint32_t)w->weight;
 		b->mode = (uint8_t)w->mode;
 		b->port = (uint16_t)w->port;
@@ -363,7 +351,7 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 		if (backend_find(next, &b.addr, b.mode, i))
 			continue;
 		if (b.listed)
-			b.leave_at = now + (uint64_t)next->want.opt.drain_s * SECOND;
+			b.leave_at = now + (uint64_t)next->want->opt->drain_s * SECOND;
 		b.listed = b.drained = b.down = false;
 		b.weight = 0;
 		b.state = b.leave_at <= now ? BALANCE_GONE : BALANCE_DRAINING;
@@ -393,17 +381,17 @@ static int places_get(struct fleet *t, struct fleet_service *next, const struct 
 
 static void instance_write(struct fleet *t, const struct fleet_service *s)
 {
-	bool counted = s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS;
-	int64_t keep = min(s->want.opt.affinity_s, (int64_t)t->way.flow_s);
+	bool counted = s->want->opt->algorithm == CONFIG_LEAST_CONNECTIONS;
+	int64_t keep = min(s->want->opt->affinity_s, (int64_t)t->way.flow_s);
 
 	t->maps->services[s->instance] = (struct balance_service){
 		.ring = s->ring,
 		.ring_log = s->log,
-		.flags = (uint8_t)((s->want.opt.hash || keep ? BALANCE_BY_SOURCE : 0) |
+		.flags = (uint8_t)((s->want->opt->hash || keep ? BALANCE_BY_SOURCE : 0) |
 				   (counted ? BALANCE_COUNTED : 0) |
-				   (s->want.opt.quic ? BALANCE_QUIC : 0) |
+				   (s->want->opt->quic ? BALANCE_QUIC : 0) |
 				   (nat_some(s) ? BALANCE_SOME_NAT : 0) |
-				   (protect_wanted(&s->want.opt) ? BALANCE_PROTECTED : 0)),
+				   (protect_wanted(s->want->opt) ? BALANCE_PROTECTED : 0)),
 		.changed = (uint16_t)(fleet_units() & BALANCE_TIME_MASK),
 		.stat = s->stat,
 		.affinity = keep ? (uint32_t)((uint64_t)keep * SECOND >> BALANCE_UNIT) + 1 : 0,
@@ -429,12 +417,11 @@ static void next_free(struct fleet *t, struct fleet_service *next, const struct 
 }
 
 static int next_build(struct fleet *t, struct fleet_service *next, const struct fleet_service *old,
-		      const struct config_service *want, uint64_t now)
+		      struct config_service *want, uint64_t now)
 {
-	int rc = want_copy(&next->want, want);
+	int rc;
 
-	if (rc)
-		return rc;
+	next->want = config_service_hold(want);
 	next->backends = calloc(want->n_backends + (old ? old->n : 0) + 1, sizeof(*next->backends));
 	if (!next->backends)
 		return -ENOMEM;
@@ -483,23 +470,23 @@ static struct fleet_service *adopted_find(const struct fleet *t, const struct co
 	uint32_t i;
 
 	for (s = t->services; s; s = s->hh.next) {
-		if (s->want.name[0] != '#' || s->seen == t->applies)
+		if (s->want->name[0] != '#' || s->seen == t->applies)
 			continue;
-		for (i = 0; i < s->want.n_vips; i++)
-			if (!memcmp(&s->want.vips[i], &want->vips[0], sizeof(want->vips[0])))
+		for (i = 0; i < s->want->n_vips; i++)
+			if (!memcmp(&s->want->vips[i], &want->vips[0], sizeof(want->vips[0])))
 				return s;
 	}
 	return NULL;
 }
 
 /* *@out: the service as it will be, whether it changes or not. */
-static int plan_one(struct fleet *t, const struct config_service *want, uint64_t now,
-		    struct changes *c, struct fleet_service **out)
+static int plan_one(struct fleet *t, struct config_service *want, uint64_t now, struct changes *c,
+		    struct fleet_service **out)
 {
 	struct fleet_service *old = fleet_find(t, want->name), *next;
 	int rc;
 
-	if (!old && t->services && t->services->want.name[0] == '#')
+	if (!old && t->services && t->services->want->name[0] == '#')
 		old = adopted_find(t, want);
 	if (old)
 		old->seen = t->applies;
@@ -556,7 +543,7 @@ static int plan(struct fleet *t, const struct config_set *set, uint64_t now, str
 	for (i = 0; i < t->n_order; i++)
 		t->order[i].seen = false;
 	for (i = 0; i < set->n && !rc; i++) {
-		const struct config_service *w = &set->services[i];
+		struct config_service *w = set->services[i];
 
 		order[i].digest = w->digest;
 		if (at < t->n_order && w->digest && t->order[at].digest == w->digest) {
@@ -643,7 +630,7 @@ static void change_finish(struct fleet *t, struct change *c)
 	if (!c->next)
 		return;
 	sockets_ends(t, c->next);
-	HASH_ADD_STR(t->services, want.name, c->next);
+	HASH_ADD_KEYPTR(hh, t->services, c->next->want->name, strlen(c->next->want->name), c->next);
 }
 
 /* T2 of one that was gone and is back: flows that left it since have no entry that names it. */
@@ -668,8 +655,8 @@ static bool ports_change(const struct fleet *t, const struct changes *c)
 	size_t i;
 
 	for (i = 0; i < c->n; i++)
-		if ((c->list[i].old && c->list[i].old->want.opt.node_port) ||
-		    (c->list[i].next && c->list[i].next->want.opt.node_port))
+		if ((c->list[i].old && c->list[i].old->want->opt->node_port) ||
+		    (c->list[i].next && c->list[i].next->want->opt->node_port))
 			return true;
 	return t->applies == 1;
 }
@@ -731,9 +718,9 @@ static void tell(const struct changes *c, const struct config_set *set, struct f
 		d->removed += !x->next;
 		d->changed += x->old && x->next;
 		if (said)
-			buf_fmt(said, "%s %s\n", what, (x->next ?: x->old)->want.name);
+			buf_fmt(said, "%s %s\n", what, (x->next ?: x->old)->want->name);
 		if (said && x->old && x->next)
-			config_diff(&x->old->want, &x->next->want, said);
+			config_diff(x->old->want, x->next->want, said);
 	}
 	d->same = (uint32_t)set->n - d->added - d->changed;
 }
@@ -776,7 +763,7 @@ int renew(struct fleet *t, struct fleet_service *s, uint64_t now)
 		return -ENOMEM;
 	next->ring = EXTENT_NONE;
 	next->seen = s->seen;
-	rc = next_build(t, next, s, &s->want, now);
+	rc = next_build(t, next, s, s->want, now);
 	if (!rc)
 		rc = changes_add(&c, s, next);
 	if (rc)
@@ -891,7 +878,7 @@ static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 	uint64_t flow_ns = t->way.flow_s * SECOND;
 	uint32_t i, entries = 0;
 
-	if (!s->look || s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS)
+	if (!s->look || s->want->opt->algorithm == CONFIG_LEAST_CONNECTIONS)
 		return;
 	for (i = 0; i < s->n; i++)
 		entries += t->flows[s->backends[i].id];
@@ -899,7 +886,7 @@ static void look_tick(struct fleet *t, struct fleet_service *s, uint64_t now)
 		slots_merge(t, s);
 		s->merged = true;
 		s->changed_at = now;
-	} else if (s->merged && !entries && !s->want.opt.affinity_s &&
+	} else if (s->merged && !entries && !s->want->opt->affinity_s &&
 		   t->swept_at > s->changed_at) {
 		slots_rest(t, s);
 	}

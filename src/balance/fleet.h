@@ -50,7 +50,7 @@ struct fleet_backend {
 
 struct fleet_service {
 	UT_hash_handle hh;
-	struct config_service want; /* vips and backends as they were applied */
+	struct config_service *want; /* vips and backends as they were applied */
 	uint32_t stat, instance, ring;
 	uint8_t log;
 	bool look;   /* some slots ask for entries */

@@ -105,13 +105,13 @@ static uint16_t port_of(const struct fleet_service *s, const struct fleet_backen
 {
 	uint32_t i;
 
-	if (s->want.opt.health.port)
-		return (uint16_t)s->want.opt.health.port;
-	for (i = 0; i < s->want.n_backends; i++)
-		if (s->want.backends[i].port &&
-		    !memcmp(&s->want.backends[i].addr, &b->addr, sizeof(b->addr)))
-			return (uint16_t)s->want.backends[i].port;
-	return s->want.n_vips ? s->want.vips[0].first : 0;
+	if (s->want->opt->health.port)
+		return (uint16_t)s->want->opt->health.port;
+	for (i = 0; i < s->want->n_backends; i++)
+		if (s->want->backends[i].port &&
+		    !memcmp(&s->want->backends[i].addr, &b->addr, sizeof(b->addr)))
+			return (uint16_t)s->want->backends[i].port;
+	return s->want->n_vips ? s->want->vips[0].first : 0;
 }
 
 static struct target *target_add(struct health *h, const struct fleet_service *s,
@@ -121,11 +121,11 @@ static struct target *target_add(struct health *h, const struct fleet_service *s
 
 	if (!x)
 		return NULL;
-	memcpy(x->key.service, s->want.name, sizeof(x->key.service));
+	snprintf(x->key.service, sizeof(x->key.service), "%s", s->want->name);
 	x->key.addr = b->addr;
 	x->order.id = ++h->next_id;
 	x->order.addr = b->addr;
-	memcpy(x->order.service, s->want.name, sizeof(x->order.service));
+	snprintf(x->order.service, sizeof(x->order.service), "%s", s->want->name);
 	x->state.up = !b->down;
 	HASH_ADD(hh, h->targets, key, sizeof(x->key), x);
 	HASH_ADD(by_id, h->ids, order.id, sizeof(x->order.id), x);
@@ -134,7 +134,7 @@ static struct target *target_add(struct health *h, const struct fleet_service *s
 
 static void want(struct health *h, const struct fleet_service *s, const struct fleet_backend *b)
 {
-	struct target *x = find(h, s->want.name, &b->addr);
+	struct target *x = find(h, s->want->name, &b->addr);
 	uint16_t port;
 
 	x = x ? x : target_add(h, s, b);
@@ -143,10 +143,10 @@ static void want(struct health *h, const struct fleet_service *s, const struct f
 	x->seen = h->syncs;
 	port = port_of(s, b);
 	if (x->order.generation && !x->unsent && x->order.port == port &&
-	    !memcmp(&x->order.health, &s->want.opt.health, sizeof(x->order.health)))
+	    !memcmp(&x->order.health, &s->want->opt->health, sizeof(x->order.health)))
 		return;
 	x->order.port = port;
-	memcpy(&x->order.health, &s->want.opt.health, sizeof(x->order.health));
+	memcpy(&x->order.health, &s->want->opt->health, sizeof(x->order.health));
 	x->order.generation++;
 	x->in_a_row = 0;
 	x->unsent = !send_order(h, &x->order); /* then again at the next sync */
@@ -163,7 +163,7 @@ void health_sync(struct health *h, const struct fleet *t)
 	h->syncs++;
 	h->late = false;
 	for (s = fleet_first(t); s; s = s->hh.next)
-		for (i = 0; s->want.opt.health.type && i < s->n; i++)
+		for (i = 0; s->want->opt->health.type && i < s->n; i++)
 			if (s->backends[i].listed)
 				want(h, s, &s->backends[i]);
 	HASH_ITER (hh, h->targets, x, next) {

@@ -36,7 +36,7 @@ void fleet_labels(const struct fleet_service *s, const struct fleet_backend *b, 
 	const char *was = fleet_was(s, b);
 	char addr[64];
 
-	snprintf(out, size, "service=\"%s\",backend=\"%s\"%s%s%s", s->want.name,
+	snprintf(out, size, "service=\"%s\",backend=\"%s\"%s%s%s", s->want->name,
 		 config_addr_text(&b->addr, addr), was ? ",was=\"" : "", was ?: "",
 		 was ? "\"" : "");
 }
@@ -62,7 +62,7 @@ static bool in_panic(const struct fleet_service *s)
 		all++;
 		up += !b->down && !b->passive.until;
 	}
-	return up * 100 < (uint64_t)s->want.opt.health.panic * all;
+	return up * 100 < (uint64_t)s->want->opt->health.panic * all;
 }
 
 void live_decide(struct fleet_service *s)
@@ -146,7 +146,7 @@ bool live_counts(const struct fleet *t)
 	uint32_t i;
 
 	for (s = t->services; s; s = s->hh.next) {
-		if (s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS)
+		if (s->want->opt->algorithm == CONFIG_LEAST_CONNECTIONS)
 			return true;
 		for (i = 0; i < s->n; i++)
 			if (s->backends[i].state == BALANCE_DRAINING && s->backends[i].drained)
@@ -160,7 +160,7 @@ static uint64_t load_of(struct fleet *t, const struct fleet_service *s, struct f
 {
 	uint64_t sent, load;
 
-	if (s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS)
+	if (s->want->opt->algorithm == CONFIG_LEAST_CONNECTIONS)
 		return t->busy[b->id];
 	sent = maps_sent(t->maps, b->id).bytes;
 	load = sent - b->load_seen;
@@ -178,7 +178,7 @@ static double share_next(const struct fleet_service *s, const struct fleet_backe
 {
 	double soft = mean / 8 + 1, off = (mean + soft) / ((double)b->load + soft);
 
-	if (s->want.opt.algorithm == CONFIG_LEAST_CONNECTIONS)
+	if (s->want->opt->algorithm == CONFIG_LEAST_CONNECTIONS)
 		return off * off * off * off;
 	return b->share * sqrt(off);
 }
@@ -213,8 +213,8 @@ static void loads_weigh(struct fleet *t, struct fleet_service *s)
 /* Of FLEET_FACTOR_ONE. */
 static uint8_t factor_of(const struct fleet_service *s, const struct fleet_backend *b, uint64_t now)
 {
-	uint64_t slow = (uint64_t)s->want.opt.slow_start_s * SECOND;
-	double f = s->want.opt.algorithm ? b->share * FLEET_FACTOR_ONE : FLEET_FACTOR_ONE;
+	uint64_t slow = (uint64_t)s->want->opt->slow_start_s * SECOND;
+	double f = s->want->opt->algorithm ? b->share * FLEET_FACTOR_ONE : FLEET_FACTOR_ONE;
 
 	if (b->up_at && now < b->up_at + slow)
 		f *= (double)(now - b->up_at) / (double)slow;
@@ -233,7 +233,7 @@ static void service_tick(struct fleet *t, struct fleet_service *s, bool look, ui
 	bool moved = false;
 	uint32_t i;
 
-	if (look && s->want.opt.algorithm)
+	if (look && s->want->opt->algorithm)
 		loads_weigh(t, s);
 	for (i = 0; i < s->n; i++) {
 		struct fleet_backend *b = &s->backends[i];

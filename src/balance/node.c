@@ -43,7 +43,7 @@ bool config_sockets(void)
 /* The service's own addresses tell its families; translation leads to backends of the same only. */
 static bool leads(const struct config_service *s, uint8_t family)
 {
-	bool has = !s->n_vips && (!s->opt.node_family || s->opt.node_family == family);
+	bool has = !s->n_vips && (!s->opt->node_family || s->opt->node_family == family);
 	uint32_t i;
 
 	for (i = 0; i < s->n_vips; i++)
@@ -64,7 +64,7 @@ static bool has_proto(const struct config_service *s, uint8_t proto)
 	for (i = 0; i < s->n_vips; i++)
 		if (s->vips[i].proto == proto)
 			return true;
-	return !s->n_vips && proto == (s->opt.node_proto ?: IPPROTO_TCP);
+	return !s->n_vips && proto == (s->opt->node_proto ?: IPPROTO_TCP);
 }
 
 /* A backend that has no port of its own has the service's, whatever port the node has for it. */
@@ -80,7 +80,7 @@ static void ports_fix(struct config_service *s)
 static int vips_add(struct config_service *s)
 {
 	static const uint8_t protos[] = {IPPROTO_TCP, IPPROTO_UDP};
-	uint16_t port = (uint16_t)s->opt.node_port;
+	uint16_t port = (uint16_t)s->opt->node_port;
 	uint32_t i, k, n = s->n_vips;
 	struct config_vip *more = calloc(n + 2 * n_node + 1, sizeof(*more));
 
@@ -107,14 +107,14 @@ int config_node_ports(struct config_service *s, struct skep_err *err)
 	uint32_t i;
 	int rc = 0;
 
-	for (i = 0; s->opt.external && i < s->n_backends; i++)
+	for (i = 0; s->opt->external && i < s->n_backends; i++)
 		if (!s->backends[i].local && !config_node_is(&s->backends[i].addr))
 			s->backends[i].weight = 0;
-	if (s->opt.node_port) {
+	if (s->opt->node_port) {
 		ports_fix(s);
 		rc = vips_add(s);
 	}
-	if (!rc && !s->n_vips && !n_node && s->opt.node_port)
+	if (!rc && !s->n_vips && !n_node && s->opt->node_port)
 		return 0; /* nobody's addresses: read somewhere else than on the node */
 	return rc || s->n_vips ? rc
 			       : skep_fail(err, -EINVAL,

@@ -272,7 +272,7 @@ static uint32_t local_of(const struct fleet_service *s)
 /* Ports of one Service share one; what has most answers for all. */
 static void want(struct node_health *h, const struct fleet_service *s)
 {
-	uint16_t port = (uint16_t)s->want.opt.health_port;
+	uint16_t port = (uint16_t)s->want->opt->health_port;
 	struct told *x;
 
 	HASH_FIND(hh, h->told, &port, sizeof(port), x);
@@ -284,7 +284,8 @@ static void want(struct node_health *h, const struct fleet_service *s)
 		HASH_ADD(hh, h->told, word.port, sizeof(x->word.port), x);
 	}
 	if (x->seen != h->syncs) {
-		memcpy(x->word.service, s->want.name, sizeof(x->word.service));
+		memset(x->word.service, 0, sizeof(x->word.service));
+		snprintf(x->word.service, sizeof(x->word.service), "%s", s->want->name);
 		x->word.local = 0;
 	}
 	x->seen = h->syncs;
@@ -329,7 +330,7 @@ void node_health_sync(struct node_health *h, const struct fleet *t)
 	results_take(h);
 	h->syncs++;
 	for (s = fleet_first(t); s; s = s->hh.next)
-		if (s->want.opt.health_port)
+		if (s->want->opt->health_port)
 			want(h, s);
 	HASH_ITER (hh, h->told, x, next) {
 		x->word.stop = x->seen != h->syncs;

@@ -40,7 +40,7 @@ static bool may_eject(const struct fleet_service *s)
 static bool fails(struct fleet *t, const struct fleet_service *s, struct fleet_backend *b,
 		  uint64_t now, char reason[64])
 {
-	const struct config_health *h = &s->want.opt.health;
+	const struct config_health *h = &s->want->opt->health;
 	uint64_t length = (uint64_t)h->interval_s * SECOND, syns;
 	uint32_t failed; /* its counters wrap */
 	struct maps_again again;
@@ -71,10 +71,10 @@ static void look(struct fleet *t, struct fleet_service *s, struct fleet_backend 
 	if (b->passive.until) {
 		b->passive.until = b->passive.since = 0;
 		b->up_at = now;
-		fn(arg, s->want.name, &b->addr, true, NULL);
+		fn(arg, s->want->name, &b->addr, true, NULL);
 	} else if (b->state == BALANCE_LIVE && may_eject(s) && fails(t, s, b, now, reason)) {
-		b->passive.until = now + (uint64_t)s->want.opt.health.passive_s * SECOND;
-		fn(arg, s->want.name, &b->addr, false, reason);
+		b->passive.until = now + (uint64_t)s->want->opt->health.passive_s * SECOND;
+		fn(arg, s->want->name, &b->addr, false, reason);
 	} else {
 		return;
 	}
@@ -87,7 +87,7 @@ void fleet_passive(struct fleet *t, uint64_t boot_now, fleet_fn fn, void *arg)
 	uint32_t i;
 
 	for (s = t->services; s; s = s->hh.next)
-		for (i = 0; s->want.opt.health.passive && i < s->n; i++)
+		for (i = 0; s->want->opt->health.passive && i < s->n; i++)
 			if (s->backends[i].listed)
 				look(t, s, &s->backends[i], boot_now, fn, arg);
 	live_settle(t, boot_now);

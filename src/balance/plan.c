@@ -139,7 +139,7 @@ static void backends_tell(struct buf *out, const struct change *c, const uint32_
 static void change_tell(struct buf *out, const struct fleet *t, const struct change *c,
 			const uint32_t *entries, struct sum *sum)
 {
-	const char *name = (c->next ? c->next : c->old)->want.name;
+	const char *name = (c->next ? c->next : c->old)->want->name;
 	struct slots_moved m = {0};
 
 	buf_str(out, "{\"name\":");
@@ -150,8 +150,9 @@ static void change_tell(struct buf *out, const struct fleet *t, const struct cha
 		buf_fmt(out,
 			",\"slots\":%u,\"slots_changed\":%u,\"slots_of_gone\":%u,"
 			"\"slots_of_survivors\":%u,\"slots_asking\":%u,\"drain_s\":%u",
-			m.all, m.now, m.was, m.wrong, m.look, (uint32_t)c->next->want.opt.drain_s);
-		if (c->old && config_rehashed(&c->old->want, &c->next->want))
+			m.all, m.now, m.was, m.wrong, m.look,
+			(uint32_t)c->next->want->opt->drain_s);
+		if (c->old && config_rehashed(c->old->want, c->next->want))
 			buf_str(out, ",\"rehashed\":true");
 	}
 	sum->moved += m.now;

@@ -48,7 +48,7 @@ bool protect_wanted(const struct config_options *o)
 
 int protect_write(struct fleet *t, const struct fleet_service *s)
 {
-	const struct config_options *o = &s->want.opt;
+	const struct config_options *o = s->want->opt;
 	struct balance_protect *r = &t->maps->protect[s->instance];
 	struct sources *kept;
 	uint32_t i;

@@ -17,8 +17,8 @@ int quic_stage(struct fleet *t, const struct changes *c, struct skep_err *err)
 	for (i = 0; i < c->n; i++) {
 		const struct fleet_service *s = c->list[i].next;
 
-		t->quic |= s && s->want.opt.quic;
-		for (b = s && s->want.opt.quic ? s->n : 0; b-- > 0;) { /* listed ones last */
+		t->quic |= s && s->want->opt->quic;
+		for (b = s && s->want->opt->quic ? s->n : 0; b-- > 0;) { /* listed ones last */
 			struct balance_quic k =
 				key_of(s->stat, config_quic_id(&s->backends[b].addr));
 

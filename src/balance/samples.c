@@ -97,7 +97,7 @@ static void row_add(struct samples *s, const struct balance_sample *e)
 
 	s->last = max(host_wall(e->at), s->last + 1);
 	c[COL_TIME] = STORE_NUM(s->last);
-	c[COL_SERVICE] = STORE_STRZ(service ? service->want.name : NULL);
+	c[COL_SERVICE] = STORE_STRZ(service ? service->want->name : NULL);
 	if (e->backend && b && b->family) {
 		struct config_addr dst = addr_of(b->family, b->dst);
 

@@ -52,12 +52,12 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 			(x->passive.until - now) / 1000000000 + 1);
 	if (was)
 		buf_fmt(out, ",\"was\":\"%s\"", was);
-	if (s->want.opt.quic)
+	if (s->want->opt->quic)
 		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
-	health_add(health_get(b->health, s->want.name, &x->addr), out);
-	if (s->want.opt.socket && b->sockets)
+	health_add(health_get(b->health, s->want->name, &x->addr), out);
+	if (s->want->opt->socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");
 }
@@ -69,17 +69,17 @@ static void service_add(struct balance *b, const struct fleet_service *s, struct
 	uint32_t i;
 
 	buf_str(out, "{\"name\":");
-	buf_json(out, s->want.name, strlen(s->want.name));
+	buf_json(out, s->want->name, strlen(s->want->name));
 	buf_str(out, ",\"vips\":[");
-	for (i = 0; i < s->want.n_vips; i++)
-		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want.vips[i], text));
-	if (s->want.opt.socket && b->sockets)
+	for (i = 0; i < s->want->n_vips; i++)
+		buf_fmt(out, "%s\"%s\"", i ? "," : "", config_vip_text(&s->want->vips[i], text));
+	if (s->want->opt->socket && b->sockets)
 		buf_fmt(out, "],\"socket\":true,\"refused\":%" PRIu64,
 			sockets_refused(b->sockets, s->stat));
 	else
 		buf_str(out, "],\"socket\":false");
 	buf_fmt(out, ",\"hash\":\"%s\",\"slots\":%u,\"settled\":%s,\"backends\":[",
-		s->want.opt.hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
+		s->want->opt->hash ? "source" : "flow", 1U << s->log, s->look ? "false" : "true");
 	for (i = 0; i < s->n; i++) {
 		buf_str(out, i ? "," : "");
 		backend_add(b, s, &s->backends[i], out);
@@ -176,15 +176,15 @@ static void service_count(struct balance *b, const struct fleet_service *s, cap_
 		fn(arg, "skep_balance_backend_ejected", CAP_GAUGE,
 		   "Whether a backend gets no new connections because it did not answer, 1 or 0",
 		   labels, s->backends[i].passive.until > 0);
-		health_count(health_get(b->health, s->want.name, &s->backends[i].addr), labels, fn,
+		health_count(health_get(b->health, s->want->name, &s->backends[i].addr), labels, fn,
 			     arg);
 	}
-	if (s->want.opt.socket && b->sockets)
+	if (s->want->opt->socket && b->sockets)
 		sockets_count(b->sockets, s, fn, arg);
 	for (i = 1; i < BALANCE_REASONS; i++) {
 		if (!b->maps.counts[s->stat].packets[i])
 			continue;
-		snprintf(labels, sizeof(labels), "service=\"%s\",reason=\"%s\"", s->want.name,
+		snprintf(labels, sizeof(labels), "service=\"%s\",reason=\"%s\"", s->want->name,
 			 reason_name(i));
 		fn(arg, "skep_balance_packets_total", CAP_COUNTER, "Packets not forwarded", labels,
 		   (double)b->maps.counts[s->stat].packets[i]);

@@ -93,7 +93,7 @@ int simulate_packet(struct simulate *s, const void *frame, size_t size, struct s
 	out->verdict = reason_verdict(o.retval);
 	out->reason = reason_name(told.reason);
 	service = told.service ? fleet_by_stat(s->fleet, told.service) : NULL;
-	out->service = service ? service->want.name : "";
+	out->service = service ? service->want->name : "";
 	out->backend[0] = '\0';
 	if (told.backend)
 		backend_text(s, told.backend, out->backend);

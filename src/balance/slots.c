@@ -108,7 +108,7 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	struct balance_slot *to = slots_of(t, next), *from = old ? slots_of(t, old) : NULL;
 	unsigned shift = old ? next->log - old->log : 0;
 	cleanup(mem_free) uint64_t *stays = old ? staying(t, next) : NULL;
-	const struct config_options *o = &next->want.opt;
+	const struct config_options *o = next->want->opt;
 	bool always = o->algorithm == CONFIG_LEAST_CONNECTIONS || o->affinity_s;
 	uint32_t i, now;
 	int rc = ids && (stays || !old) ? ring_of(t, next) : -ENOMEM;

@@ -284,7 +284,7 @@ void sockets_count(const struct sockets *s, const struct fleet_service *f, cap_c
 		   "Open sockets connected to a backend", labels,
 		   (double)s->ends[f->backends[i].id].live);
 	}
-	snprintf(labels, sizeof(labels), "service=\"%s\"", f->want.name);
+	snprintf(labels, sizeof(labels), "service=\"%s\"", f->want->name);
 	fn(arg, "skep_balance_socket_refused_total", CAP_COUNTER,
 	   "Connects refused: the service had no backend", labels,
 	   (double)sockets_refused(s, f->stat));
@@ -316,9 +316,9 @@ static bool node_is_here(const struct fleet_service *s, const struct config_addr
 {
 	uint32_t i;
 
-	for (i = 0; i < s->want.n_backends; i++)
-		if (!memcmp(&s->want.backends[i].addr, a, sizeof(*a)))
-			return s->want.backends[i].local;
+	for (i = 0; i < s->want->n_backends; i++)
+		if (!memcmp(&s->want->backends[i].addr, a, sizeof(*a)))
+			return s->want->backends[i].local;
 	return false;
 }
 
@@ -361,7 +361,7 @@ static void few_alike(struct balance_door *d, const struct fleet_service *s)
 
 void sockets_door(struct fleet *t, const struct fleet_service *s)
 {
-	const struct config_options *o = &s->want.opt;
+	const struct config_options *o = s->want->opt;
 	struct balance_door d = {
 		.affinity = (uint32_t)o->affinity_s,
 		.stat = s->stat,
@@ -411,8 +411,8 @@ void sockets_ends(struct fleet *t, const struct fleet_service *s)
 {
 	uint32_t i, k;
 
-	for (i = 0; t->maps->sockets && i < s->want.n_backends; i++) {
-		const struct config_backend *w = &s->want.backends[i];
+	for (i = 0; t->maps->sockets && i < s->want->n_backends; i++) {
+		const struct config_backend *w = &s->want->backends[i];
 
 		for (k = i; k < s->n && memcmp(&s->backends[k].addr, &w->addr, sizeof(w->addr));)
 			k++;
@@ -425,8 +425,8 @@ static void hold(uint64_t *bits, const struct config_service *s)
 {
 	uint32_t i, at;
 
-	for (i = 0; s->opt.node_port && i < s->n_vips; i++) {
-		at = (uint32_t)s->opt.node_port +
+	for (i = 0; s->opt->node_port && i < s->n_vips; i++) {
+		at = (uint32_t)s->opt->node_port +
 		     (s->vips[i].proto == IPPROTO_UDP ? HELD_PORTS : 0);
 		bits[at / 64] |= 1ULL << (at & 63);
 	}
@@ -441,7 +441,7 @@ void sockets_hold(struct fleet *t)
 	if (!bits)
 		return;
 	for (s = t->services; s; s = s->hh.next)
-		hold(bits, &s->want);
+		hold(bits, s->want);
 	for (i = 0; i < HELD_BYTES / sizeof(*bits); i++)
 		if (t->maps->sockets->held[i] != bits[i])
 			__atomic_store_n(&t->maps->sockets->held[i], bits[i], __ATOMIC_RELEASE);
@@ -449,10 +449,10 @@ void sockets_hold(struct fleet *t)
 
 bool sockets_same(const struct fleet_service *s, const struct config_service *want, uint32_t i)
 {
-	const struct config_backend *w = &want->backends[i], *is = s->want.backends;
-	uint32_t n = s->want.n_backends, k;
+	const struct config_backend *w = &want->backends[i], *is = s->want->backends;
+	uint32_t n = s->want->n_backends, k;
 
-	if (!want->opt.socket)
+	if (!want->opt->socket)
 		return true;
 	for (k = 0; k < n; k++) /* most stand where they stood */
 		if (!memcmp(&is[(i + k) % n].addr, &w->addr, sizeof(w->addr)))

@@ -133,8 +133,8 @@ static int groups_add(struct groups *g, const struct fleet_service *s, struct sk
 	char text[64];
 	uint32_t i;
 
-	for (i = 0; i < s->want.n_vips; i++) {
-		v = &s->want.vips[i];
+	for (i = 0; i < s->want->n_vips; i++) {
+		v = &s->want->vips[i];
 		if (exact(v))
 			continue;
 		x = group_find(g, &v->addr, v->proto);
@@ -156,8 +156,8 @@ static bool has_ranges(const struct fleet_service *s)
 {
 	uint32_t i;
 
-	for (i = 0; s && i < s->want.n_vips; i++)
-		if (!exact(&s->want.vips[i]))
+	for (i = 0; s && i < s->want->n_vips; i++)
+		if (!exact(&s->want->vips[i]))
 			return true;
 	return false;
 }
@@ -256,12 +256,12 @@ static void service_set(struct fleet *t, const struct fleet_service *s, uint32_t
 	struct maps_key k;
 	uint32_t i;
 
-	for (i = 0; s && i < s->want.n_vips; i++) {
-		if (!exact(&s->want.vips[i]))
+	for (i = 0; s && i < s->want->n_vips; i++) {
+		if (!exact(&s->want->vips[i]))
 			continue;
-		k = vip_key(&s->want.vips[i]);
+		k = vip_key(&s->want->vips[i]);
 		if (!both) {
-			v = vip_now(t, &s->want.vips[i], &k);
+			v = vip_now(t, &s->want->vips[i], &k);
 			v.service[spare(t)] = value;
 		}
 		maps_vips_add(t->maps, b, &k, v);
@@ -291,9 +291,9 @@ static bool heres_put(struct fleet *t, const struct fleet_service *s, uint32_t n
 	uint32_t i;
 
 	for (i = 0; s && i < n; i++) {
-		if (!backend_here(&s->want.backends[i]))
+		if (!backend_here(&s->want->backends[i]))
 			continue;
-		gone |= address_put(t, &s->want.backends[i].addr);
+		gone |= address_put(t, &s->want->backends[i].addr);
 		here_add(t, -1);
 	}
 	return gone;
@@ -304,10 +304,10 @@ static int heres_get(struct fleet *t, const struct fleet_service *s, struct maps
 	uint32_t i;
 	int rc;
 
-	for (i = 0; s && i < s->want.n_backends; i++) {
-		if (!backend_here(&s->want.backends[i]))
+	for (i = 0; s && i < s->want->n_backends; i++) {
+		if (!backend_here(&s->want->backends[i]))
 			continue;
-		rc = address_get(t, &s->want.backends[i].addr, b);
+		rc = address_get(t, &s->want->backends[i].addr, b);
 		if (rc) {
 			heres_put(t, s, i);
 			return rc;
@@ -324,12 +324,12 @@ static int addresses_get(struct fleet *t, const struct fleet_service *s, struct 
 
 	if (rc)
 		return rc;
-	for (i = 0; s && i < s->want.n_vips && !rc; i++)
-		rc = address_get(t, &s->want.vips[i].addr, b);
+	for (i = 0; s && i < s->want->n_vips && !rc; i++)
+		rc = address_get(t, &s->want->vips[i].addr, b);
 	if (rc)
-		heres_put(t, s, s->want.n_backends);
+		heres_put(t, s, s->want->n_backends);
 	while (rc && --i)
-		address_put(t, &s->want.vips[i - 1].addr);
+		address_put(t, &s->want->vips[i - 1].addr);
 	return rc;
 }
 
@@ -343,11 +343,11 @@ int vips_adopt(struct fleet *t, const struct fleet_service *s)
 
 static bool addresses_put(struct fleet *t, const struct fleet_service *s)
 {
-	bool gone = heres_put(t, s, s ? s->want.n_backends : 0);
+	bool gone = heres_put(t, s, s ? s->want->n_backends : 0);
 	uint32_t i;
 
-	for (i = 0; s && i < s->want.n_vips; i++)
-		gone |= address_put(t, &s->want.vips[i].addr);
+	for (i = 0; s && i < s->want->n_vips; i++)
+		gone |= address_put(t, &s->want->vips[i].addr);
 	return gone;
 }
 

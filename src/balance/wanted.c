@@ -8,7 +8,7 @@ static size_t find(const struct config_set *set, const char *name)
 	size_t i;
 
 	for (i = 0; i < set->n; i++)
-		if (!strcmp(set->services[i].name, name))
+		if (!strcmp(set->services[i]->name, name))
 			return i;
 	return SIZE_MAX;
 }
@@ -25,7 +25,7 @@ static bool is_of(const struct config_service *s, const char *name, size_t n)
 /* Those given take the places of their namesakes, which take theirs: doing it twice undoes it. */
 static void exchange(struct config_set *set, struct wanted_change *c)
 {
-	struct config_service hold;
+	struct config_service *hold;
 	size_t i;
 
 	for (i = 0; i < c->with.n; i++) {
@@ -46,7 +46,7 @@ static int merge(struct config_set *set, struct wanted_change *c, struct skep_er
 	if (!c->place)
 		return -ENOMEM;
 	for (i = 0; i < c->with.n; i++) {
-		c->place[i] = find(set, c->with.services[i].name);
+		c->place[i] = find(set, c->with.services[i]->name);
 		fresh += c->place[i] == SIZE_MAX;
 	}
 	rc = config_room(set, fresh);
@@ -78,7 +78,7 @@ static int take_out(struct names *n, const char *name, size_t len)
 	size_t i;
 
 	for (i = 0; i < n->set->n; i++) {
-		if (!is_of(&n->set->services[i], name, len))
+		if (!is_of(n->set->services[i], name, len))
 			continue;
 		n->out[i] = any = true;
 	}
@@ -111,7 +111,7 @@ static int each_name(struct names *n, const char *text, size_t len)
 /* Those that stay, and behind the end of the set those that are out. */
 static int part(struct config_set *set, const bool *out)
 {
-	struct config_service *all = calloc(set->n + 1, sizeof(*all));
+	struct config_service **all = calloc(set->n + 1, sizeof(*all));
 	size_t i, n = 0;
 
 	if (!all)
@@ -134,7 +134,7 @@ static int take_all_out(struct config_set *set, struct wanted_change *c, const c
 	if (!rc && are_names(text, len))
 		rc = each_name(&n, text, len);
 	for (i = 0; !rc && i < c->with.n; i++)
-		rc = take_out(&n, c->with.services[i].name, strlen(c->with.services[i].name));
+		rc = take_out(&n, c->with.services[i]->name, strlen(c->with.services[i]->name));
 	if (rc)
 		return rc;
 	c->old = *set;
@@ -186,10 +186,10 @@ void wanted_keep(struct config_set *set, struct wanted_change *c)
 	    CAP_MERGE) { /* namesakes that were replaced go; the others are in the set */
 		for (i = 0; i < c->with.n; i++)
 			if (c->place[i] == SIZE_MAX)
-				c->with.services[i] = (struct config_service){{0}};
+				c->with.services[i] = NULL;
 	} else if (c->change == CAP_DELETE) {
 		for (i = set->n; i < c->old.n; i++)
-			config_service_done(&set->services[i]);
+			config_service_drop(set->services[i]);
 		free(take(c->old.services));
 		c->old = (struct config_set){0};
 	}

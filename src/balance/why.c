@@ -231,9 +231,9 @@ static void service_tell(struct buf *b, const struct fleet_service *s)
 
 	for (i = 0; i < s->n; i++)
 		live += s->backends[i].state == BALANCE_LIVE;
-	step(b, "service", "%s (%s%s), %u of %u backends live", s->want.name,
-	     s->want.n_vips ? config_vip_text(&s->want.vips[0], text) : "",
-	     s->want.n_vips > 1 ? " and others" : "", live, s->n);
+	step(b, "service", "%s (%s%s), %u of %u backends live", s->want->name,
+	     s->want->n_vips ? config_vip_text(&s->want->vips[0], text) : "",
+	     s->want->n_vips > 1 ? " and others" : "", live, s->n);
 }
 
 static void slot_tell(struct buf *b, const struct maps *m, const struct balance_told *t)
@@ -421,7 +421,7 @@ int why_tell(struct why *w, struct fleet *t, const struct why_packet *p, int ifi
 		r.verdict >= 3 || r.told.reason == BALANCE_HERE ? "true" : "false");
 	if (s) {
 		buf_str(out, ",\"service\":");
-		buf_json(out, s->want.name, strlen(s->want.name));
+		buf_json(out, s->want->name, strlen(s->want->name));
 	}
 	if (r.told.backend)
 		buf_fmt(out, ",\"backend\":\"%s\"", backend_text(w->maps, r.told.backend, text));

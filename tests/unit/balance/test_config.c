@@ -43,19 +43,19 @@ static void a_service_is_read_with_all_it_has(void **state maybe_unused)
 			&set, &err),
 		0);
 	assert_int_equal(set.n, 1);
-	assert_string_equal(set.services[0].name, "web");
-	assert_int_equal(set.services[0].n_vips, 3);
-	assert_string_equal(config_vip_text(&set.services[0].vips[0], text),
+	assert_string_equal(set.services[0]->name, "web");
+	assert_int_equal(set.services[0]->n_vips, 3);
+	assert_string_equal(config_vip_text(&set.services[0]->vips[0], text),
 			    "203.0.113.10:443/tcp");
-	assert_string_equal(config_vip_text(&set.services[0].vips[1], text),
+	assert_string_equal(config_vip_text(&set.services[0]->vips[1], text),
 			    "[2001:db8::1]:8000-8100/udp");
-	assert_string_equal(config_vip_text(&set.services[0].vips[2], text), "203.0.113.11:*/tcp");
-	assert_int_equal(set.services[0].n_backends, 2);
-	assert_int_equal(set.services[0].backends[0].weight, 7);
-	assert_int_equal(set.services[0].backends[1].weight, 1);
-	assert_string_equal(config_addr_text(&set.services[0].backends[1].addr, text), "fd00::2");
-	assert_int_equal(set.services[0].opt.hash, 1);
-	assert_int_equal(set.services[0].opt.drain_s, 60);
+	assert_string_equal(config_vip_text(&set.services[0]->vips[2], text), "203.0.113.11:*/tcp");
+	assert_int_equal(set.services[0]->n_backends, 2);
+	assert_int_equal(set.services[0]->backends[0].weight, 7);
+	assert_int_equal(set.services[0]->backends[1].weight, 1);
+	assert_string_equal(config_addr_text(&set.services[0]->backends[1].addr, text), "fd00::2");
+	assert_int_equal(set.services[0]->opt->hash, 1);
+	assert_int_equal(set.services[0]->opt->drain_s, 60);
 	config_done(&set);
 }
 
@@ -85,7 +85,7 @@ static void told(const char *from, const char *to, bool noted)
 	assert_int_equal(read_text(text, &a, &err), 0);
 	snprintf(text, sizeof(text), HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n%s", to);
 	assert_int_equal(read_text(text, &b, &err), 0);
-	config_diff(&a.services[0], &b.services[0], &said);
+	config_diff(a.services[0], b.services[0], &said);
 	assert_true(buf_ok(&said));
 	assert_int_equal(!!strstr(said.data, "note: live connections without an entry"), noted);
 	config_done(&a);
@@ -113,9 +113,9 @@ static void one_document_leaves_nothing_to_the_next(void **state maybe_unused)
 				   &set, &err),
 			 0);
 	assert_int_equal(set.n, 2);
-	assert_int_equal(set.services[1].n_vips, 1);
-	assert_int_equal(set.services[1].backends[0].weight, 1);
-	assert_int_equal(set.services[1].opt.hash, 0);
+	assert_int_equal(set.services[1]->n_vips, 1);
+	assert_int_equal(set.services[1]->backends[0].weight, 1);
+	assert_int_equal(set.services[1]->opt->hash, 0);
 	config_done(&set);
 }
 
@@ -130,8 +130,8 @@ static void a_backend_without_a_mode_has_the_service_s(void **state maybe_unused
 				    "mode: ipip}]\n",
 			  &set, &err),
 		0);
-	assert_int_equal(set.services[0].backends[0].mode, BALANCE_IPIP);
-	assert_int_equal(set.services[0].backends[1].mode, BALANCE_IPIP);
+	assert_int_equal(set.services[0]->backends[0].mode, BALANCE_IPIP);
+	assert_int_equal(set.services[0]->backends[1].mode, BALANCE_IPIP);
 	config_done(&set);
 }
 
@@ -160,14 +160,14 @@ static void health_and_algorithm_are_read_and_have_defaults(void **state maybe_u
 						    "  health: {path: /ok}\n",
 			&set, &err),
 		0);
-	assert_int_equal(set.services[0].opt.algorithm, CONFIG_LEAST_CONNECTIONS);
-	assert_int_equal(set.services[0].opt.health.type, CONFIG_HEALTH_HTTP);
-	assert_int_equal(set.services[0].opt.health.status, 204);
-	assert_int_equal(set.services[0].opt.health.fall, 3);
-	assert_int_equal(set.services[0].opt.slow_start_s, 30);
-	assert_int_equal(set.services[1].opt.health.type, CONFIG_HEALTH_NONE);
-	for (size_t i = 3; i < sizeof(set.services[1].opt.health.path); i++)
-		assert_int_equal(set.services[1].opt.health.path[i], 0);
+	assert_int_equal(set.services[0]->opt->algorithm, CONFIG_LEAST_CONNECTIONS);
+	assert_int_equal(set.services[0]->opt->health.type, CONFIG_HEALTH_HTTP);
+	assert_int_equal(set.services[0]->opt->health.status, 204);
+	assert_int_equal(set.services[0]->opt->health.fall, 3);
+	assert_int_equal(set.services[0]->opt->slow_start_s, 30);
+	assert_int_equal(set.services[1]->opt->health.type, CONFIG_HEALTH_NONE);
+	for (size_t i = 3; i < sizeof(set.services[1]->opt->health.path); i++)
+		assert_int_equal(set.services[1]->opt->health.path[i], 0);
 	config_done(&set);
 	refused(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  health: {type: script}\n", "command");
 	refused(HEAD("a") "  vips: ['10.0.0.1:1/tcp']\n  health: {type: dns}\n", "name");

@@ -31,18 +31,18 @@ static void print(const struct config_set *set, struct buf *b)
 	size_t i;
 
 	for (i = 0; i < set->n; i++) {
-		const struct config_service *s = &set->services[i];
+		const struct config_service *s = set->services[i];
 
-		buf_fmt(b, "%s %s%s%s%s affinity %d:", s->name, config_mode_text(s->opt.mode),
-			s->opt.socket ? " at sockets" : "", s->opt.internal ? " local" : "",
-			s->opt.hash ? " by source" : "", (int)s->opt.affinity_s);
-		if (s->opt.external)
-			buf_fmt(b, " external local, health at %d:", (int)s->opt.health_port);
-		if (s->opt.node_port)
-			buf_fmt(b, " node port %d/%d of IPv%d:", (int)s->opt.node_port,
-				s->opt.node_proto, s->opt.node_family);
-		if (s->opt.n_sources)
-			buf_fmt(b, " from %u:", s->opt.n_sources);
+		buf_fmt(b, "%s %s%s%s%s affinity %d:", s->name, config_mode_text(s->opt->mode),
+			s->opt->socket ? " at sockets" : "", s->opt->internal ? " local" : "",
+			s->opt->hash ? " by source" : "", (int)s->opt->affinity_s);
+		if (s->opt->external)
+			buf_fmt(b, " external local, health at %d:", (int)s->opt->health_port);
+		if (s->opt->node_port)
+			buf_fmt(b, " node port %d/%d of IPv%d:", (int)s->opt->node_port,
+				s->opt->node_proto, s->opt->node_family);
+		if (s->opt->n_sources)
+			buf_fmt(b, " from %u:", s->opt->n_sources);
 		for (k = 0; k < s->n_vips; k++)
 			buf_fmt(b, " %s", config_vip_text(&s->vips[k], text));
 		buf_str(b, " ->");
