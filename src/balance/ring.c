@@ -13,9 +13,15 @@
  */
 #include "balance/ring.h"
 
+/* What is touched for each slot stands in 16 bytes, so that a thousand members stay in the nearest cache. */
 struct seat {
-	const struct ring_member *member;
 	uint32_t at, skip; /* of its permutation */
+	uint32_t share;	   /* slots that it is still to take */
+	uint32_t value;
+};
+
+struct member {
+	const struct ring_member *given;
 	uint32_t share, remainder;
 	uint32_t credit; /* in parts of the largest weight */
 };
@@ -53,16 +59,15 @@ unsigned ring_log(const struct ring_member *members, size_t n)
 
 static int by_identity(const void *a, const void *b)
 {
-	const struct seat *x = a, *y = b;
+	const struct member *x = a, *y = b;
 
-	return x->member->identity < y->member->identity
-		       ? -1
-		       : x->member->identity > y->member->identity;
+	return x->given->identity < y->given->identity ? -1
+						       : x->given->identity > y->given->identity;
 }
 
 static int by_remainder(const void *a, const void *b)
 {
-	const struct seat *x = *(struct seat *const *)a, *y = *(struct seat *const *)b;
+	const struct member *x = *(struct member *const *)a, *y = *(struct member *const *)b;
 
 	if (x->remainder != y->remainder)
 		return x->remainder > y->remainder ? -1 : 1;
@@ -70,98 +75,198 @@ static int by_remainder(const void *a, const void *b)
 }
 
 /* R2: the slots that rounding down left over go to the largest remainders. */
-static int share_out(struct seat *seats, size_t n, uint32_t slots, uint64_t sum)
+static int share_out(struct member *m, size_t n, uint32_t slots, uint64_t sum)
 {
-	cleanup(mem_free) struct seat **order = calloc(n, sizeof(struct seat *));
+	cleanup(mem_free) struct member **order = calloc(n, sizeof(struct member *));
 	uint32_t left = slots;
 	size_t i;
 
 	if (!order)
 		return -ENOMEM;
 	for (i = 0; i < n; i++) {
-		uint64_t exact = (uint64_t)slots * seats[i].member->weight;
+		uint64_t exact = (uint64_t)slots * m[i].given->weight;
 
-		seats[i].share = (uint32_t)(exact / sum);
-		seats[i].remainder = (uint32_t)(((exact % sum) << 32) / (sum << 1));
-		left -= seats[i].share;
-		order[i] = &seats[i];
+		m[i].share = (uint32_t)(exact / sum);
+		m[i].remainder = (uint32_t)(((exact % sum) << 32) / (sum << 1));
+		left -= m[i].share;
+		order[i] = &m[i];
 	}
-	qsort(order, n, sizeof(struct seat *), by_remainder);
+	qsort(order, n, sizeof(struct member *), by_remainder);
 	for (i = 0; i < left; i++)
 		order[i]->share++;
 	return 0;
 }
 
-static void take_slot(struct seat *s, uint32_t *out, uint64_t *taken, uint32_t mask)
-{
-	while (taken[s->at / 64] >> (s->at & 63) & 1)
-		s->at = (s->at + s->skip) & mask;
-	taken[s->at / 64] |= 1ULL << (s->at & 63);
-	out[s->at] = s->member->value;
-	s->share--;
-}
-
-static void fill(struct seat *seats, size_t n, uint32_t *out, uint64_t *taken, uint32_t slots,
-		 uint32_t heaviest)
-{
-	uint32_t left = slots;
-	size_t i;
-
-	while (left) {
-		for (i = 0; i < n && left; i++) {
-			struct seat *s = &seats[i];
-
-			if (!s->share)
-				continue;
-			s->credit += s->member->weight;
-			if (s->credit < heaviest)
-				continue;
-			s->credit -= heaviest;
-			take_slot(s, out, taken, slots - 1);
-			left--;
-		}
-	}
-}
-
-static size_t seat_all(struct seat *seats, const struct ring_member *members, size_t n,
-		       uint32_t mask, uint32_t *heaviest)
+/* Those that have a weight, in order of identity. */
+static size_t members_sort(struct member *m, const struct ring_member *given, size_t n)
 {
 	size_t i, used = 0;
 
-	*heaviest = 0;
-	for (i = 0; i < n; i++) {
-		if (!members[i].weight)
-			continue;
-		seats[used++] = (struct seat){
-			.member = &members[i],
-			.at = (uint32_t)mix(members[i].identity) & mask,
-			.skip = ((uint32_t)mix(members[i].identity ^ 0x736b6970) | 1) & mask,
-		};
-		*heaviest = max(*heaviest, members[i].weight);
-	}
-	qsort(seats, used, sizeof(*seats), by_identity);
+	for (i = 0; i < n; i++)
+		if (given[i].weight)
+			m[used++].given = &given[i];
+	qsort(m, used, sizeof(*m), by_identity);
 	return used;
+}
+
+static void seats_take(struct seat *seats, const struct member *m, size_t n, uint32_t mask)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		uint64_t identity = m[i].given->identity;
+
+		seats[i] = (struct seat){
+			.at = (uint32_t)mix(identity) & mask,
+			.skip = ((uint32_t)mix(identity ^ 0x736b6970) | 1) & mask,
+			.share = m[i].share,
+			.value = m[i].given->value,
+		};
+	}
+}
+
+#define LOOKS 4
+
+/*
+ * A bit for each of the next places of a permutation that is taken. When most are, whether one is free
+ * cannot be foretold; to look at some at once costs less than to be wrong about each.
+ */
+static uint32_t looks(const uint64_t *taken, uint32_t at, uint32_t skip, uint32_t mask)
+{
+	uint32_t bits = 0, k;
+
+#pragma GCC unroll 4
+	for (k = 0; k < LOOKS; k++, at = (at + skip) & mask)
+		bits |= (uint32_t)(taken[at / 64] >> (at & 63) & 1) << k;
+	return bits;
+}
+
+static uint32_t place_find(const uint64_t *taken, uint32_t at, uint32_t skip, uint32_t mask)
+{
+	uint32_t bits;
+
+	if (!(taken[at / 64] >> (at & 63) & 1))
+		return at;
+	for (;; at = (at + LOOKS * skip) & mask) {
+		bits = ~looks(taken, at, skip, mask) & ((1U << LOOKS) - 1);
+		if (bits)
+			return (at + (uint32_t)__builtin_ctz(bits) * skip) & mask;
+	}
+}
+
+/* Of an odd number, modulo 2^32: each step doubles the bits that are right. */
+static uint32_t inverse(uint32_t odd)
+{
+	uint32_t x = odd; /* three bits are */
+
+	x *= 2 - odd * x;
+	x *= 2 - odd * x;
+	x *= 2 - odd * x;
+	return x * (2 - odd * x);
+}
+
+/* The same when few are free: which of them comes first in the permutation from @at on. */
+static uint32_t place_among(const uint32_t *left, uint32_t n, const struct seat *s, uint32_t mask)
+{
+	uint32_t back = inverse(s->skip), best = UINT32_MAX, steps, place = 0, i;
+
+	for (i = 0; i < n; i++) {
+		steps = (left[i] - s->at) * back & mask;
+		place = steps < best ? i : place;
+		best = steps < best ? steps : best;
+	}
+	return place;
+}
+
+/* A ring while it is filled. */
+struct filling {
+	uint32_t *out, mask;
+	uint64_t *taken; /* a bit for each slot */
+	uint32_t left;	 /* slots that nobody has */
+	uint32_t *few;	 /* which, from FEW on */
+};
+
+#define FEW(mask) ((mask) >> 9) /* what costs as much to go through as to look for */
+
+static void few_collect(struct filling *f)
+{
+	uint32_t i, n = 0;
+
+	for (i = 0; i <= f->mask; i++)
+		if (!(f->taken[i / 64] >> (i & 63) & 1))
+			f->few[n++] = i;
+}
+
+static void take_slot(struct filling *f, struct seat *s)
+{
+	uint32_t place;
+
+	if (f->left <= FEW(f->mask)) {
+		if (f->left == FEW(f->mask))
+			few_collect(f);
+		place = place_among(f->few, f->left, s, f->mask);
+		s->at = f->few[place];
+		f->few[place] = f->few[f->left - 1];
+	} else {
+		s->at = place_find(f->taken, s->at, s->skip, f->mask);
+		f->taken[s->at / 64] |= 1ULL << (s->at & 63);
+	}
+	f->out[s->at] = s->value;
+	s->share--;
+	f->left--;
+}
+
+/* Whether it is @m's turn in this round. */
+static bool turn(struct member *m, uint32_t heaviest)
+{
+	m->credit += m->given->weight;
+	if (m->credit < heaviest)
+		return false;
+	m->credit -= heaviest;
+	return true;
+}
+
+static void fill(struct filling *f, struct seat *seats, struct member *m, size_t n)
+{
+	uint32_t heaviest = 0;
+	bool alike = true;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		alike &= m[i].given->weight == m[0].given->weight;
+		heaviest = max(heaviest, m[i].given->weight);
+	}
+	while (f->left) {
+		for (i = 0; i < n && f->left; i++)
+			if (seats[i].share && (alike || turn(&m[i], heaviest)))
+				take_slot(f, &seats[i]);
+	}
 }
 
 int ring_fill(uint32_t *out, unsigned log, const struct ring_member *members, size_t n,
 	      uint32_t none)
 {
+	cleanup(mem_free) struct member *m = calloc(n ? n : 1, sizeof(*m));
 	cleanup(mem_free) struct seat *seats = calloc(n ? n : 1, sizeof(*seats));
 	cleanup(mem_free) uint64_t *taken = calloc((1UL << log) / 64 + 1, sizeof(*taken));
-	uint32_t slots = 1U << log, heaviest, i;
+	uint32_t slots = 1U << log, i;
+	cleanup(mem_free) uint32_t *few = calloc(FEW(slots - 1) + 1, sizeof(*few));
+	struct filling f = {out, slots - 1, taken, slots, few};
 	size_t used;
 	int rc;
 
-	if (!seats || !taken)
+	if (!m || !seats || !taken || !few)
 		return -ENOMEM;
-	used = seat_all(seats, members, n, slots - 1, &heaviest);
+	used = members_sort(m, members, n);
 	if (!used) {
 		for (i = 0; i < slots; i++)
 			out[i] = none;
 		return 0;
 	}
-	rc = share_out(seats, used, slots, weights(members, n));
-	if (!rc)
-		fill(seats, used, out, taken, slots, heaviest);
-	return rc;
+	rc = share_out(m, used, slots, weights(members, n));
+	if (rc)
+		return rc;
+	seats_take(seats, m, used, slots - 1);
+	fill(&f, seats, m, used);
+	return 0;
 }

@@ -90,11 +90,12 @@ static uint64_t *staying(const struct fleet *t, const struct fleet_service *next
 	return bits;
 }
 
-static struct balance_slot slot_next(const uint64_t *stays, uint32_t now,
-				     const struct balance_slot *old)
+static struct balance_slot slot_next(const uint64_t *stays, uint32_t now, uint32_t old)
 {
-	uint32_t was = old->was & ~BALANCE_LOOK, look = old->was & BALANCE_LOOK;
+	uint32_t was = old & ~BALANCE_LOOK, look = old & BALANCE_LOOK;
 
+	if (was == now) /* most of them */
+		return (struct balance_slot){now, old};
 	if (!(stays[was / 64] >> (was & 63) & 1))
 		was = now;
 	if (was != now)
@@ -109,20 +110,23 @@ int slots_fill(struct fleet *t, struct fleet_service *next, const struct fleet_s
 	unsigned shift = old ? next->log - old->log : 0;
 	cleanup(mem_free) uint64_t *stays = old ? staying(t, next) : NULL;
 	const struct config_options *o = next->want->opt;
-	bool always = o->algorithm == CONFIG_LEAST_CONNECTIONS || o->affinity_s;
-	uint32_t i, now;
+	bool counted = o->algorithm == CONFIG_LEAST_CONNECTIONS || o->affinity_s;
+	uint32_t always = counted ? BALANCE_LOOK : 0, look = 0, i, now;
 	int rc = ids && (stays || !old) ? ring_of(t, next) : -ENOMEM;
 
 	if (rc)
 		return rc;
-	next->look = false;
 	for (i = 0; i < 1U << next->log; i++) {
+		struct balance_slot slot;
+
 		now = ids[t->last.slots[i]];
-		to[i] = from ? slot_next(stays, now, &from[i >> shift])
-			     : (struct balance_slot){now, now};
-		to[i].was |= always ? BALANCE_LOOK : 0;
-		next->look |= to[i].was >> 31;
+		slot = from ? slot_next(stays, now, from[i >> shift].was)
+			    : (struct balance_slot){now, now};
+		slot.was |= always;
+		look |= slot.was;
+		to[i] = slot;
 	}
+	next->look = look >> 31;
 	return 0;
 }
 
