@@ -13,7 +13,7 @@ __u64 unsampled;    /* found no room */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 16);
+	__uint(max_entries, 1 << 15);
 } samples SEC(".maps");
 
 /* When the next one is due (coarse clock), by reason. */
