@@ -47,7 +47,7 @@
 #include "balance/protect.bpf.h"
 #include "balance/quic.bpf.h"
 #include "balance/translate.bpf.h"
-#include "balance/unpack.bpf.h"
+#include "balance/unpack_xdp.bpf.h"
 
 LICENSE;
 

@@ -214,7 +214,10 @@ static int attach_all(struct balance *b, const struct balance_spec *s, struct sk
 	int rc = 0;
 
 	for (i = 0; i < s->n_interfaces && !rc; i++) {
-		rc = attach_open(&b->links[i], s->interfaces[i], b->maps.prog, pins, err);
+		struct attach_wish w = {
+			.name = s->interfaces[i], .prog = b->maps.prog, .pins = pins};
+
+		rc = attach_open(&b->links[i], &w, err);
 		b->n_links += !rc;
 	}
 	if (!rc && pins)

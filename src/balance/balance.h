@@ -122,6 +122,9 @@ struct balance_slot {
 
 #define BALANCE_GUE_PORT 6080
 
+/* Map "did" of a backend: packets. */
+enum balance_did { BALANCE_DID_UNPACK, BALANCE_DID_HAND_ON, BALANCE_DID_DROP, BALANCE_DID };
+
 /* DSR by IP option: the address that the packet was for, as Cilium has it. */
 #define BALANCE_OPTION4 0x9a
 #define BALANCE_OPTION6 0x1b

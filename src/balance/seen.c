@@ -103,7 +103,7 @@ static void way_add(const struct balance *b, struct buf *out)
 	buf_str(out, "\"way\":{\"interfaces\":[");
 	for (i = 0; i < b->n_links; i++)
 		buf_fmt(out, "%s{\"name\":\"%s\",\"native\":%s}", i ? "," : "", b->links[i].name,
-			b->links[i].generic ? "false" : "true");
+			b->links[i].how == ATTACH_GENERIC ? "false" : "true");
 	buf_fmt(out,
 		"],\"nextHop\":\"%s\",\"source4\":\"%s\",\"source6\":\"%s\",\"mtu\":%u,"
 		"\"pinned\":%s,\"pins\":",
@@ -230,9 +230,9 @@ void seen_report(void *cap, void (*fn)(void *, const struct cap_report *), void 
 	else if (!b->n_links)
 		snprintf(r.how, sizeof(r.how), "no interfaces configured (balance.interfaces)");
 	for (i = 0; i < b->n_links && at < sizeof(r.how); i++)
-		at += (size_t)snprintf(r.how + at, sizeof(r.how) - at, "%sxdp%s on %s",
-				       i ? ", " : "", b->links[i].generic ? " (generic)" : "",
-				       b->links[i].name);
+		at += (size_t)snprintf(
+			r.how + at, sizeof(r.how) - at, "%sxdp%s on %s", i ? ", " : "",
+			b->links[i].how == ATTACH_GENERIC ? " (generic)" : "", b->links[i].name);
 	fn(arg, &r);
 	if (b->sockets) {
 		r = (struct cap_report){.what = "services at sockets", .ready = true};

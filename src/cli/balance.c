@@ -10,6 +10,7 @@
 
 #include "balance/backend.h"
 #include "balance/simulate.h"
+#include "base/log.h"
 #include "cli/balance.h"
 #include "cli/balance_watch.h"
 #include "cli/human.h"
@@ -320,9 +321,25 @@ static int simulate(const struct args *a, struct skep_err *err)
 	return rc ? rc : term_flush(&out);
 }
 
+static enum backend_hook hook_of(const struct args *a)
+{
+	if (!a->set[OPTION_HOOK])
+		return BACKEND_ANY;
+	return strcmp(a->text[OPTION_HOOK], "tc") ? BACKEND_XDP : BACKEND_TC;
+}
+
 static int backend(const struct args *a, struct skep_err *err)
 {
-	if (!a->text[OPTION_INTERFACE]) {
+	struct backend_options o = {
+		.interface = a->text[OPTION_INTERFACE],
+		.hook = hook_of(a),
+		.gue_port = (uint16_t)a->num[OPTION_GUE_PORT],
+		.pins = a->set[OPTION_PIN_DIR] ? a->text[OPTION_PIN_DIR] : BACKEND_PINS,
+	};
+	struct backend *b;
+	int rc;
+
+	if (!o.interface) {
 		skep_fail(err, 0, "expected: skep balance backend --interface NAME");
 		return CLI_USAGE;
 	}
@@ -332,7 +349,13 @@ static int backend(const struct args *a, struct skep_err *err)
 			  a->num[OPTION_GUE_PORT]);
 		return CLI_USAGE;
 	}
-	return backend_run(a->text[OPTION_INTERFACE], (uint16_t)a->num[OPTION_GUE_PORT], err);
+	rc = backend_open(&b, &o, err);
+	if (rc)
+		return rc;
+	log_line(backend_second(b) ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s", backend_how(b));
+	backend_wait(b);
+	backend_free(b);
+	return 0;
 }
 
 static int balance(const struct args *a, struct skep_err *err)
@@ -382,8 +405,8 @@ const struct verb verb_balance = {
 		    .required = true,
 		    .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
-		    OPTION_GUE_PORT, OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL,
-		    OPTION_SECONDS, OPTION_JSON, OPTION_SOCKET},
+		    OPTION_GUE_PORT, OPTION_HOOK, OPTION_PIN_DIR, OPTION_BACKEND, OPTION_CANCEL,
+		    OPTION_TIMEOUT, OPTION_INTERVAL, OPTION_SECONDS, OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance drain web 10.0.0.3 --timeout 600", "before maintenance"},
