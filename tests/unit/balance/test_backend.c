@@ -120,7 +120,8 @@ static void unpack(const void *data, size_t size)
 	memcpy(at_tc, got.frame, n = got.size);
 	verdict = got.verdict;
 	run(bpf_program__fd(role->progs.unpack), data, size);
-	assert_int_equal(verdict, got.verdict == XDP_TX ? TC_ACT_REDIRECT : (uint32_t)TC_ACT_UNSPEC);
+	assert_int_equal(verdict,
+			 got.verdict == XDP_TX ? TC_ACT_REDIRECT : (uint32_t)TC_ACT_UNSPEC);
 	assert_int_equal(n, got.size);
 	assert_memory_equal(at_tc, got.frame, n);
 	for (uint32_t what = 0; what < BALANCE_DID; what++)
