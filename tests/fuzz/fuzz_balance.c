@@ -17,8 +17,10 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define FRAMES	    16
-#define TC_SHORTEST 34 /* that an skb is made of for a test run */
+#define FRAMES 16
+/* Of a frame that a test run makes an skb of. */
+#define TC_SHORTEST 54
+#define TC_LONGEST  3000
 
 static struct simulate *sim;
 static struct backend_bpf *backend;
@@ -169,7 +171,7 @@ static void to_backend(const uint8_t *frame, size_t size)
 	int32_t verdict = run(bpf_program__fd(backend->progs.unpack), frame, size, out, &n);
 	int32_t tc;
 
-	if (size < TC_SHORTEST)
+	if (size < TC_SHORTEST || size > TC_LONGEST)
 		return;
 	tc = run(bpf_program__fd(backend_tc->progs.unpack), frame, size, out_tc, &n_tc);
 	must(tc == (verdict == XDP_PASS	  ? TC_ACT_UNSPEC
