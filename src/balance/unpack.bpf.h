@@ -24,7 +24,10 @@ enum unpacked { /* the rest as enum balance_did has it */
 };
 
 struct address {
-	__be32 word[4]; /* IPv4 in the first */
+	union {
+		__be32 word[4]; /* IPv4 in the first, the rest 0 */
+		__u64 pair[2];
+	};
 };
 
 /* Whether it is an address of this host. */
