@@ -397,7 +397,9 @@ const struct verb verb_balance = {
 		"backend makes this host a backend until it is told to stop: packets that a balancer "
 		"sent to an address of this host are unpacked where they hold a packet for another "
 		"address of this host. The addresses of services must stand on an interface here, "
-		"as on lo.",
+		"as on lo. It is XDP that does it, or tc with --hook tc and where the driver has no XDP, "
+		"its MTU is too large for it or another program has its place. Killed it unpacks on "
+		"until the next one takes over; on SIGTERM and SIGINT it stops.",
 	.operand = {.name = "WHAT",
 		    .doc = "get, describe [SERVICE], drain SERVICE BACKEND, watch [SERVICE], "
 			   "why PACKET, plan, doctor, simulate or backend",

@@ -178,6 +178,14 @@ six() { sent "TCP6:[$VIP6]:80" "$1" "${2:-}"; }
 	mode ipip 10.77.0.12
 	eventually 10 four b2
 	role_end b2
+	in_ns b2 "$SKEP" balance backend --interface eth0 --hook xdp --gue-port 9 2>/dev/null 3>&- & # in XDP's place
+	other=$!
+	echo $other >>"$DIR/pids"
+	eventually 5 doctor_says b2 'at XDP'
+	role_up b2
+	eventually 5 grep 'unpacks at tc .*, not at XDP: attach to eth0: Device or resource busy' "$DIR/b2/log"
+	role_end b2
+	kill $other
 	run in_ns b2 "$SKEP" balance backend --interface none
 	[ "$status" = 1 ]
 	[[ "$output" == *"no interface none"* ]]
