@@ -14,6 +14,7 @@
 #define LINK_TC	    "tc-"
 
 /* More of what Debian's headers do not have yet. */
+#define TYPE_TCX_OUT  ((enum bpf_attach_type)47)
 #define TCX_BEFORE    8 /* BPF_F_BEFORE: without another's name, all others */
 #define LINK_TYPE_TCX 11
 
@@ -38,13 +39,13 @@ int attach_pins(const char *dir, struct skep_err *err)
 
 static void link_path(char *out, size_t cap, const struct attach_wish *w)
 {
-	snprintf(out, cap, "%s/%s%s", w->pins, w->hook == ATTACH_TC ? LINK_TC : LINK, w->name);
+	snprintf(out, cap, "%s/%s%s", w->pins, w->hook >= ATTACH_TC ? LINK_TC : LINK, w->name);
 }
 
 /* Of both kinds the first that info tells is the interface. */
 static bool link_is(int fd, const struct attach_wish *w, int ifindex, uint32_t *prog)
 {
-	const uint32_t type = w->hook == ATTACH_TC ? LINK_TYPE_TCX : BPF_LINK_TYPE_XDP;
+	const uint32_t type = w->hook >= ATTACH_TC ? LINK_TYPE_TCX : BPF_LINK_TYPE_XDP;
 	struct bpf_link_info info = {0};
 	uint32_t size = sizeof(info);
 
@@ -84,19 +85,21 @@ static int make_xdp(struct attach *a, const struct attach_wish *w)
 static int make_tc(struct attach *a, const struct attach_wish *w)
 {
 	LIBBPF_OPTS(bpf_link_create_opts, first, .flags = TCX_BEFORE);
+	bool out = w->hook == ATTACH_PROBES_OUT;
 
 	a->how = ATTACH_TCX;
-	a->fd = bpf_link_create(w->prog, a->ifindex, ATTACH_TYPE_TCX, &first);
+	a->fd = bpf_link_create(w->prog, a->ifindex, out ? TYPE_TCX_OUT : ATTACH_TYPE_TCX,
+				out ? NULL : &first);
 	if (a->fd != -EINVAL && a->fd != -EOPNOTSUPP)
 		return a->fd < 0 ? a->fd : 0;
 	a->how = ATTACH_FILTER;
-	return attach_filter_make(a->ifindex, w->prog);
+	return attach_filter_make(a->ifindex, w->hook, w->prog);
 }
 
 static int make(struct attach *a, const struct attach_wish *w, const char *path,
 		struct skep_err *err)
 {
-	int rc = w->hook == ATTACH_TC ? make_tc(a, w) : make_xdp(a, w);
+	int rc = w->hook >= ATTACH_TC ? make_tc(a, w) : make_xdp(a, w);
 
 	if (rc)
 		return skep_fail(err, rc, "attach to %s: %s", a->name, strerror(-rc));
@@ -109,7 +112,7 @@ static enum attach_how how_found(const struct attach *a, const struct attach_wis
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, o);
 
-	if (w->hook == ATTACH_TC)
+	if (w->hook >= ATTACH_TC)
 		return ATTACH_TCX;
 	return !bpf_xdp_query(a->ifindex, 0, &o) && o.attach_mode == XDP_ATTACHED_SKB
 		       ? ATTACH_GENERIC
@@ -150,8 +153,8 @@ void attach_end(const struct attach_wish *w, uint32_t prog)
 	char path[512];
 	uint32_t now;
 
-	if (w->hook == ATTACH_TC && ifindex)
-		attach_filter_end(ifindex, prog);
+	if (w->hook >= ATTACH_TC && ifindex)
+		attach_filter_end(ifindex, w->hook, prog);
 	if (!w->pins)
 		return;
 	link_path(path, sizeof(path), w);

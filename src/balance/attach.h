@@ -20,7 +20,9 @@
 enum attach_hook {
 	ATTACH_XDP,
 	ATTACH_XDP_DRIVER, /* not generic */
-	ATTACH_TC,
+	ATTACH_TC,	   /* on the way in, before all others */
+	ATTACH_PROBES_IN,  /* of tunnel.h: so too */
+	ATTACH_PROBES_OUT, /* behind all others */
 };
 
 enum attach_how { ATTACH_NATIVE, ATTACH_GENERIC, ATTACH_TCX, ATTACH_FILTER, ATTACH_HOWS };
@@ -69,8 +71,8 @@ void attach_forget(const char *pins, const struct attach *keep, unsigned n);
 void attach_clear(const char *pins);
 
 /* attach_filter.c: at tc of kernels without links there. Return: 0 or -errno; a program's id, 0: none. */
-int attach_filter_make(int ifindex, int prog);
-uint32_t attach_filter_find(int ifindex);
-void attach_filter_end(int ifindex, uint32_t prog); /* as attach_end() */
+int attach_filter_make(int ifindex, enum attach_hook hook, int prog);
+uint32_t attach_filter_find(int ifindex, enum attach_hook hook);
+void attach_filter_end(int ifindex, enum attach_hook hook, uint32_t prog); /* as attach_end() */
 
 #endif

@@ -8,33 +8,42 @@
 
 #include <bpf/libbpf.h>
 
-#define PRIORITY 1
-#define HANDLE	 0x736b6570 /* "skep" */
+/* By hook. */
+static const struct {
+	enum bpf_tc_attach_point point;
+	uint32_t priority, handle;
+} filters[] = {
+	[ATTACH_TC] = {BPF_TC_INGRESS, 1, 0x736b6570}, /* "skep" */
+	[ATTACH_PROBES_IN] = {BPF_TC_INGRESS, 1, 0x736b7062},
+	[ATTACH_PROBES_OUT] = {BPF_TC_EGRESS, 0xbfff, 0x736b7062},
+};
 
-int attach_filter_make(int ifindex, int prog)
+int attach_filter_make(int ifindex, enum attach_hook hook, int prog)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, o, .prog_fd = prog, .handle = HANDLE, .priority = PRIORITY,
-		    .flags = BPF_TC_F_REPLACE);
-	int rc = bpf_tc_hook_create(&hook);
+	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex, .attach_point = filters[hook].point);
+	LIBBPF_OPTS(bpf_tc_opts, o, .prog_fd = prog, .handle = filters[hook].handle,
+		    .priority = filters[hook].priority, .flags = BPF_TC_F_REPLACE);
+	int rc = bpf_tc_hook_create(&at);
 
-	return rc && rc != -EEXIST ? rc : bpf_tc_attach(&hook, &o);
+	return rc && rc != -EEXIST ? rc : bpf_tc_attach(&at, &o);
 }
 
-uint32_t attach_filter_find(int ifindex)
+uint32_t attach_filter_find(int ifindex, enum attach_hook hook)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, o, .handle = HANDLE, .priority = PRIORITY);
+	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex, .attach_point = filters[hook].point);
+	LIBBPF_OPTS(bpf_tc_opts, o, .handle = filters[hook].handle,
+		    .priority = filters[hook].priority);
 
-	return bpf_tc_query(&hook, &o) ? 0 : o.prog_id;
+	return bpf_tc_query(&at, &o) ? 0 : o.prog_id;
 }
 
-void attach_filter_end(int ifindex, uint32_t prog)
+void attach_filter_end(int ifindex, enum attach_hook hook, uint32_t prog)
 {
-	LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = ifindex, .attach_point = BPF_TC_INGRESS);
-	LIBBPF_OPTS(bpf_tc_opts, o, .handle = HANDLE, .priority = PRIORITY);
-	uint32_t now = attach_filter_find(ifindex);
+	LIBBPF_OPTS(bpf_tc_hook, at, .ifindex = ifindex, .attach_point = filters[hook].point);
+	LIBBPF_OPTS(bpf_tc_opts, o, .handle = filters[hook].handle,
+		    .priority = filters[hook].priority);
+	uint32_t now = attach_filter_find(ifindex, hook);
 
 	if (now && (!prog || now == prog))
-		bpf_tc_detach(&hook, &o);
+		bpf_tc_detach(&at, &o);
 }

@@ -73,7 +73,8 @@ int backend_look(const char *interface, struct backend_seen *out)
 	if (!bpf_xdp_query(ifindex, 0, &o) &&
 	    (seen(o.drv_prog_id, ATTACH_NATIVE, out) || seen(o.skb_prog_id, ATTACH_GENERIC, out)))
 		return 0;
-	if (seen_tcx(ifindex, out) || seen(attach_filter_find(ifindex), ATTACH_FILTER, out))
+	if (seen_tcx(ifindex, out) ||
+	    seen(attach_filter_find(ifindex, ATTACH_TC), ATTACH_FILTER, out))
 		return 0;
 	return -ENOENT;
 }

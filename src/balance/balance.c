@@ -43,6 +43,7 @@ static void unload(struct balance *b)
 	why_free(b->why);
 	b->why = NULL;
 	health_free(take(b->health));
+	tunnel_free(take(b->tunnel));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	reap_free(b->reap);
@@ -233,6 +234,16 @@ static void on_health(void *arg, const char *service, const struct config_addr *
 	happened_backend(b->table, &b->env, service, backend, up, reason);
 }
 
+static int tunnel_make(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+{
+	const char(*names)[ATTACH_NAME] = s->interfaces;
+
+	if (s->tunnel && s->n_interfaces)
+		return tunnel_open(&b->tunnel, names, s->n_interfaces, (uint16_t)s->gue_port, err);
+	tunnel_forget(names, s->n_interfaces);
+	return 0;
+}
+
 static int gateway_check(const struct balance_spec *s, struct skep_err *err)
 {
 	static const uint8_t none[sizeof(s->gateway)];
@@ -276,7 +287,9 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	if (!rc)
 		rc = attach_all(b, want, err);
 	if (!rc)
-		rc = health_open(&b->health, on_health, b, err);
+		rc = tunnel_make(b, want, err);
+	if (!rc)
+		rc = health_open(&b->health, tunnel_table(b->tunnel), on_health, b, err);
 	if (rc) {
 		unload(b);
 		return rc;
@@ -336,6 +349,12 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 					 "service '%s' is for sockets: set balance.cgroup in the "
 					 "agent's configuration, \"/\" is every process",
 					 s->name);
+		if (s->opt.health.via && !b->tunnel)
+			return skep_fail(
+				err, -EINVAL,
+				"service '%s' has health.via tunnel: set balance.interfaces and "
+				"balance.tunnelProbes in the agent's configuration",
+				s->name);
 		if (!s->opt.socket && !b->spec.n_interfaces)
 			return skep_fail(err, -EINVAL,
 					 "service '%s': balance has no interfaces: set "

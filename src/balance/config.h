@@ -57,6 +57,7 @@ enum config_health_type {
 
 struct config_health {
 	int type; /* enum config_health_type */
+	int via;  /* 0: straight, 1: through the tunnel */
 	int64_t port, status, interval_s, timeout_s, rise, fall, panic;
 	char path[128], host[64], name[64], command[128];
 };
@@ -112,6 +113,9 @@ int config_read(const char *file, const char *text, size_t len, struct config_se
 		struct buf *notes, struct skep_err *err);
 void config_done(struct config_set *set);
 void config_service_done(struct config_service *s);
+
+/** config_vip_of() - the first address of a family; NULL: none. */
+const struct config_addr *config_vip_of(const struct config_service *s, uint8_t family);
 
 /** config_room() - for @more services. Return: 0 or -ENOMEM. */
 int config_room(struct config_set *set, size_t more);

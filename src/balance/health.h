@@ -26,8 +26,9 @@ struct health_state {
 typedef void (*health_fn)(void *arg, const char *service, const struct config_addr *backend,
 			  bool up, const char *reason);
 
-/** health_open() - starts the prober; before the process is confined. */
-int health_open(struct health **out, health_fn fn, void *arg, struct skep_err *err);
+/** health_open() - starts the prober; before the process is confined. @table: tunnel_table() */
+int health_open(struct health **out, struct balance_probe *table, health_fn fn, void *arg,
+		struct skep_err *err);
 void health_free(struct health *h);
 
 /** health_sync() - after each change of the fleet: ask for what it lists. */

@@ -16,6 +16,8 @@
 
 #include <uthash.h>
 
+#include "balance/tunnel.h"
+
 #define NOBODY 65534
 
 struct prober {
@@ -25,6 +27,7 @@ struct prober {
 	TAILQ_HEAD(, probe) waiting;
 	unsigned working;
 	bool nobody; /* it is: scripts may run */
+	struct balance_probe *table;
 };
 
 struct probe {
@@ -56,6 +59,11 @@ struct event_base *probe_base(const struct probe *p)
 bool probe_is_nobody(const struct probe *p)
 {
 	return p->prober->nobody;
+}
+
+struct balance_probe *probe_table(const struct probe *p)
+{
+	return p->prober->table;
 }
 
 static uint64_t now_us(void)
@@ -95,6 +103,7 @@ static void work_done(struct probe *p)
 		waitpid(w->pid, NULL, 0);
 	}
 	fd_close(&w->fd);
+	tunnel_end(w->place);
 	*w = (struct probe_work){.fd = -1};
 }
 
@@ -220,9 +229,9 @@ static void on_order(evutil_socket_t fd, short what maybe_unused, void *arg)
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-static void run(int fd, bool nobody)
+static void run(int fd, bool nobody, struct balance_probe *table)
 {
-	struct prober b = {.fd = fd, .base = event_base_new(), .nobody = nobody};
+	struct prober b = {.fd = fd, .base = event_base_new(), .nobody = nobody, .table = table};
 	struct timeval often = {.tv_usec = 50000};
 	struct event *orders, *second;
 	unsigned seed = 1;
@@ -260,7 +269,7 @@ static bool privileges_drop(void)
 	return nobody;
 }
 
-int prober_start(int *fd)
+int prober_start(int *fd, struct balance_probe *table)
 {
 	int pair[2], signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
 	pid_t pid;
@@ -289,6 +298,6 @@ int prober_start(int *fd)
 	dup2(pair[1], 3);
 	close_range(4, ~0U, 0);
 	nobody = privileges_drop();
-	run(3, nobody);
+	run(3, nobody, table);
 	_exit(0);
 }

@@ -19,15 +19,15 @@ static const char *state_name(const struct fleet_backend *b)
 					      : "gone";
 }
 
-static void health_add(const struct health_state *h, struct buf *out)
+static void health_add(const struct health_state *h, const struct config_health *c, struct buf *out)
 {
 	if (!h)
 		return;
 	buf_fmt(out,
-		",\"health\":{\"up\":%s,\"asked\":%s,\"us\":%u,\"probes\":%" PRIu64
+		",\"health\":{\"via\":\"%s\",\"up\":%s,\"asked\":%s,\"us\":%u,\"probes\":%" PRIu64
 		",\"failures\":%" PRIu64 ",\"reason\":",
-		h->up ? "true" : "false", h->asked ? "true" : "false", h->us, h->probes,
-		h->failures);
+		c->via ? "tunnel" : "straight", h->up ? "true" : "false",
+		h->asked ? "true" : "false", h->us, h->probes, h->failures);
 	buf_json(out, h->reason, strlen(h->reason));
 	buf_str(out, "}");
 }
@@ -52,7 +52,7 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
-	health_add(health_get(b->health, s->want.name, &x->addr), out);
+	health_add(health_get(b->health, s->want.name, &x->addr), &s->want.opt.health, out);
 	if (s->want.opt.socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");

@@ -14,6 +14,7 @@
 #include "balance/health.h"
 #include "balance/reap.h"
 #include "balance/socket.h"
+#include "balance/tunnel.h"
 #include "balance/wanted.h"
 #include "balance/why.h"
 #include "cap/cap.h"
@@ -32,6 +33,7 @@ struct balance_spec {
 	struct config_cidr deny[DENY_MAX];
 	char deny_file[256];
 	char pins[256], cgroup[256];
+	bool tunnel; /* for health probes */
 };
 
 struct balance {
@@ -42,6 +44,7 @@ struct balance {
 	struct fleet *fleet;
 	struct config_set wanted;
 	struct health *health;
+	struct tunnel *tunnel;	   /* NULL: probes go straight */
 	struct store_table *table; /* of what happened to backends */
 	struct why *why;
 	struct attach links[ATTACH_MAX];
@@ -58,7 +61,7 @@ struct balance {
 };
 
 /* settings.c */
-#define SETTINGS_N 19
+#define SETTINGS_N 20
 extern const struct conf_field settings_fields[SETTINGS_N];
 
 /* seen.c: as cap_ops has them */

@@ -99,8 +99,8 @@ static const char *health_text(const json_t *b, char *out, size_t size)
 		return "";
 	if (!json_is_true(json_object_get(h, "asked")))
 		return "not asked yet";
-	snprintf(out, size, "%s%s%s", json_is_true(json_object_get(h, "up")) ? "up" : "down",
-		 *reason ? ": " : "", reason);
+	snprintf(out, size, "%s%s%s%s", json_is_true(json_object_get(h, "up")) ? "up" : "down",
+		 strcmp(text(h, "via"), "tunnel") ? "" : " by tunnel", *reason ? ": " : "", reason);
 	return out;
 }
 
