@@ -117,10 +117,11 @@ static void hold(void)
 
 static void hold_at(const char *name, int prog)
 {
+	const struct attach_wish wish = {.name = name, .hook = ATTACH_XDP, .prog = prog};
 	struct attach a;
 	struct skep_err err = {""};
 
-	if (attach_open(&a, name, prog, NULL, &err)) {
+	if (attach_open(&a, &wish, &err)) {
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}

@@ -48,7 +48,7 @@
 #include "balance/quic.bpf.h"
 #include "balance/sample.bpf.h"
 #include "balance/translate.bpf.h"
-#include "balance/unpack.bpf.h"
+#include "balance/unpack_xdp.bpf.h"
 
 LICENSE;
 
@@ -142,11 +142,7 @@ __noinline int serve_later(struct xdp_md *ctx, struct packet *p)
 
 static __always_inline int wrap_ours(const struct address *a, __u8 family)
 {
-	__u64 addr[2] = {a->word[0]};
-
-	if (family == 6)
-		__builtin_memcpy(addr, a->word, 16);
-	return address_look(addr, family) != 0;
+	return address_look(a->pair, family) != 0;
 }
 
 /* No service's: what another balancer packed for this host is unpacked, else left to the host. */
@@ -217,8 +213,8 @@ __noinline int serve(struct xdp_md *ctx, struct packet *p)
 	} else {
 		id = choose(p, v, id);
 	}
-	if (p->fragment && id) /* its later fragments have no ports */
-		insert(s, fragment_hash(p), id, 1, now());
+	if (p->fragment && id)
+		fragment_note(p, id);
 	return send_to(ctx, p, id);
 }
 

@@ -46,6 +46,7 @@ static void unload(struct balance *b)
 	health_free(take(b->health));
 	node_health_free(take(b->node_health));
 	samples_free(take(b->samples));
+	tunnel_free(take(b->tunnel));
 	fleet_free(b->fleet);
 	b->fleet = NULL;
 	reap_free(b->reap);
@@ -217,7 +218,10 @@ static int attach_all(struct balance *b, const struct balance_spec *s, struct sk
 	int rc = 0;
 
 	for (i = 0; i < s->n_interfaces && !rc; i++) {
-		rc = attach_open(&b->links[i], s->interfaces[i], b->maps.prog, pins, err);
+		struct attach_wish w = {
+			.name = s->interfaces[i], .prog = b->maps.prog, .pins = pins};
+
+		rc = attach_open(&b->links[i], &w, err);
 		b->n_links += !rc;
 	}
 	if (!rc && pins)
@@ -231,6 +235,16 @@ static void on_health(void *arg, const char *service, const struct config_addr *
 	struct balance *b = arg;
 
 	happened_backend(b->table, &b->env, service, backend, up, reason);
+}
+
+static int tunnel_make(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+{
+	const char(*names)[ATTACH_NAME] = s->interfaces;
+
+	if (s->tunnel && s->n_interfaces)
+		return tunnel_open(&b->tunnel, names, s->n_interfaces, (uint16_t)s->gue_port, err);
+	tunnel_forget(names, s->n_interfaces);
+	return 0;
 }
 
 static int gateway_check(const struct balance_spec *s, struct skep_err *err)
@@ -279,9 +293,11 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 		rc = samples_open(&b->samples, &b->maps, b->fleet, b->links, b->n_links, b->packets,
 				  &b->env, err);
 	if (!rc)
-		rc = health_open(&b->health, on_health, b, err);
-	if (!rc)
 		rc = node_health_open(&b->node_health, err);
+	if (!rc)
+		rc = tunnel_make(b, want, err);
+	if (!rc)
+		rc = health_open(&b->health, tunnel_table(b->tunnel), on_health, b, err);
 	if (rc) {
 		unload(b);
 		return rc;
@@ -341,6 +357,12 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 					 "service '%s' is for sockets: set balance.cgroup in the "
 					 "agent's configuration, \"/\" is every process",
 					 s->name);
+		if (s->opt->health.via && !b->tunnel)
+			return skep_fail(
+				err, -EINVAL,
+				"service '%s' has health.via tunnel: set balance.interfaces and "
+				"balance.tunnelProbes in the agent's configuration",
+				s->name);
 		if (!s->opt->socket && !b->spec.n_interfaces)
 			return skep_fail(err, -EINVAL,
 					 "service '%s': balance has no interfaces: set "

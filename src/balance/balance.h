@@ -122,6 +122,19 @@ struct balance_slot {
 
 #define BALANCE_GUE_PORT 6080
 
+#define BALANCE_PROBES 4096
+
+/* Map "probes", by the low bits of `ours`: health probes that go through the tunnel. */
+struct balance_probe {
+	__u64 until; /* CLOCK_MONOTONIC ns; 0: none */
+	__be16 ours, theirs;
+	__u8 family, proto, mode, pad;
+	__u32 backend[4], vip[4]; /* IPv4 in the first word */
+};
+
+/* Map "did" of a backend: packets. */
+enum balance_did { BALANCE_DID_UNPACK, BALANCE_DID_HAND_ON, BALANCE_DID_DROP, BALANCE_DID };
+
 /* DSR by IP option: the address that the packet was for, as Cilium has it. */
 #define BALANCE_OPTION4 0x9a
 #define BALANCE_OPTION6 0x1b
@@ -429,6 +442,7 @@ _Static_assert(sizeof(struct balance_peer) == 56, "balance_peer is a map's value
 _Static_assert(sizeof(struct balance_talk_key) == 32, "balance_talk_key is a map's key");
 _Static_assert(sizeof(struct balance_friend_key) == 16, "balance_friend_key is a map's key");
 _Static_assert(sizeof(struct balance_stale) == 56, "balance_stale crosses to user space");
+_Static_assert(sizeof(struct balance_probe) == 48, "balance_probe crosses to user space");
 _Static_assert(sizeof(struct balance_bucket) == 64, "balance_bucket is a cache line");
 _Static_assert(sizeof(struct balance_state) == 128 + (1 << BALANCE_FILTER_BITS) / 8,
 	       "balance_state crosses to user space");

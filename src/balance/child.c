@@ -26,7 +26,7 @@ static bool privileges_drop(void)
 }
 
 static void __attribute__((noreturn))
-child(const char *name, void (*run)(int fd, bool nobody), int fd)
+child(const char *name, void (*run)(int fd, bool nobody, void *arg), void *arg, int fd)
 {
 	int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGCHLD};
 	sigset_t none;
@@ -39,11 +39,11 @@ child(const char *name, void (*run)(int fd, bool nobody), int fd)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	dup2(fd, 3);
 	close_range(4, ~0U, 0);
-	run(3, privileges_drop());
+	run(3, privileges_drop(), arg);
 	_exit(0);
 }
 
-int child_start(const char *name, void (*run)(int fd, bool nobody), int *fd)
+int child_start(const char *name, void (*run)(int fd, bool nobody, void *arg), void *arg, int *fd)
 {
 	int pair[2];
 	pid_t pid;
@@ -52,7 +52,7 @@ int child_start(const char *name, void (*run)(int fd, bool nobody), int *fd)
 		return -errno;
 	pid = fork();
 	if (!pid)
-		child(name, run, pair[1]);
+		child(name, run, arg, pair[1]);
 	close(pair[1]);
 	if (pid < 0) {
 		close(pair[0]);

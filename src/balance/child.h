@@ -12,10 +12,11 @@
  * child_start() - fork.
  * @name: as ps shows it
  * @run:  in the child, until it returns; @fd: its end of the socket, @nobody: whether it is
+ * @arg:  for @run
  * @fd:   a socket of packets; the child is to end when it is closed
  *
  * Return: 0 or -errno.
  */
-int child_start(const char *name, void (*run)(int fd, bool nobody), int *fd);
+int child_start(const char *name, void (*run)(int fd, bool nobody, void *arg), void *arg, int *fd);
 
 #endif

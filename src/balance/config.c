@@ -173,6 +173,39 @@ static int check_socket(const struct config_service *s, struct skep_err *err)
 	return 0;
 }
 
+const struct config_addr *config_vip_of(const struct config_service *s, uint8_t family)
+{
+	uint32_t i;
+
+	for (i = 0; i < s->n_vips; i++)
+		if (s->vips[i].addr.family == family)
+			return &s->vips[i].addr;
+	return NULL;
+}
+
+/* A probe is a connection of one family, to an address of the service behind a header of ours. */
+static int check_via(const struct config_service *s, struct skep_err *err)
+{
+	const struct config_backend *b;
+	char text[64];
+	uint32_t i;
+
+	for (i = 0; s->opt->health.via && i < s->n_backends; i++) {
+		b = &s->backends[i];
+		if (b->mode == BALANCE_NAT || b->mode == BALANCE_OPTION)
+			return skep_fail(err, -EINVAL,
+					 "health.via tunnel is for modes ipip, gue and l2, backend "
+					 "%s has another",
+					 config_addr_text(&b->addr, text));
+		if (!config_vip_of(s, b->addr.family))
+			return skep_fail(err, -EINVAL,
+					 "health.via tunnel needs an address of the service of the "
+					 "family of backend %s",
+					 config_addr_text(&b->addr, text));
+	}
+	return 0;
+}
+
 /* All ports of an address name none that could be probed. */
 static int check_health(const struct config_service *s, struct skep_err *err)
 {
@@ -201,6 +234,9 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 		return skep_fail(err, -EINVAL, "health of type script needs a command");
 	if (h->type == CONFIG_HEALTH_DNS && !h->name[0])
 		return skep_fail(err, -EINVAL, "health of type dns needs a name to ask for");
+	if (h->via && (!h->type || h->type == CONFIG_HEALTH_SCRIPT))
+		return skep_fail(err, -EINVAL,
+				 "health.via tunnel is for probes, not for none or scripts");
 	if (h->type && h->timeout_s > h->interval_s)
 		return skep_fail(err, -EINVAL,
 				 "health.timeoutSeconds is longer than intervalSeconds");
@@ -440,6 +476,8 @@ static int service_check(struct config_service *s, const struct config_spec *in,
 		rc = check_options(s->opt, err);
 	if (!rc)
 		rc = check_health(s, err);
+	if (!rc)
+		rc = check_via(s, err);
 	if (!rc)
 		rc = check_families(s, err);
 	return rc ? rc : check_socket(s, err);

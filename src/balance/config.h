@@ -57,6 +57,7 @@ enum config_health_type {
 
 struct config_health {
 	int type; /* enum config_health_type */
+	int via;  /* 0: straight, 1: through the tunnel */
 	int64_t port, status, interval_s, timeout_s, rise, fall, panic;
 	int64_t passive,
 		passive_s; /* percent of SYNs not answered, 0: no; how long it is ejected */
@@ -134,6 +135,9 @@ struct config_service *config_service_new(const char *name, const struct config_
 struct config_service *config_service_hold(struct config_service *s);
 /** config_service_drop() - one less. NULL is fine. */
 void config_service_drop(struct config_service *s);
+
+/** config_vip_of() - the first address of a family; NULL: none. */
+const struct config_addr *config_vip_of(const struct config_service *s, uint8_t family);
 
 /** config_room() - for @more services. Return: 0 or -ENOMEM. */
 int config_room(struct config_set *set, size_t more);

@@ -3,6 +3,7 @@
 
 #include <bpf/libbpf.h>
 #include <ifaddrs.h>
+#include <inttypes.h>
 #include <linux/ethtool.h>
 #include <linux/if_link.h>
 #include <linux/magic.h>
@@ -11,6 +12,8 @@
 #include <netinet/in.h>
 #include <sys/ioctl.h>
 #include <sys/vfs.h>
+
+#include "balance/backend.h"
 
 #define ARPHRD_TUNNEL  768
 #define ARPHRD_TUNNEL6 769
@@ -103,6 +106,16 @@ static void offloads(struct doctor *d, const char *name)
 		 : "neither LRO nor GRO_HW");
 }
 
+/* At tc: datagrams of GUE that were merged on arrival cannot be taken apart. */
+static void merged(struct doctor *d, const char *name)
+{
+	bool on = feature_on(name, "rx-udp-gro-forwarding") || feature_on(name, "rx-gro-list");
+
+	say(d, on ? DOCTOR_WARN : DOCTOR_OK, "offloads", name,
+	    "ethtool -K IFACE rx-udp-gro-forwarding off rx-gro-list off",
+	    on ? "UDP is merged on arrival: packets in GUE are lost" : "UDP is not merged");
+}
+
 static void driver(struct doctor *d, const char *name)
 {
 	struct ethtool_drvinfo info = {.cmd = ETHTOOL_GDRVINFO};
@@ -115,16 +128,14 @@ static void driver(struct doctor *d, const char *name)
 		    "other end has an XDP program");
 }
 
-/* @ours: a program is wanted there */
-static void xdp(struct doctor *d, const char *name, bool ours, const char *fix)
+static void xdp(struct doctor *d, const char *name, const char *fix)
 {
 	LIBBPF_OPTS(bpf_xdp_query_opts, o);
 
 	if (bpf_xdp_query((int)if_nametoindex(name), 0, &o))
 		return;
 	if (o.attach_mode == XDP_ATTACHED_NONE)
-		say(d, ours ? DOCTOR_FAIL : DOCTOR_WARN, "xdp", name, fix,
-		    "no program is attached");
+		say(d, DOCTOR_FAIL, "xdp", name, fix, "no program is attached");
 	else if (o.attach_mode == XDP_ATTACHED_SKB)
 		say(d, DOCTOR_WARN, "xdp", name,
 		    "use a driver that has XDP, as most of 10 Gb/s and up",
@@ -289,7 +300,7 @@ unsigned doctor_balancer(const struct doctor_wish *w, doctor_fn fn, void *arg)
 
 		if (!interface_there(&d, name))
 			continue;
-		xdp(&d, name, true, "start the agent with balance.interfaces");
+		xdp(&d, name, "start the agent with balance.interfaces");
 		driver(&d, name);
 		offloads(&d, name);
 		if (!ask(name, SIOCGIFMTU, &r))
@@ -324,6 +335,27 @@ static bool tunnel_there(char *out, size_t room)
 	}
 	if_freenameindex(list);
 	return found;
+}
+
+/* The kernel's device, our program, or another's at XDP. */
+static void unpacker(struct doctor *d, const char *name)
+{
+	struct backend_seen s;
+	char tunnel[16];
+
+	if (tunnel_there(tunnel, sizeof(tunnel))) {
+		say(d, DOCTOR_OK, "unpacks", name, NULL, "the kernel's device %s", tunnel);
+	} else if (backend_look(name, &s)) {
+		xdp(d, name, "skep balance backend --interface IFACE");
+	} else {
+		say(d, s.how == ATTACH_GENERIC ? DOCTOR_WARN : DOCTOR_OK, "unpacks", name,
+		    "skep balance backend --hook tc: generic XDP costs more",
+		    "at %s: %" PRIu64 " packets unpacked, %" PRIu64 " handed on, %" PRIu64
+		    " cut short",
+		    backend_how_text(s.how), s.unpacked, s.handed_on, s.dropped);
+		if (s.how >= ATTACH_TCX)
+			merged(d, name);
+	}
 }
 
 /* Addresses of services: those on lo that are not the host's own loopback. */
@@ -379,7 +411,6 @@ static void arp(struct doctor *d, const char *name)
 unsigned doctor_backend(const struct doctor_wish *w, doctor_fn fn, void *arg)
 {
 	struct doctor d = {.fn = fn, .arg = arg};
-	char tunnel[16];
 	unsigned i;
 
 	services_on_lo(&d);
@@ -388,10 +419,7 @@ unsigned doctor_backend(const struct doctor_wish *w, doctor_fn fn, void *arg)
 
 		if (!interface_there(&d, name))
 			continue;
-		if (tunnel_there(tunnel, sizeof(tunnel)))
-			say(&d, DOCTOR_OK, "unpacks", name, NULL, "the kernel's device %s", tunnel);
-		else
-			xdp(&d, name, true, "skep balance backend --interface IFACE");
+		unpacker(&d, name);
 		reverse_path(&d, name);
 		arp(&d, name);
 		offloads(&d, name);

@@ -161,4 +161,12 @@ static __always_inline int insert(struct balance_state *s, __u64 hash, __u32 bac
 	return 0;
 }
 
+/* A fragment's later ones have no ports: they find its backend by what it has in common with them. */
+__noinline int fragment_note(const struct packet *p, __u32 backend)
+{
+	struct balance_state *s = state_get();
+
+	return p && s ? insert(s, fragment_hash(p), backend, 1, now()) : 0;
+}
+
 #endif

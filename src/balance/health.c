@@ -32,7 +32,8 @@ struct health {
 	bool dead; /* the prober is */
 };
 
-int health_open(struct health **out, fleet_fn fn, void *arg, struct skep_err *err)
+int health_open(struct health **out, struct balance_probe *table, fleet_fn fn, void *arg,
+		struct skep_err *err)
 {
 	struct health *h = calloc(1, sizeof(*h));
 	int room = 4 << 20, rc;
@@ -41,7 +42,7 @@ int health_open(struct health **out, fleet_fn fn, void *arg, struct skep_err *er
 		return -ENOMEM;
 	h->fn = fn;
 	h->arg = arg;
-	rc = prober_start(&h->fd);
+	rc = prober_start(&h->fd, table);
 	if (rc) {
 		free(h);
 		return skep_fail(err, rc, "start the prober: %s", strerror(-rc));
@@ -132,21 +133,37 @@ static struct target *target_add(struct health *h, const struct fleet_service *s
 	return x;
 }
 
+/* As it is asked for now; what is of the target itself stays. */
+static struct prober_order order_of(const struct target *x, const struct fleet_service *s,
+				    const struct fleet_backend *b)
+{
+	const struct config_health *c = &s->want->opt->health;
+	const struct config_addr *vip = c->via ? config_vip_of(s->want, b->addr.family) : NULL;
+	struct prober_order o;
+
+	memcpy(&o, &x->order, sizeof(o));
+	o.port = port_of(s, b);
+	memset(&o.vip, 0, sizeof(o.vip));
+	if (vip)
+		o.vip = *vip;
+	o.mode = vip ? b->mode : 0;
+	memcpy(&o.health, c, sizeof(o.health));
+	return o;
+}
+
 static void want(struct health *h, const struct fleet_service *s, const struct fleet_backend *b)
 {
 	struct target *x = find(h, s->want->name, &b->addr);
-	uint16_t port;
+	struct prober_order o;
 
 	x = x ? x : target_add(h, s, b);
 	if (!x)
 		return;
 	x->seen = h->syncs;
-	port = port_of(s, b);
-	if (x->order.generation && !x->unsent && x->order.port == port &&
-	    !memcmp(&x->order.health, &s->want->opt->health, sizeof(x->order.health)))
+	o = order_of(x, s, b);
+	if (x->order.generation && !x->unsent && !memcmp(&x->order, &o, sizeof(o)))
 		return;
-	x->order.port = port;
-	memcpy(&x->order.health, &s->want->opt->health, sizeof(x->order.health));
+	memcpy(&x->order, &o, sizeof(o));
 	x->order.generation++;
 	x->in_a_row = 0;
 	x->unsent = !send_order(h, &x->order); /* then again at the next sync */

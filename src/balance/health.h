@@ -22,8 +22,9 @@ struct health_state {
 	uint64_t probes, failures;
 };
 
-/** health_open() - starts the prober; before the process is confined. */
-int health_open(struct health **out, fleet_fn fn, void *arg, struct skep_err *err);
+/** health_open() - starts the prober; before the process is confined. @table: tunnel_table() */
+int health_open(struct health **out, struct balance_probe *table, fleet_fn fn, void *arg,
+		struct skep_err *err);
 void health_free(struct health *h);
 
 /** health_sync() - after each change of the fleet: ask for what it lists. */

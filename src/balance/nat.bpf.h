@@ -281,13 +281,13 @@ static __always_inline void nat_us(const struct balance_state *s, __u8 family, _
 	us[1] = family == 4 ? 0 : s->us6[1];
 }
 
-/* Our port of a connection that is filled in but for that. */
-__noinline int nat_port(struct balance_nat *n, __u64 start, __u32 place)
+/* Binds a port of ours, by @start, for a connection that is filled in but for that. */
+__noinline int nat_port_try(struct balance_nat *n, __u64 start, __u32 place)
 {
 	struct balance_state *s = state_get();
 	struct balance_backend *b;
 	__u64 us[2], dst[2], hash;
-	__u32 i, ports;
+	__u32 ports;
 
 	if (!n || !s)
 		return 0;
@@ -296,13 +296,21 @@ __noinline int nat_port(struct balance_nat *n, __u64 start, __u32 place)
 		return 0;
 	nat_us(s, n->family, us);
 	__builtin_memcpy(dst, b->dst, 16);
+	n->port = bpf_htons(nat_first + (__u32)(start % nat_ports));
+	ports = n->to | (__u32)n->port << 16;
+	hash = n->family == 4 ? balance_hash4(dst[0], us[0], ports, n->proto)
+			      : balance_hash6(dst, us, ports, n->proto);
+	n->back = nat_bind(hash, place);
+	return n->back != 0;
+}
+
+/* Linux 6.1 takes no loop whose last instruction is not a jump: its body is a call. */
+__noinline int nat_port(struct balance_nat *n, __u64 start, __u32 place)
+{
+	__u32 i;
+
 	for (i = 0; i < NAT_TRIES; i++) {
-		n->port = bpf_htons(nat_first + (__u32)(start % nat_ports));
-		ports = n->to | (__u32)n->port << 16;
-		hash = n->family == 4 ? balance_hash4(dst[0], us[0], ports, n->proto)
-				      : balance_hash6(dst, us, ports, n->proto);
-		n->back = nat_bind(hash, place);
-		if (n->back)
+		if (nat_port_try(n, start, place))
 			return 1;
 		start += (start >> 40 & 0xfff) | 1;
 	}

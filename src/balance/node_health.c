@@ -200,7 +200,7 @@ static void on_word(evutil_socket_t fd, short what maybe_unused, void *arg)
 		event_base_loopbreak(a->base);
 }
 
-static void run(int fd, bool nobody maybe_unused)
+static void run(int fd, bool nobody maybe_unused, void *arg maybe_unused)
 {
 	struct answers a = {.fd = fd, .base = event_base_new()};
 	struct event *words =
@@ -236,7 +236,7 @@ int node_health_open(struct node_health **out, struct skep_err *err)
 
 	if (!h)
 		return -ENOMEM;
-	rc = child_start("skep-nodehealth", run, &h->fd);
+	rc = child_start("skep-nodehealth", run, NULL, &h->fd);
 	if (rc) {
 		free(h);
 		return skep_fail(err, rc, "start what answers at health check node ports: %s",

@@ -16,6 +16,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "balance/tunnel.h"
 #include "base/buf.h"
 
 #define ANSWER_MAX 16384
@@ -36,6 +37,28 @@ static socklen_t address(const struct prober_order *o, struct sockaddr_storage *
 	four->sin_port = htons(o->port);
 	memcpy(&four->sin_addr, o->addr.bytes, 4);
 	return sizeof(*four);
+}
+
+/* A socket of its own where it goes through the tunnel; else -1. Return: false, and the probe has ended. */
+static bool tunnel_begin(struct probe *p, uint8_t proto, int *fd)
+{
+	const struct prober_order *o = probe_order(p);
+	struct tunnel_way way = {
+		.backend = &o->addr,
+		.vip = &o->vip,
+		.port = o->port,
+		.mode = o->mode,
+		.proto = proto,
+		.ns = (uint64_t)o->health.timeout_s * 1000000000,
+	};
+
+	*fd = -1;
+	if (!o->vip.family)
+		return true;
+	*fd = probe_table(p) ? tunnel_socket(probe_table(p), &way, &probe_work(p)->place) : -ENODEV;
+	if (*fd < 0)
+		probe_end(p, strerror(-*fd));
+	return *fd >= 0;
 }
 
 /* ---- streams --------------------------------------------------------------------------------- */
@@ -91,12 +114,17 @@ static void stream(struct probe *p, struct bufferevent *bev, const void *request
 {
 	struct sockaddr_storage sa;
 	socklen_t len = address(probe_order(p), &sa);
+	int fd;
 
 	probe_work(p)->bev = bev;
 	if (!bev) {
 		probe_end(p, "no memory");
 		return;
 	}
+	if (!tunnel_begin(p, IPPROTO_TCP, &fd))
+		return;
+	if (fd >= 0)
+		bufferevent_setfd(bev, fd);
 	bufferevent_setcb(bev, on_read, NULL, on_event, p);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
 	if (n)
@@ -174,7 +202,7 @@ void probe_http(struct probe *p)
 	cleanup(buf_done) struct buf b = {0};
 	char addr[64], host[80];
 
-	config_addr_text(&o->addr, addr);
+	config_addr_text(o->vip.family ? &o->vip : &o->addr, addr);
 	snprintf(host, sizeof(host), o->addr.family == 6 ? "[%s]" : "%s", addr);
 	buf_fmt(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: skep\r\nConnection: close\r\n\r\n",
 		o->health.path[0] ? o->health.path : "/",
@@ -272,7 +300,10 @@ void probe_dns(struct probe *p)
 	if (getrandom(w->sent_id, 2, 0) != 2)
 		w->sent_id[0] = 1;
 	n = dns_question(o->health.name, w->sent_id, question);
-	w->fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (!tunnel_begin(p, IPPROTO_UDP, &w->fd))
+		return;
+	if (w->fd < 0)
+		w->fd = socket(sa.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (!n || w->fd < 0 || connect(w->fd, (struct sockaddr *)&sa, len) ||
 	    send(w->fd, question, n, 0) < 0) {
 		probe_end(p, n ? strerror(errno) : "the name is none");

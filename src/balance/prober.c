@@ -14,6 +14,7 @@
 #include <uthash.h>
 
 #include "balance/child.h"
+#include "balance/tunnel.h"
 
 struct prober {
 	struct event_base *base;
@@ -22,6 +23,7 @@ struct prober {
 	TAILQ_HEAD(, probe) waiting;
 	unsigned working;
 	bool nobody; /* it is: scripts may run */
+	struct balance_probe *table;
 };
 
 struct probe {
@@ -53,6 +55,11 @@ struct event_base *probe_base(const struct probe *p)
 bool probe_is_nobody(const struct probe *p)
 {
 	return p->prober->nobody;
+}
+
+struct balance_probe *probe_table(const struct probe *p)
+{
+	return p->prober->table;
 }
 
 static uint64_t now_us(void)
@@ -92,6 +99,7 @@ static void work_done(struct probe *p)
 		waitpid(w->pid, NULL, 0);
 	}
 	fd_close(&w->fd);
+	tunnel_end(w->place);
 	*w = (struct probe_work){.fd = -1};
 }
 
@@ -217,9 +225,9 @@ static void on_order(evutil_socket_t fd, short what maybe_unused, void *arg)
 
 /* ---- the process ----------------------------------------------------------------------------- */
 
-static void run(int fd, bool nobody)
+static void run(int fd, bool nobody, void *arg)
 {
-	struct prober b = {.fd = fd, .base = event_base_new(), .nobody = nobody};
+	struct prober b = {.fd = fd, .base = event_base_new(), .nobody = nobody, .table = arg};
 	struct timeval often = {.tv_usec = 50000};
 	struct event *orders, *second;
 	unsigned seed = 1;
@@ -241,7 +249,7 @@ static void run(int fd, bool nobody)
 		work_done(p);
 }
 
-int prober_start(int *fd)
+int prober_start(int *fd, struct balance_probe *table)
 {
-	return child_start("skep-prober", run, fd);
+	return child_start("skep-prober", run, table, fd);
 }

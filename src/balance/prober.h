@@ -9,8 +9,8 @@
  * holds, and because a probe may need libraries that the agent shall not carry (TLS). It is nobody
  * (65534), with no capabilities; scripts are run only so. When the agent ends it ends.
  *
- * Probes go to the backend's own address, not through an outer header: they tell whether the server
- * lives, `skep balance doctor` whether the way to it does.
+ * Probes go to the backend's own address, and tell whether the server lives; or, where the order names an
+ * address of the service, to that one through the tunnel (tunnel.h), and tell whether the way does too.
  *
  * Not its business: how many failures make a backend down (health.h).
  */
@@ -22,10 +22,11 @@
 #define PROBER_WORKING_MAX 256 /* probes at one time; the others wait */
 
 struct prober_order {
-	uint32_t id, generation; /* of the probe; an answer names both */
-	bool stop;		 /* no more of it */
-	struct config_addr addr;
+	uint32_t id, generation;      /* of the probe; an answer names both */
+	bool stop;		      /* no more of it */
+	struct config_addr addr, vip; /* vip: through the tunnel; of no family: straight */
 	uint16_t port;
+	uint8_t mode; /* of the backend: BALANCE_IPIP ... */
 	char service[CONFIG_NAME_MAX];
 	struct config_health health;
 };
@@ -37,13 +38,16 @@ struct prober_answer {
 	char reason[56]; /* of a failure */
 };
 
+struct balance_probe;
+
 /**
  * prober_start() - fork.
- * @fd: a socket of packets, an order or an answer each; the prober ends when it is closed
+ * @fd:	   a socket of packets, an order or an answer each; the prober ends when it is closed
+ * @table: of the tunnel; NULL: there is none
  *
  * Return: 0 or -errno.
  */
-int prober_start(int *fd);
+int prober_start(int *fd, struct balance_probe *table);
 
 /* ---- for the prober's own files -------------------------------------------------------------- */
 
@@ -60,13 +64,15 @@ struct probe_work {
 	struct bufferevent *bev;
 	struct event *io; /* of fd: a socket, or a pidfd */
 	int fd, pid;
-	uint8_t sent_id[2]; /* dns */
+	uint8_t sent_id[2];	     /* dns */
+	struct balance_probe *place; /* in the tunnel's table */
 };
 
 const struct prober_order *probe_order(const struct probe *p);
 struct probe_work *probe_work(struct probe *p);
 struct event_base *probe_base(const struct probe *p);
 bool probe_is_nobody(const struct probe *p);
+struct balance_probe *probe_table(const struct probe *p);
 
 /* Each begins one; failures before it could begin end it at once. */
 void probe_tcp(struct probe *p);

@@ -39,16 +39,16 @@ static __always_inline int sample_due(__u32 reason)
 __noinline int sample(struct xdp_md *ctx, struct packet *p, int verdict)
 {
 	struct balance_sample *e;
-	__u64 size;
+	__u64 size = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 
-	if (!p || !sample_due(p->reason))
+	barrier_var(size); /* what is compared is what is used */
+	if (!p || size < sizeof(struct eth) || !sample_due(p->reason))
 		return verdict;
 	e = bpf_ringbuf_reserve(&samples, sizeof(*e), 0);
 	if (!e) {
 		__sync_fetch_and_add(&unsampled, 1);
 		return verdict;
 	}
-	size = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 	e->at = bpf_ktime_get_boot_ns();
 	__builtin_memcpy(e->flow, p->flow, sizeof(e->flow));
 	e->ports = p->ports;
@@ -60,10 +60,10 @@ __noinline int sample(struct xdp_md *ctx, struct packet *p, int verdict)
 	e->proto = p->proto;
 	e->reason = p->reason;
 	e->action = verdict;
+	barrier_var(size);
 	if (size > sizeof(e->data))
 		size = sizeof(e->data);
-	if (size)
-		bpf_xdp_load_bytes(ctx, 0, e->data, size);
+	bpf_xdp_load_bytes(ctx, 0, e->data, size);
 	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP);
 	return verdict;
 }

@@ -18,15 +18,15 @@ static const char *state_name(const struct fleet_backend *b)
 					      : "gone";
 }
 
-static void health_add(const struct health_state *h, struct buf *out)
+static void health_add(const struct health_state *h, const struct config_health *c, struct buf *out)
 {
 	if (!h)
 		return;
 	buf_fmt(out,
-		",\"health\":{\"up\":%s,\"asked\":%s,\"us\":%u,\"probes\":%" PRIu64
+		",\"health\":{\"via\":\"%s\",\"up\":%s,\"asked\":%s,\"us\":%u,\"probes\":%" PRIu64
 		",\"failures\":%" PRIu64 ",\"reason\":",
-		h->up ? "true" : "false", h->asked ? "true" : "false", h->us, h->probes,
-		h->failures);
+		c->via ? "tunnel" : "straight", h->up ? "true" : "false",
+		h->asked ? "true" : "false", h->us, h->probes, h->failures);
 	buf_json(out, h->reason, strlen(h->reason));
 	buf_str(out, "}");
 }
@@ -56,7 +56,7 @@ static void backend_add(struct balance *b, const struct fleet_service *s,
 		buf_fmt(out, ",\"quicId\":\"%08x\"", __builtin_bswap32(config_quic_id(&x->addr)));
 	buf_fmt(out, ",\"busy\":%u,\"share\":%.2f,\"drained\":%s", fleet_busy(b->fleet, x->id),
 		(double)x->factor / FLEET_FACTOR_ONE, x->drained ? "true" : "false");
-	health_add(health_get(b->health, s->want->name, &x->addr), out);
+	health_add(health_get(b->health, s->want->name, &x->addr), &s->want->opt->health, out);
 	if (s->want->opt->socket && b->sockets)
 		sockets_show(b->sockets, x->id, out);
 	buf_str(out, "}");
@@ -107,7 +107,7 @@ static void way_add(const struct balance *b, struct buf *out)
 	buf_str(out, "\"way\":{\"interfaces\":[");
 	for (i = 0; i < b->n_links; i++)
 		buf_fmt(out, "%s{\"name\":\"%s\",\"native\":%s}", i ? "," : "", b->links[i].name,
-			b->links[i].generic ? "false" : "true");
+			b->links[i].how == ATTACH_GENERIC ? "false" : "true");
 	buf_fmt(out,
 		"],\"nextHop\":\"%s\",\"source4\":\"%s\",\"source6\":\"%s\",\"mtu\":%u,"
 		"\"pinned\":%s,\"pins\":",
@@ -240,9 +240,9 @@ void seen_report(void *cap, void (*fn)(void *, const struct cap_report *), void 
 	else if (!b->n_links)
 		snprintf(r.how, sizeof(r.how), "no interfaces configured (balance.interfaces)");
 	for (i = 0; i < b->n_links && at < sizeof(r.how); i++)
-		at += (size_t)snprintf(r.how + at, sizeof(r.how) - at, "%sxdp%s on %s",
-				       i ? ", " : "", b->links[i].generic ? " (generic)" : "",
-				       b->links[i].name);
+		at += (size_t)snprintf(
+			r.how + at, sizeof(r.how) - at, "%sxdp%s on %s", i ? ", " : "",
+			b->links[i].how == ATTACH_GENERIC ? " (generic)" : "", b->links[i].name);
 	fn(arg, &r);
 	if (b->sockets) {
 		r = (struct cap_report){.what = "services at sockets", .ready = true};

@@ -16,6 +16,7 @@
 #include "balance/reap.h"
 #include "balance/samples.h"
 #include "balance/socket.h"
+#include "balance/tunnel.h"
 #include "balance/wanted.h"
 #include "balance/why.h"
 #include "cap/cap.h"
@@ -34,6 +35,7 @@ struct balance_spec {
 	struct config_cidr deny[DENY_MAX];
 	char deny_file[256];
 	char pins[256], cgroup[256];
+	bool tunnel; /* for health probes */
 };
 
 struct balance {
@@ -44,6 +46,7 @@ struct balance {
 	struct fleet *fleet;
 	struct config_set wanted;
 	struct health *health;
+	struct tunnel *tunnel; /* NULL: probes go straight */
 	struct node_health *node_health;
 	struct store_table *table;   /* of what happened to backends */
 	struct store_table *packets; /* samples of packets */
@@ -63,7 +66,7 @@ struct balance {
 };
 
 /* settings.c */
-#define SETTINGS_N 19
+#define SETTINGS_N 20
 extern const struct conf_field settings_fields[SETTINGS_N];
 
 /* seen.c: as cap_ops has them */

@@ -207,4 +207,9 @@ const struct conf_field settings_fields[] = {
 	 .preset = "\"\"",
 	 .doc = "below the cgroup2 mount: services with socket: true are served at the sockets of its "
 		"processes; /: of all; \"\": of none"},
+	{.key = "tunnelProbes",
+	 .type = CONF_BOOL,
+	 .offset = AT(tunnel),
+	 .preset = "false",
+	 .doc = "health.via: tunnel is possible; looks at each packet of the interfaces, at tc"},
 };

@@ -437,7 +437,7 @@ __noinline int nat_serve(struct packet *p, __u32 id)
 	if (p->fragment && p->kind != KIND_ABOUT) {
 		struct balance_nat *n = nat_at(place);
 
-		insert(s, fragment_hash(p), n ? n->backend : 0, 1, now());
+		fragment_note(p, n ? n->backend : 0);
 	}
 	return nat_way(p, place, 0);
 }

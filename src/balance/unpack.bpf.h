@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * unpack.bpf.h: what a balancer put on a packet is taken off at its backend: for backend.bpf.c, and for
- * balance.bpf.c where the balancer is a backend itself. U1 and U2 of backend.bpf.c are upheld here.
+ * unpack.bpf.h: what a balancer put on a packet is taken off at its backend, wherever packets pass: the
+ * hook's own half (unpack_xdp.bpf.h, unpack_tc.bpf.h) includes this and says what its context is and how
+ * a packet is changed there. U1 and U2 of backend.bpf.h are upheld here.
  *
- * Who includes it has `gue_port` and says with wrap_ours() which addresses are this host's.
+ * Who includes those has `gue_port` and says with wrap_ours() which addresses are this host's.
  */
 #ifndef SKEP_BALANCE_UNPACK_BPF_H
 #define SKEP_BALANCE_UNPACK_BPF_H
@@ -15,15 +16,18 @@
 #define AF_INET6   10
 #define TCP_LISTEN 10
 
-enum unpacked {
-	NOT_PACKED,
-	UNPACKED,
-	HANDED_ON, /* U2 */
-	CUT_SHORT, /* to be dropped */
+enum unpacked { /* the rest as enum balance_did has it */
+		NOT_PACKED,
+		UNPACKED,
+		HANDED_ON, /* U2 */
+		CUT_SHORT, /* to be dropped */
 };
 
 struct address {
-	__be32 word[4]; /* IPv4 in the first */
+	union {
+		__be32 word[4]; /* IPv4 in the first, the rest 0 */
+		__u64 pair[2];
+	};
 };
 
 /* Whether it is an address of this host. */
@@ -36,30 +40,25 @@ struct gue {
 
 /* What stands around a packet. */
 struct wrap {
-	struct address to, inner, second;
-	__u32 head;	    /* bytes from Ethernet to the inner packet */
-	__u32 seconds;	    /* words of `second` */
-	__u8 family, proto; /* of the outer header; proto: PROTO_IPIP, PROTO_IPV6 */
+	struct address to, second, inner; /* hand_on6(): in this order */
+	__u32 head;			  /* bytes from Ethernet to the inner packet */
+	__u32 seconds;			  /* words of `second` */
+	__u8 family, proto;		  /* of the outer header; proto: PROTO_IPIP, PROTO_IPV6 */
 };
 
-/* Takes @n bytes off the front; the link's header goes before what is left. NULL: drop. */
-static __always_inline void *shorten(struct xdp_md *ctx, __u32 n, __be16 proto, __u32 need)
-{
-	void *data = (void *)(long)ctx->data;
-	struct eth link;
+/* ---- of the hook's own half ------------------------------------------------------------------ */
 
-	if (data + sizeof(link) > (void *)(long)ctx->data_end)
-		return 0;
-	link = *(struct eth *)data;
-	if (bpf_xdp_adjust_head(ctx, n))
-		return 0;
-	data = (void *)(long)ctx->data;
-	if (data + sizeof(link) + need > (void *)(long)ctx->data_end)
-		return 0;
-	link.proto = proto;
-	*(struct eth *)data = link;
-	return data + sizeof(link);
-}
+/* Takes @n bytes off behind the link's header; what follows is of @proto. Return: 0, or it is cut short. */
+static __always_inline int shorten(struct UNPACK_CTX *ctx, __u32 n, __be16 proto);
+
+/* The link's header, or @n bytes @at behind its end, anew. Return: 0, or it is cut short. */
+static __always_inline int link_put(struct UNPACK_CTX *ctx, const struct eth *eth);
+static __always_inline int head_put(struct UNPACK_CTX *ctx, __u32 at, const void *from, __u32 n);
+
+/* Sends the frame. Return: the verdict. */
+static __always_inline int send_by(struct UNPACK_CTX *ctx, __u32 ifindex);
+
+/* ---------------------------------------------------------------------------------------------- */
 
 static __always_inline __u16 fold_long(__u64 sum)
 {
@@ -143,8 +142,8 @@ static __always_inline int wrap_inner(struct wrap *w, void *at, void *end)
 /* ---- second chance --------------------------------------------------------------------------- */
 
 /* Whether the host knows the connection; also one whose only trace is a SYN cookie. */
-static __always_inline int known(struct xdp_md *ctx, struct bpf_sock_tuple *t, __u32 size, void *ip,
-				 __u32 ip_size, struct tcp *tcp)
+static __always_inline int known(struct UNPACK_CTX *ctx, struct bpf_sock_tuple *t, __u32 size,
+				 void *ip, __u32 ip_size, struct tcp *tcp)
 {
 	struct bpf_sock *sk = bpf_skc_lookup_tcp(ctx, t, size, BPF_F_CURRENT_NETNS, 0);
 	int yes;
@@ -157,7 +156,7 @@ static __always_inline int known(struct xdp_md *ctx, struct bpf_sock_tuple *t, _
 	return yes;
 }
 
-static __always_inline int known4(struct xdp_md *ctx, struct ip4 *ip, void *end)
+static __always_inline int known4(struct UNPACK_CTX *ctx, struct ip4 *ip, void *end)
 {
 	struct tcp *tcp = (void *)(ip + 1);
 	struct bpf_sock_tuple t = {};
@@ -172,7 +171,7 @@ static __always_inline int known4(struct xdp_md *ctx, struct ip4 *ip, void *end)
 	return known(ctx, &t, sizeof(t.ipv4), ip, sizeof(*ip), tcp);
 }
 
-static __always_inline int known6(struct xdp_md *ctx, struct ip6 *ip, void *end)
+static __always_inline int known6(struct UNPACK_CTX *ctx, struct ip6 *ip, void *end)
 {
 	struct tcp *tcp = (void *)(ip + 1);
 	struct bpf_sock_tuple t = {};
@@ -188,64 +187,72 @@ static __always_inline int known6(struct xdp_md *ctx, struct ip6 *ip, void *end)
 }
 
 /* By the routes, or where the host does not forward, back to whom it came from: that is a router. */
-static __always_inline int next_hop(struct xdp_md *ctx, struct eth *eth, struct bpf_fib_lookup *f)
+static __always_inline int next_hop(struct UNPACK_CTX *ctx, struct bpf_fib_lookup *f)
 {
-	struct eth back = *eth;
+	struct eth *eth = (void *)(long)ctx->data, to;
+	__u32 ifindex = ctx->ingress_ifindex;
 
+	if ((void *)(eth + 1) > (void *)(long)ctx->data_end)
+		return UNPACK_DROP;
+	to = *eth;
+	__builtin_memcpy(to.dst, eth->src, 6);
+	__builtin_memcpy(to.src, eth->dst, 6);
 	if (bpf_fib_lookup(ctx, f, sizeof(*f), 0) == BPF_FIB_LKUP_RET_SUCCESS) {
-		__builtin_memcpy(eth->dst, f->dmac, 6);
-		__builtin_memcpy(eth->src, f->smac, 6);
-		if (f->ifindex != ctx->ingress_ifindex)
-			return bpf_redirect(f->ifindex, 0);
-		return XDP_TX;
+		__builtin_memcpy(to.dst, f->dmac, 6);
+		__builtin_memcpy(to.src, f->smac, 6);
+		ifindex = f->ifindex;
 	}
-	__builtin_memcpy(eth->dst, back.src, 6);
-	__builtin_memcpy(eth->src, back.dst, 6);
-	return XDP_TX;
+	return link_put(ctx, &to) ? UNPACK_DROP : send_by(ctx, ifindex);
 }
 
 /* From us to the second. Of the sums only the balancer's address goes and the second's comes. */
-static __always_inline int hand_on4(struct xdp_md *ctx, const struct wrap *w)
+static __always_inline int hand_on4(struct UNPACK_CTX *ctx, const struct wrap *w)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct bpf_fib_lookup f = {.family = AF_INET, .ifindex = ctx->ingress_ifindex};
 	struct ip4 *ip = data + sizeof(struct eth);
 	struct udp *udp = (void *)(ip + 1);
+	__u16 sum, udp_sum;
 	__u64 change;
 
 	if ((void *)(udp + 1) > end)
-		return XDP_DROP;
+		return UNPACK_DROP;
 	change = (__u64)(__u32)~ip->src + w->second.word[0];
-	ip->sum = fold_long((__u16)~ip->sum + change);
-	if (udp->sum)
-		udp->sum = fold_long((__u16)~udp->sum + change) ?: 0xffff;
-	f.ipv4_src = ip->src = ip->dst;
-	f.ipv4_dst = ip->dst = w->second.word[0];
-	return next_hop(ctx, data, &f);
+	sum = fold_long((__u16)~ip->sum + change);
+	udp_sum = udp->sum ? fold_long((__u16)~udp->sum + change) ?: 0xffff : 0;
+	f.ipv4_src = w->to.word[0];
+	f.ipv4_dst = w->second.word[0];
+	if (head_put(ctx, offsetof(struct ip4, sum), &sum, 2) ||
+	    head_put(ctx, offsetof(struct ip4, src), w->to.word, 4) ||
+	    head_put(ctx, offsetof(struct ip4, dst), w->second.word, 4) ||
+	    head_put(ctx, sizeof(struct ip4) + offsetof(struct udp, sum), &udp_sum, 2))
+		return UNPACK_DROP;
+	return next_hop(ctx, &f);
 }
 
-static __always_inline int hand_on6(struct xdp_md *ctx, const struct wrap *w)
+static __always_inline int hand_on6(struct UNPACK_CTX *ctx, const struct wrap *w)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct bpf_fib_lookup f = {.family = AF_INET6, .ifindex = ctx->ingress_ifindex};
 	struct ip6 *ip = data + sizeof(struct eth);
 	struct udp *udp = (void *)(ip + 1);
 	__u64 change;
+	__u16 sum;
 
 	if ((void *)(udp + 1) > end)
-		return XDP_DROP;
+		return UNPACK_DROP;
 	change = (__u64)(__u16)fold_long(sum_words(ip->src)) + sum_words(w->second.word);
-	if (udp->sum)
-		udp->sum = fold_long((__u16)~udp->sum + change) ?: 0xffff;
-	__builtin_memcpy(ip->src, w->to.word, 16);
-	__builtin_memcpy(ip->dst, w->second.word, 16);
+	sum = udp->sum ? fold_long((__u16)~udp->sum + change) ?: 0xffff : 0;
 	__builtin_memcpy(f.ipv6_src, w->to.word, 16);
 	__builtin_memcpy(f.ipv6_dst, w->second.word, 16);
-	return next_hop(ctx, data, &f);
+	if (head_put(ctx, offsetof(struct ip6, src), &w->to, 32) ||
+	    head_put(ctx, sizeof(struct ip6) + offsetof(struct udp, sum), &sum, 2))
+		return UNPACK_DROP;
+	return next_hop(ctx, &f);
 }
 
 /* U2 */
-static __always_inline int for_second(struct xdp_md *ctx, const struct wrap *w)
+static __always_inline int for_second(struct UNPACK_CTX *ctx, const struct wrap *w)
 {
 	void *at = (void *)(long)ctx->data + sizeof(struct eth) + (w->head & 255);
 	void *end = (void *)(long)ctx->data_end;
@@ -259,7 +266,7 @@ static __always_inline int for_second(struct xdp_md *ctx, const struct wrap *w)
 
 /* ---- option ---------------------------------------------------------------------------------- */
 
-static __always_inline int unwrap_option4(struct xdp_md *ctx, struct ip4 *ip, void *end,
+static __always_inline int unwrap_option4(struct UNPACK_CTX *ctx, struct ip4 *ip, void *end,
 					  __u32 *what)
 {
 	struct balance_option4 *o = (void *)(ip + 1);
@@ -268,11 +275,11 @@ static __always_inline int unwrap_option4(struct xdp_md *ctx, struct ip4 *ip, vo
 
 	if ((void *)(o + 1) > end || ip->words < 7 || o->type != BALANCE_OPTION4 ||
 	    o->size != sizeof(*o))
-		return XDP_PASS;
+		return UNPACK_PASS;
 	to.word[0] = ip->dst;
 	vip.word[0] = o->addr;
 	if (!wrap_ours(&to, 4) || !wrap_ours(&vip, 4)) /* U1 */
-		return XDP_PASS;
+		return UNPACK_PASS;
 	head = *ip;
 	head.words -= 2;
 	head.size = bpf_htons(bpf_ntohs(ip->size) - sizeof(*o));
@@ -280,15 +287,14 @@ static __always_inline int unwrap_option4(struct xdp_md *ctx, struct ip4 *ip, vo
 	head.sum =
 		fold_long((__u64)(__u16)~ip->sum + (__u16)~bpf_htons(0x0200) + (__u16)~ip->size +
 			  head.size + (__u16) ~*(__be16 *)o + (__u16)~o->port + (__u32)~to.word[0]);
-	ip = shorten(ctx, sizeof(*o), bpf_htons(ETH_IP), sizeof(head));
-	*what = ip ? UNPACKED : CUT_SHORT;
-	if (!ip)
-		return XDP_DROP;
-	*ip = head;
-	return XDP_PASS;
+	*what = CUT_SHORT;
+	if (shorten(ctx, sizeof(*o), bpf_htons(ETH_IP)) || head_put(ctx, 0, &head, sizeof(head)))
+		return UNPACK_DROP;
+	*what = UNPACKED;
+	return UNPACK_PASS;
 }
 
-static __always_inline int unwrap_option6(struct xdp_md *ctx, struct ip6 *ip, void *end,
+static __always_inline int unwrap_option6(struct UNPACK_CTX *ctx, struct ip6 *ip, void *end,
 					  __u32 *what)
 {
 	struct balance_option6 *o = (void *)(ip + 1);
@@ -297,27 +303,26 @@ static __always_inline int unwrap_option6(struct xdp_md *ctx, struct ip6 *ip, vo
 
 	if ((void *)(o + 1) > end || o->words != sizeof(*o) / 8 - 1 || o->type != BALANCE_OPTION6 ||
 	    o->size != sizeof(*o) - 4)
-		return XDP_PASS;
+		return UNPACK_PASS;
 	__builtin_memcpy(to.word, ip->dst, 16);
 	__builtin_memcpy(vip.word, o->addr, 16);
 	if (!wrap_ours(&to, 6) || !wrap_ours(&vip, 6)) /* U1 */
-		return XDP_PASS;
+		return UNPACK_PASS;
 	head = *ip;
 	head.proto = o->next;
 	head.payload = bpf_htons(bpf_ntohs(ip->payload) - sizeof(*o));
 	__builtin_memcpy(head.dst, vip.word, 16);
-	ip = shorten(ctx, sizeof(*o), bpf_htons(ETH_IPV6), sizeof(head));
-	*what = ip ? UNPACKED : CUT_SHORT;
-	if (!ip)
-		return XDP_DROP;
-	*ip = head;
-	return XDP_PASS;
+	*what = CUT_SHORT;
+	if (shorten(ctx, sizeof(*o), bpf_htons(ETH_IPV6)) || head_put(ctx, 0, &head, sizeof(head)))
+		return UNPACK_DROP;
+	*what = UNPACKED;
+	return UNPACK_PASS;
 }
 
 /* ---- the frame ------------------------------------------------------------------------------- */
 
 /* Without VLAN tags. Return: a verdict; @what: NOT_PACKED, and the frame is as it came, or what was done. */
-static __always_inline int unpack_frame(struct xdp_md *ctx, __u32 *what)
+static __always_inline int unpack_frame(struct UNPACK_CTX *ctx, __u32 *what)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct ip6 *ip6 = data + sizeof(struct eth);
@@ -327,25 +332,25 @@ static __always_inline int unpack_frame(struct xdp_md *ctx, __u32 *what)
 
 	*what = NOT_PACKED;
 	if ((void *)(ip4 + 1) > end)
-		return XDP_PASS;
+		return UNPACK_PASS;
 	if (eth->proto == bpf_htons(ETH_IP) && ip4->words > 5)
 		return unwrap_option4(ctx, ip4, end, what);
 	if (eth->proto == bpf_htons(ETH_IPV6) && (void *)(ip6 + 1) <= end && ip6->proto == IP6_DST)
 		return unwrap_option6(ctx, ip6, end, what);
 	if (wrap_outer(&w, data, end) || (w.proto != PROTO_IPIP && w.proto != PROTO_IPV6))
-		return XDP_PASS;
+		return UNPACK_PASS;
 	if (wrap_inner(&w, data + sizeof(*eth) + (w.head & 255), end) ||
 	    !wrap_ours(&w.to, w.family) ||
 	    !wrap_ours(&w.inner, w.proto == PROTO_IPIP ? 4 : 6)) /* U1 */
-		return XDP_PASS;
+		return UNPACK_PASS;
 	*what = HANDED_ON;
 	if (w.seconds && for_second(ctx, &w))
 		return w.family == 4 ? hand_on4(ctx, &w) : hand_on6(ctx, &w);
-	*what = UNPACKED;
-	if (shorten(ctx, w.head & 255, bpf_htons(w.proto == PROTO_IPIP ? ETH_IP : ETH_IPV6), 0))
-		return XDP_PASS;
 	*what = CUT_SHORT;
-	return XDP_DROP;
+	if (shorten(ctx, w.head & 255, bpf_htons(w.proto == PROTO_IPIP ? ETH_IP : ETH_IPV6)))
+		return UNPACK_DROP;
+	*what = UNPACKED;
+	return UNPACK_PASS;
 }
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "balance/backend.h"
 #include "balance/simulate.h"
+#include "base/log.h"
 #include "cli/balance.h"
 #include "cli/balance_watch.h"
 #include "cli/human.h"
@@ -103,8 +104,8 @@ static const char *health_text(const json_t *b, char *out, size_t size)
 		return "";
 	if (!json_is_true(json_object_get(h, "asked")))
 		return "not asked yet";
-	snprintf(out, size, "%s%s%s", json_is_true(json_object_get(h, "up")) ? "up" : "down",
-		 *reason ? ": " : "", reason);
+	snprintf(out, size, "%s%s%s%s", json_is_true(json_object_get(h, "up")) ? "up" : "down",
+		 strcmp(text(h, "via"), "tunnel") ? "" : " by tunnel", *reason ? ": " : "", reason);
 	return out;
 }
 
@@ -325,9 +326,25 @@ static int simulate(const struct args *a, struct skep_err *err)
 	return rc ? rc : term_flush(&out);
 }
 
+static enum backend_hook hook_of(const struct args *a)
+{
+	if (!a->set[OPTION_HOOK])
+		return BACKEND_ANY;
+	return strcmp(a->text[OPTION_HOOK], "tc") ? BACKEND_XDP : BACKEND_TC;
+}
+
 static int backend(const struct args *a, struct skep_err *err)
 {
-	if (!a->text[OPTION_INTERFACE]) {
+	struct backend_options o = {
+		.interface = a->text[OPTION_INTERFACE],
+		.hook = hook_of(a),
+		.gue_port = (uint16_t)a->num[OPTION_GUE_PORT],
+		.pins = a->set[OPTION_PIN_DIR] ? a->text[OPTION_PIN_DIR] : BACKEND_PINS,
+	};
+	struct backend *b;
+	int rc;
+
+	if (!o.interface) {
 		skep_fail(err, 0, "expected: skep balance backend --interface NAME");
 		return CLI_USAGE;
 	}
@@ -337,7 +354,13 @@ static int backend(const struct args *a, struct skep_err *err)
 			  a->num[OPTION_GUE_PORT]);
 		return CLI_USAGE;
 	}
-	return backend_run(a->text[OPTION_INTERFACE], (uint16_t)a->num[OPTION_GUE_PORT], err);
+	rc = backend_open(&b, &o, err);
+	if (rc)
+		return rc;
+	log_line(backend_second(b) ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s", backend_how(b));
+	backend_wait(b);
+	backend_free(b);
+	return 0;
 }
 
 static int balance(const struct args *a, struct skep_err *err)
@@ -390,7 +413,9 @@ const struct verb verb_balance = {
 		"backend makes this host a backend until it is told to stop: packets that a balancer "
 		"sent to an address of this host are unpacked where they hold a packet for another "
 		"address of this host. The addresses of services must stand on an interface here, "
-		"as on lo.",
+		"as on lo. It is XDP that does it, or tc with --hook tc and where the driver has no XDP, "
+		"its MTU is too large for it or another program has its place. Killed it unpacks on "
+		"until the next one takes over; on SIGTERM and SIGINT it stops.",
 	.operand = {.name = "WHAT",
 		    .doc = "get, describe [SERVICE], drain SERVICE BACKEND, watch [SERVICE], "
 			   "packets [SERVICE], why PACKET, plan, doctor, simulate or backend",
@@ -398,8 +423,9 @@ const struct verb verb_balance = {
 		    .required = true,
 		    .most = 3},
 	.options = {OPTION_RESOURCES, OPTION_IN, OPTION_OUT, OPTION_HOST, OPTION_INTERFACE,
-		    OPTION_GUE_PORT, OPTION_BACKEND, OPTION_CANCEL, OPTION_TIMEOUT, OPTION_INTERVAL,
-		    OPTION_SECONDS, OPTION_RATE, OPTION_REASON, OPTION_JSON, OPTION_SOCKET},
+		    OPTION_GUE_PORT, OPTION_HOOK, OPTION_PIN_DIR, OPTION_BACKEND, OPTION_CANCEL,
+		    OPTION_TIMEOUT, OPTION_INTERVAL, OPTION_SECONDS, OPTION_RATE, OPTION_REASON,
+		    OPTION_JSON, OPTION_SOCKET},
 	.examples =
 		{
 			{"skep balance drain web 10.0.0.3 --timeout 600", "before maintenance"},

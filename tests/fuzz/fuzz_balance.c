@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Packets into balance.bpf.o and backend.bpf.o, interpreted, each access checked: no fault, no read
- * past the packet, and each packet moves exactly one counter. Services of every mode stand in the
+ * Packets into balance.bpf.o, backend.bpf.o and backend_tc.bpf.o, interpreted, each access checked: no fault,
+ * no read past the packet, each packet moves exactly one counter, and the backend does the same at both hooks. Services of every mode stand in the
  * tables, their rings have changed. With KIND=fuzz the interpreter's jumps are coverage.
  *
  *	input: { length, 2 bytes little endian; frame } ...
  */
 #include <bpf/bpf.h>
+#include <linux/pkt_cls.h>
 
 #include "balance/backend.skel.h"
+#include "balance/backend_tc.skel.h"
 #include "balance/simulate.h"
 #include "host/host.h"
 #include "host/seam.h"
@@ -16,9 +18,13 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define FRAMES 16
+/* Of a frame that a test run makes an skb of. */
+#define TC_SHORTEST 54
+#define TC_LONGEST  3000
 
 static struct simulate *sim;
 static struct backend_bpf *backend;
+static struct backend_tc_bpf *backend_tc;
 
 static const char *const modes[] = {"ipip", "gue", "l2", "option"};
 
@@ -76,21 +82,27 @@ static void apply(unsigned weight)
 	     "tables", &err);
 }
 
+static void local_add(const void *addr, size_t n)
+{
+	uint32_t key[4] = {0}, one = 1;
+
+	memcpy(key, addr, n);
+	bpf_map_update_elem(bpf_map__fd(backend->maps.local), key, &one, BPF_ANY);
+	bpf_map_update_elem(bpf_map__fd(backend_tc->maps.local), key, &one, BPF_ANY);
+}
+
 static void locals(void)
 {
 	static const uint32_t four[] = {0x0a71cb00, 0x0b71cb00, 0x0a00000a};
-	uint32_t key[4] = {0}, one = 1;
 
-	for (unsigned i = 0; i < array_size(four); i++) {
-		key[0] = four[i];
-		bpf_map_update_elem(bpf_map__fd(backend->maps.local), key, &one, BPF_ANY);
-	}
+	for (unsigned i = 0; i < array_size(four); i++)
+		local_add(&four[i], 4);
 	for (uint8_t i = 10; i < 14; i++) {
 		uint8_t six[2][16] = {{0x20, 1, 0x0d, 0xb8, 0, 0x0f}, {0xfd}};
 
 		six[0][15] = six[1][15] = (uint8_t)(i + 6);
-		bpf_map_update_elem(bpf_map__fd(backend->maps.local), six[0], &one, BPF_ANY);
-		bpf_map_update_elem(bpf_map__fd(backend->maps.local), six[1], &one, BPF_ANY);
+		local_add(six[0], 16);
+		local_add(six[1], 16);
 	}
 }
 
@@ -106,6 +118,8 @@ static void begin(void)
 	apply(3);
 	backend = backend_bpf__open_and_load();
 	must(backend, "backend.bpf.o", NULL);
+	backend_tc = backend_tc_bpf__open_and_load();
+	must(backend_tc, "backend_tc.bpf.o", NULL);
 	locals();
 }
 
@@ -138,15 +152,34 @@ static void to_balancer(const uint8_t *frame, size_t size)
 	must(strcmp(out.verdict, "aborted") != 0, "verdict", &(struct skep_err){"aborted"});
 }
 
+/* Return: the verdict; what came out is at @out, with its size. */
+static int32_t run(int prog, const uint8_t *frame, size_t size, uint8_t *out, uint32_t *n)
+{
+	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = (uint32_t)size,
+		    .data_out = out, .data_size_out = SIMULATE_FRAME_MAX);
+
+	must(!bpf_prog_test_run_opts(prog, &o), "backend", &(struct skep_err){"a fault"});
+	must(o.data_size_out <= size + 64, "backend", &(struct skep_err){"it grew"});
+	*n = o.data_size_out;
+	return (int32_t)o.retval;
+}
+
 static void to_backend(const uint8_t *frame, size_t size)
 {
-	static uint8_t out[SIMULATE_FRAME_MAX];
-	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = frame, .data_size_in = (uint32_t)size,
-		    .data_out = out, .data_size_out = sizeof(out));
+	static uint8_t out[SIMULATE_FRAME_MAX], out_tc[SIMULATE_FRAME_MAX];
+	uint32_t n, n_tc;
+	int32_t verdict = run(bpf_program__fd(backend->progs.unpack), frame, size, out, &n);
+	int32_t tc;
 
-	must(!bpf_prog_test_run_opts(bpf_program__fd(backend->progs.unpack), &o), "backend",
-	     &(struct skep_err){"a fault"});
-	must(o.data_size_out <= size + 64, "backend", &(struct skep_err){"it grew"});
+	if (size < TC_SHORTEST || size > TC_LONGEST)
+		return;
+	tc = run(bpf_program__fd(backend_tc->progs.unpack), frame, size, out_tc, &n_tc);
+	must(tc == (verdict == XDP_PASS	  ? TC_ACT_UNSPEC
+		    : verdict == XDP_DROP ? TC_ACT_SHOT
+					  : TC_ACT_REDIRECT),
+	     "hooks", &(struct skep_err){"another verdict"});
+	must(verdict == XDP_DROP || (n == n_tc && !memcmp(out, out_tc, n)), "hooks",
+	     &(struct skep_err){"another packet"});
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-/* What a balancer packs a backend unpacks: the two programs in the kernel, one behind the other. */
+/*
+ * What a balancer packs a backend unpacks: the two programs in the kernel, one behind the other. The
+ * backend's runs at XDP and at tc, which must do the same with every frame.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -7,16 +10,22 @@
 #include <cmocka.h>
 
 #include <bpf/bpf.h>
+#include <linux/pkt_cls.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "balance/backend.skel.h"
+#include "balance/backend_tc.skel.h"
+#include "balance/maps.h"
 #include "balance/simulate.h"
 #include "frame.h"
 
 #define VIPS "203.0.113.10:443/tcp', '203.0.113.10:443/udp', '[2001:db8:f::10]:443/tcp"
 
+#define TC_SHORTEST 34 /* that the kernel makes an skb of for a test run */
+
 static struct backend_bpf *role;
+static struct backend_tc_bpf *role_tc;
 static struct simulate *sim;
 static struct frame frame;
 static struct simulate_result packed;
@@ -26,17 +35,22 @@ static struct {
 	uint32_t size, verdict;
 } got;
 
-static void local(const char *addr, bool yes)
+static void local_at(int map, const char *addr, bool yes)
 {
 	bool six = strchr(addr, ':') != NULL;
 	uint32_t key[4] = {0}, one = 1;
-	int map = bpf_map__fd(role->maps.local);
 
 	inet_pton(six ? AF_INET6 : AF_INET, addr, key);
 	if (yes)
 		assert_int_equal(bpf_map_update_elem(map, key, &one, BPF_ANY), 0);
 	else
 		bpf_map_delete_elem(map, key);
+}
+
+static void local(const char *addr, bool yes)
+{
+	local_at(bpf_map__fd(role->maps.local), addr, yes);
+	local_at(bpf_map__fd(role_tc->maps.local), addr, yes);
 }
 
 static void services(const char *mode, const char *vips, const char *backend)
@@ -83,14 +97,36 @@ static void pack(const char *text)
 	assert_string_equal(packed.reason, "forwarded");
 }
 
-static void unpack(const void *data, size_t size)
+static void run(int prog, const void *data, size_t size)
 {
 	LIBBPF_OPTS(bpf_test_run_opts, o, .data_in = data, .data_size_in = (uint32_t)size,
 		    .data_out = got.frame, .data_size_out = sizeof(got.frame));
 
-	assert_int_equal(bpf_prog_test_run_opts(bpf_program__fd(role->progs.unpack), &o), 0);
+	assert_int_equal(bpf_prog_test_run_opts(prog, &o), 0);
 	got.size = o.data_size_out;
 	got.verdict = o.retval;
+}
+
+static void unpack(const void *data, size_t size)
+{
+	static uint8_t at_tc[sizeof(got.frame)];
+	uint32_t n, verdict;
+
+	if (size < TC_SHORTEST) {
+		run(bpf_program__fd(role->progs.unpack), data, size);
+		return;
+	}
+	run(bpf_program__fd(role_tc->progs.unpack), data, size);
+	memcpy(at_tc, got.frame, n = got.size);
+	verdict = got.verdict;
+	run(bpf_program__fd(role->progs.unpack), data, size);
+	assert_int_equal(verdict,
+			 got.verdict == XDP_TX ? TC_ACT_REDIRECT : (uint32_t)TC_ACT_UNSPEC);
+	assert_int_equal(n, got.size);
+	assert_memory_equal(at_tc, got.frame, n);
+	for (uint32_t what = 0; what < BALANCE_DID; what++)
+		assert_int_equal(maps_sum(bpf_map__fd(role_tc->maps.did), what),
+				 maps_sum(bpf_map__fd(role->maps.did), what));
 }
 
 static void is_as_it_was_sent(void)
@@ -308,7 +344,8 @@ static int begin(void **state maybe_unused)
 	static const char *const mine[] = {"203.0.113.10", "2001:db8:f::10", "10.0.0.1", "fd00::1"};
 
 	role = backend_bpf__open_and_load();
-	if (!role)
+	role_tc = backend_tc_bpf__open_and_load();
+	if (!role || !role_tc)
 		return -1;
 	for (size_t i = 0; i < array_size(mine); i++)
 		local(mine[i], true);
@@ -318,6 +355,7 @@ static int begin(void **state maybe_unused)
 static int end(void **state maybe_unused)
 {
 	backend_bpf__destroy(role);
+	backend_tc_bpf__destroy(role_tc);
 	return 0;
 }
 
