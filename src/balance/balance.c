@@ -161,6 +161,7 @@ static void way_set(struct balance *b, const struct balance_spec *s)
 	sources_find(b, s);
 	node_find(s);
 	config_sockets_set(s->cgroup[0]);
+	config_packets_set(s->n_interfaces);
 }
 
 /* N2. Tables that an earlier agent made with other sizes cannot be taken over: they begin anew. */

@@ -454,6 +454,7 @@ static int service_make(struct config_service **out, const char *name, const str
 		return -ENOMEM;
 	s->n_vips = in->n_vips;
 	s->n_backends = in->n_backends;
+	s->kube = in->kube;
 	s->vips = copy(in->vips, in->n_vips, sizeof(*in->vips));
 	s->backends = copy(in->backends, in->n_backends, sizeof(*in->backends));
 	return s->vips && s->backends ? 0 : -ENOMEM;
@@ -581,6 +582,39 @@ static int documents_read(const char *file, const char *text, size_t len, struct
 	return rc;
 }
 
+static void alone_add(struct buf *names, bool given, const char *name)
+{
+	if (given)
+		buf_fmt(names, "%s%s", names->len ? ", " : "", name);
+}
+
+/* What a service asks for that happens to packets, where none pass. */
+static void alone_note(const struct config_service *s, struct buf *notes)
+{
+	const struct config_options *o = s->opt;
+	cleanup(buf_done) struct buf names = {0};
+
+	alone_add(&names, o->algorithm == CONFIG_LEAST_LOAD, "algorithm leastLoad");
+	alone_add(&names, o->health.passive, "health.passivePercent");
+	alone_add(&names, o->quic, "quic");
+	alone_add(&names, o->n_sources, "sourceRanges");
+	alone_add(&names, o->limit_source || o->limit_service, "limits");
+	alone_add(&names, o->cookies, "synCookies");
+	if (names.len && buf_ok(&names))
+		buf_fmt(notes,
+			"note: service '%s': %s: of packets alone, and the agent has no interfaces "
+			"(balance.interfaces)\n",
+			s->name, names.data);
+}
+
+static void alone_notes(const struct config_set *set, struct buf *notes)
+{
+	size_t i;
+
+	for (i = 0; notes && !config_packets() && i < set->n; i++)
+		alone_note(set->services[i], notes);
+}
+
 int config_read(const char *file, const char *text, size_t len, struct config_set *out,
 		struct buf *notes, struct skep_err *err)
 {
@@ -594,9 +628,11 @@ int config_read(const char *file, const char *text, size_t len, struct config_se
 		if (rc)
 			skep_note(err, rc, "%s", file);
 	}
-	if (rc)
+	if (rc) {
 		config_done(&set);
-	else
-		*out = set;
-	return rc;
+		return rc;
+	}
+	alone_notes(&set, notes);
+	*out = set;
+	return 0;
 }

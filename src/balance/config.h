@@ -101,6 +101,7 @@ struct config_service {
 	struct config_backend *backends;
 	const struct config_options *opt;
 	uint64_t digest; /* of all this; 0: not known */
+	bool kube;	 /* of a Service of Kubernetes, which has one for each port */
 	char name[];	 /* shorter than CONFIG_NAME_MAX */
 };
 
@@ -179,6 +180,10 @@ bool config_node_is(const struct config_addr *a);
 /** config_sockets_set() - whether this host serves sockets: services of Kubernetes are for them too then. */
 void config_sockets_set(bool on);
 bool config_sockets(void);
+
+/** config_packets_set() - whether packets pass here: what is for them alone is noted where they do not. */
+void config_packets_set(bool on);
+bool config_packets(void);
 
 /** config_reference() - the reference of kind Service. */
 void config_reference(struct buf *b);

@@ -11,6 +11,7 @@ struct config_spec {
 	uint32_t n_vips, n_backends;
 	struct config_vip vips[CONFIG_VIPS_MAX];
 	struct config_backend backends[CONFIG_BACKENDS_MAX];
+	bool kube; /* of a Service of Kubernetes */
 };
 
 _Static_assert(offsetof(struct config_spec, opt) == 0, "scalars are within the options");

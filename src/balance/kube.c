@@ -35,6 +35,7 @@ int kube_open(struct kube **out)
 		return -ENOMEM;
 	}
 	conf_defaults(config_fields, config_fields_count, k->spec);
+	k->spec->kube = true;
 	memcpy(&k->preset, &k->spec->opt, sizeof(k->preset));
 	*out = k;
 	return 0;

@@ -135,13 +135,20 @@ static bool pinned(const char *pins)
 	return !access(path, F_OK);
 }
 
+int maps_load_fail(int rc, const char *object, struct skep_err *err)
+{
+	const char *log = host_bpf_log();
+
+	return skep_fail(err, strstr(log, "couldn't reuse pinned map") ? -EEXIST : rc,
+			 "load %s: %s: %s", object, strerror(-rc), log);
+}
+
 static int load(struct maps *m, struct skep_err *err)
 {
 	int rc = balance_bpf__load(m->bpf);
 
 	if (rc)
-		return skep_fail(err, m->adopted && rc == -EINVAL ? -EEXIST : rc,
-				 "load balance.bpf.o: %s: %s", strerror(-rc), host_bpf_log());
+		return maps_load_fail(rc, "balance.bpf.o", err);
 	rc = memory_open(m, err);
 	return rc ? rc : layout_check(m, err);
 }

@@ -58,6 +58,9 @@ int maps_open(struct maps *m, const struct maps_size *size, const char *pins, bo
 	      struct skep_err *err);
 void maps_done(struct maps *m);
 
+/** maps_load_fail() - what libbpf says of a load. Return: @rc; -EEXIST where a pinned map is of another shape. */
+int maps_load_fail(int rc, const char *object, struct skep_err *err);
+
 /* Key of an address, protocol and port; @port in host order. */
 struct maps_key {
 	struct balance_key4 k4;

@@ -40,6 +40,18 @@ bool config_sockets(void)
 	return sockets;
 }
 
+static bool no_packets;
+
+void config_packets_set(bool on)
+{
+	no_packets = !on;
+}
+
+bool config_packets(void)
+{
+	return !no_packets;
+}
+
 /* The service's own addresses tell its families; translation leads to backends of the same only. */
 static bool leads(const struct config_service *s, uint8_t family)
 {

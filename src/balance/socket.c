@@ -85,8 +85,7 @@ static int load(struct sockets *s, struct skep_err *err)
 	if (rc)
 		return rc;
 	rc = socket_bpf__load(s->bpf);
-	return rc ? skep_fail(err, rc, "load socket.bpf.o: %s: %s", strerror(-rc), host_bpf_log())
-		  : 0;
+	return rc ? maps_load_fail(rc, "socket.bpf.o", err) : 0;
 }
 
 static size_t whole_pages(size_t bytes)
@@ -124,7 +123,7 @@ int sockets_open(struct sockets **out, struct maps *maps, const char *pins, stru
 	s->pinned = pins;
 	snprintf(s->pins, sizeof(s->pins), "%s", pins ?: "");
 	rc = load(s, err);
-	if (rc == -EINVAL && pins) { /* of another shape */
+	if (rc == -EEXIST && pins) { /* of another shape */
 		socket_bpf__destroy(s->bpf);
 		sockets_forget(pins);
 		rc = load(s, err);

@@ -1,67 +1,151 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "balance/wanted.h"
 
-/* ---- which ----------------------------------------------------------------------------------- */
+/* ---- names ----------------------------------------------------------------------------------- */
 
-static size_t find(const struct config_set *set, const char *name)
+/* What a service was read from: of a Service of Kubernetes NAMESPACE/NAME, of one of ours its name. */
+static size_t owner_length(const struct config_service *s)
 {
-	size_t i;
-
-	for (i = 0; i < set->n; i++)
-		if (!strcmp(set->services[i]->name, name))
-			return i;
-	return SIZE_MAX;
+	return s->kube ? strcspn(s->name, ":") : strlen(s->name);
 }
 
-/* A Service of Kubernetes has one of ours for each of its ports: NAMESPACE/NAME:PORT. */
 static bool is_of(const struct config_service *s, const char *name, size_t n)
 {
-	return !strncmp(s->name, name, n) &&
-	       (!s->name[n] || (s->name[n] == ':' && memchr(name, '/', n)));
+	return !strncmp(s->name, name, n) && (!s->name[n] || n == owner_length(s));
 }
 
-/* ---- additions ------------------------------------------------------------------------------- */
-
-/* Those given take the places of their namesakes, which take theirs: doing it twice undoes it. */
-static void exchange(struct config_set *set, struct wanted_change *c)
+static int by_name(const void *a, const void *b)
 {
-	struct config_service *hold;
+	return strcmp((*(struct config_service *const *)a)->name,
+		      (*(struct config_service *const *)b)->name);
+}
+
+static int by_owner(const void *a, const void *b)
+{
+	const struct config_service *x = *(struct config_service *const *)a;
+	const struct config_service *y = *(struct config_service *const *)b;
+	size_t n = owner_length(x), k = owner_length(y);
+	int rc = strncmp(x->name, y->name, min(n, k));
+
+	return rc || n == k ? rc : n < k ? -1 : 1;
+}
+
+/* Its place in @sorted, by name or by owner; NULL: none. */
+static struct config_service **find(const struct config_set *sorted, struct config_service *s,
+				    int (*by)(const void *, const void *))
+{
+	return sorted->n ? bsearch(&s, sorted->services, sorted->n, sizeof(s), by) : NULL;
+}
+
+/* ---- a set of the same services -------------------------------------------------------------- */
+
+/* Who has a list but not the services in it. */
+static void list_free(struct config_set *list)
+{
+	free(list->services);
+	*list = (struct config_set){0};
+}
+
+static int list_copy(struct config_set *to, const struct config_set *from)
+{
+	*to = (struct config_set){0};
+	if (config_room(to, from->n))
+		return -ENOMEM;
+	if (from->n)
+		memcpy(to->services, from->services, from->n * sizeof(*from->services));
+	to->n = from->n;
+	return 0;
+}
+
+/* The services of @from in an order of their own. */
+static int list_sorted(struct config_set *to, const struct config_set *from,
+		       int (*by)(const void *, const void *))
+{
+	int rc = list_copy(to, from);
+
+	if (!rc && to->n)
+		qsort(to->services, to->n, sizeof(*to->services), by);
+	return rc;
+}
+
+/* ---- changes --------------------------------------------------------------------------------- */
+
+/*
+ * @set: what was there, each in its place or its fresh namesake, without those that are @out; then the
+ * fresh that have no namesake. @sorted: the fresh by name; @placed: as many, all false.
+ */
+static void exchange(struct config_set *set, struct wanted_change *c,
+		     const struct config_set *sorted, bool *placed, const bool *out)
+{
+	struct config_service *s, **at;
 	size_t i;
 
-	for (i = 0; i < c->with.n; i++) {
-		if (c->place[i] == SIZE_MAX)
-			continue;
-		hold = set->services[c->place[i]];
-		set->services[c->place[i]] = c->with.services[i];
-		c->with.services[i] = hold;
+	for (i = 0; i < c->before.n; i++) {
+		s = c->before.services[i];
+		at = find(sorted, s, by_name);
+		if (at) {
+			set->services[set->n++] = *at;
+			placed[at - sorted->services] = true;
+		} else if (!out[i]) {
+			set->services[set->n++] = s;
+		}
+		if (at || out[i])
+			c->gone.services[c->gone.n++] = s;
 	}
+	for (i = 0; i < c->fresh.n; i++)
+		if (!placed[find(sorted, c->fresh.services[i], by_name) - sorted->services])
+			set->services[set->n++] = c->fresh.services[i];
+}
+
+/* On failure @set is as it was. */
+static int change_make(struct config_set *set, struct wanted_change *c, const bool *out)
+{
+	cleanup(mem_free) bool *placed = calloc(c->fresh.n + 1, sizeof(*placed));
+	cleanup(list_free) struct config_set sorted = {0};
+	struct config_set all = {0};
+	int rc = placed ? list_sorted(&sorted, &c->fresh, by_name) : -ENOMEM;
+
+	if (!rc)
+		rc = config_room(&c->gone, set->n);
+	if (!rc)
+		rc = config_room(&all, set->n + c->fresh.n);
+	if (rc)
+		return rc;
+	c->before = *set;
+	*set = all;
+	exchange(set, c, &sorted, placed, out);
+	return 0;
+}
+
+static int whole(struct config_set *set, struct wanted_change *c)
+{
+	struct config_set all;
+	int rc = list_copy(&c->gone, set);
+
+	if (!rc)
+		rc = list_copy(&all, &c->fresh);
+	if (rc)
+		return rc;
+	c->before = *set;
+	*set = all;
+	return 0;
 }
 
 static int merge(struct config_set *set, struct wanted_change *c, struct skep_err *err)
 {
-	size_t fresh = 0, i;
-	int rc;
+	cleanup(mem_free) bool *out = calloc(set->n + 1, sizeof(*out));
+	cleanup(list_free) struct config_set owners = {0};
+	struct config_service **at;
+	int rc = out ? list_sorted(&owners, &c->fresh, by_owner) : -ENOMEM;
+	size_t i;
 
-	c->place = calloc(c->with.n + 1, sizeof(*c->place));
-	if (!c->place)
-		return -ENOMEM;
-	for (i = 0; i < c->with.n; i++) {
-		c->place[i] = find(set, c->with.services[i]->name);
-		fresh += c->place[i] == SIZE_MAX;
+	for (i = 0; !rc && i < set->n; i++) {
+		at = set->services[i]->kube ? find(&owners, set->services[i], by_owner) : NULL;
+		out[i] = at && (*at)->kube;
 	}
-	rc = config_room(set, fresh);
-	if (rc)
-		return rc;
-	exchange(set, c);
-	for (i = 0; i < c->with.n; i++)
-		if (c->place[i] == SIZE_MAX)
-			set->services[set->n++] = c->with.services[i];
-	rc = config_check(set, &c->with, err);
-	if (rc) {
-		set->n -= fresh;
-		exchange(set, c);
-	}
-	return rc;
+	if (!rc)
+		rc = change_make(set, c, out);
+	return rc ? rc : config_check(set, &c->fresh, err);
 }
 
 /* ---- removals -------------------------------------------------------------------------------- */
@@ -108,48 +192,23 @@ static int each_name(struct names *n, const char *text, size_t len)
 	return rc;
 }
 
-/* Those that stay, and behind the end of the set those that are out. */
-static int part(struct config_set *set, const bool *out)
-{
-	struct config_service **all = calloc(set->n + 1, sizeof(*all));
-	size_t i, n = 0;
-
-	if (!all)
-		return -ENOMEM;
-	for (i = 0; i < set->n; i++)
-		if (!out[i])
-			all[n++] = set->services[i];
-	*set = (struct config_set){.services = all, .n = n, .room = set->n};
-	return (int)n;
-}
-
-static int take_all_out(struct config_set *set, struct wanted_change *c, const char *text,
-			size_t len, struct skep_err *err)
+static int delete (struct config_set *set, struct wanted_change *c, const char *text, size_t len,
+		   struct skep_err *err)
 {
 	cleanup(mem_free) bool *out = calloc(set->n + 1, sizeof(*out));
 	struct names n = {.err = err, .set = set, .out = out};
 	int rc = out ? 0 : -ENOMEM;
-	size_t i, at;
+	size_t i;
 
 	if (!rc && are_names(text, len))
 		rc = each_name(&n, text, len);
-	for (i = 0; !rc && i < c->with.n; i++)
-		rc = take_out(&n, c->with.services[i]->name, strlen(c->with.services[i]->name));
-	if (rc)
-		return rc;
-	c->old = *set;
-	rc = part(set, out);
-	if (rc < 0) {
-		c->old = (struct config_set){0};
-		return rc;
-	}
-	for (i = 0, at = set->n; i < c->old.n; i++)
-		if (out[i])
-			set->services[at++] = c->old.services[i];
-	return 0;
+	for (i = 0; !rc && i < c->fresh.n; i++)
+		rc = take_out(&n, c->fresh.services[i]->name, strlen(c->fresh.services[i]->name));
+	config_done(&c->fresh); /* they were names */
+	return rc ? rc : change_make(set, c, out);
 }
 
-/* ---- changes --------------------------------------------------------------------------------- */
+/* ---- all of it ------------------------------------------------------------------------------- */
 
 int wanted_change(struct config_set *set, struct wanted_change *c, enum cap_change change,
 		  const char *file, const char *text, size_t len, struct buf *notes,
@@ -157,62 +216,34 @@ int wanted_change(struct config_set *set, struct wanted_change *c, enum cap_chan
 {
 	int rc = 0;
 
-	*c = (struct wanted_change){.change = change};
+	*c = (struct wanted_change){.before = *set};
 	if (change != CAP_DELETE || !are_names(text, len))
-		rc = config_read(file, text, len, &c->with, notes, err);
+		rc = config_read(file, text, len, &c->fresh, notes, err);
 	if (rc)
 		return rc;
-	if (change == CAP_MERGE) {
+	if (change == CAP_MERGE)
 		rc = merge(set, c, err);
-	} else if (change == CAP_DELETE) {
-		rc = take_all_out(set, c, text, len, err);
-	} else {
-		c->old = *set;
-		*set = c->with;
-		c->with = (struct config_set){0};
-	}
-	if (rc) {
-		free(c->place);
-		config_done(&c->with);
-	}
+	else if (change == CAP_DELETE)
+		rc = delete (set, c, text, len, err);
+	else
+		rc = whole(set, c);
+	if (rc)
+		wanted_undo(set, c);
 	return rc;
 }
 
-void wanted_keep(struct config_set *set, struct wanted_change *c)
+void wanted_keep(struct config_set *set maybe_unused, struct wanted_change *c)
 {
-	size_t i;
-
-	if (c->change ==
-	    CAP_MERGE) { /* namesakes that were replaced go; the others are in the set */
-		for (i = 0; i < c->with.n; i++)
-			if (c->place[i] == SIZE_MAX)
-				c->with.services[i] = NULL;
-	} else if (c->change == CAP_DELETE) {
-		for (i = set->n; i < c->old.n; i++)
-			config_service_drop(set->services[i]);
-		free(take(c->old.services));
-		c->old = (struct config_set){0};
-	}
-	free(c->place);
-	config_done(&c->old);
-	config_done(&c->with);
+	config_done(&c->gone);
+	list_free(&c->before);
+	list_free(&c->fresh);
 }
 
 void wanted_undo(struct config_set *set, struct wanted_change *c)
 {
-	size_t i;
-
-	if (c->change == CAP_MERGE) {
-		for (i = 0; i < c->with.n; i++)
-			set->n -= c->place[i] == SIZE_MAX;
-		exchange(set, c);
-	} else if (c->change == CAP_DELETE) {
-		free(set->services);
-		*set = c->old;
-	} else {
-		config_done(set);
-		*set = c->old;
-	}
-	free(c->place);
-	config_done(&c->with);
+	if (set->services != c->before.services)
+		list_free(set);
+	*set = c->before;
+	list_free(&c->gone);
+	config_done(&c->fresh);
 }

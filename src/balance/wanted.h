@@ -8,15 +8,16 @@
 
 /* One change at work: undone or kept, as the fleet takes it or not. */
 struct wanted_change {
-	struct config_set old;	/* what @set was, where all of it changes */
-	struct config_set with; /* what was given */
-	size_t *place;		/* of with.services[i] in the set, SIZE_MAX: at its end */
-	enum cap_change change;
+	struct config_set before; /* as it was; its services are also in the set or in gone */
+	struct config_set fresh;  /* services that came in */
+	struct config_set gone;	  /* that went */
 };
 
 /**
  * wanted_change() - @set as it is with @text. wanted_keep() or wanted_undo() is due after success.
  * @notes: what was left out and why, a line each
+ *
+ * Of a Service of Kubernetes that is merged those ports go that it no longer has.
  *
  * Return: 0, -EINVAL (@set is as it was), -ENOENT for a name that is not wanted.
  */

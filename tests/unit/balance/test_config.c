@@ -247,6 +247,48 @@ static void nothing_is_a_wanted_state_too(void **state maybe_unused)
 	config_done(&set);
 }
 
+static void what_is_of_packets_alone_is_noted_where_none_pass(void **state maybe_unused)
+{
+	static const char text[] =
+		HEAD("a") "  vips: ['10.0.0.3:443/tcp']\n  socket: true\n  quic: true\n"
+			  "  limits: {source: 3}\n---\n" HEAD("b") "  vips: ['10.0.0.4:443/tcp']\n";
+	struct config_set set = {0};
+	struct skep_err err;
+
+	for (int packets = 1; packets >= 0; packets--) {
+		cleanup(buf_done) struct buf notes = {0};
+
+		config_packets_set(packets);
+		assert_int_equal(config_read("f", text, strlen(text), &set, &notes, &err), 0);
+		config_done(&set);
+		if (packets)
+			assert_int_equal(notes.len, 0);
+		else
+			assert_string_equal(
+				notes.data,
+				"note: service 'a': quic, limits: of packets alone, and "
+				"the agent has no interfaces (balance.interfaces)\n");
+	}
+	config_packets_set(true);
+}
+
+/* Ten thousand services are of a few kinds. */
+static void services_that_are_alike_share_their_options(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+	assert_int_equal(
+		read_text(
+			HEAD("a") "  quic: true\n  vips: ['10.0.0.3:1/udp']\n---\n" HEAD(
+				"b") "  quic: true\n  vips: ['10.0.0.3:2/udp']\n---\n" HEAD("c") "  vips: ['10.0.0.3:3/udp']\n",
+			&set, &err),
+		0);
+	assert_ptr_equal(set.services[0]->opt, set.services[1]->opt);
+	assert_ptr_not_equal(set.services[1]->opt, set.services[2]->opt);
+	config_done(&set);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -260,6 +302,8 @@ int main(void)
 		cmocka_unit_test(what_two_services_cannot_share_is_refused),
 		cmocka_unit_test(one_port_may_stand_in_a_range_of_another),
 		cmocka_unit_test(nothing_is_a_wanted_state_too),
+		cmocka_unit_test(what_is_of_packets_alone_is_noted_where_none_pass),
+		cmocka_unit_test(services_that_are_alike_share_their_options),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
