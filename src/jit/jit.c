@@ -88,6 +88,8 @@ struct jit_code {
 	uint32_t *offsets; /* n_insns + 1, then the functions' entries */
 };
 
+static_assert(offsetof(struct jit_code, entry) == 0, "jit_enter() of each machine knows it");
+
 /* ---- growing ---------------------------------------------------------------------------------- */
 
 static void no_memory(struct jit_build *b)
@@ -727,11 +729,6 @@ const void *jit_func(const struct jit_code *c, unsigned i)
 const void *jit_target_entry(const struct jit_code *c)
 {
 	return jit_func(c, 0);
-}
-
-uint64_t jit_enter(const struct jit_code *c, struct jit_run *run, uint64_t ctx)
-{
-	return jit_call(run, c->entry, ctx, 0, 0, 0, 0);
 }
 
 const uint8_t *jit_image(const struct jit_code *c, size_t *len, const uint32_t **offsets)

@@ -12,6 +12,18 @@
 
 #define FAIL(e) ((uint64_t)(int64_t) - (e))
 
+/* Apart, so that the way without metadata keeps no registers. */
+__attribute__((cold, noinline)) static uint64_t move_head(struct run *r, uint32_t start)
+{
+	struct packet *p = &r->pkt;
+
+	memmove(p->buf + start - p->meta, p->buf + p->start - p->meta, p->meta);
+	p->len += p->start - start;
+	p->start = start;
+	vm_packet_sync(r);
+	return 0;
+}
+
 HELPER_FN(xdp_adjust_head)
 {
 	struct run *r = vm_run_now();
@@ -22,8 +34,8 @@ HELPER_FN(xdp_adjust_head)
 	    start > (int64_t)p->start + p->len - ETH_HLEN)
 		return FAIL(EINVAL);
 	if (p->meta)
-		memmove(p->buf + start - p->meta, p->buf + p->start - p->meta, p->meta);
-	p->len = (uint32_t)((int64_t)p->len + p->start - start);
+		return move_head(r, (uint32_t)start);
+	p->len += p->start - (uint32_t)start;
 	p->start = (uint32_t)start;
 	vm_packet_sync(r);
 	return 0;
