@@ -5,9 +5,12 @@
  *	r2 = r1; r2 <<= 13; r1 >>= 51; r1 |= r2          -> r1 rotated left by 13
  *	r2 = *(u8 *)(r1 +13); r2 <<= 8;
  *	r3 = *(u8 *)(r1 +12); r2 |= r3                   -> r2 = *(u16 *)(r1 +12)
+ *	*(u32 *)(r10 -4) = r6; r2 = r10; r2 += -4;
+ *	r1 = array ll; call bpf_map_lookup_elem          -> the store; r0 = the array's value at index r6
  *
- * Both end in an instruction that joins two registers, one of which nobody reads afterwards. From there
- * one looks back, within what no jump enters and no call leaves. What was fused becomes JIT_NOP.
+ * The first two end in an instruction that joins two registers, one of which nobody reads afterwards; the
+ * last in a call, after which nobody reads r1 to r5. From there one looks back, within what no jump
+ * enters and no call leaves. What was fused becomes JIT_NOP.
  *
  * J7  Only code between two targets of jumps is fused, so that it runs as a whole or not at all.
  */
@@ -167,6 +170,125 @@ static bool fuse_bytes(const struct join *j, unsigned kd, unsigned ks)
 	return true;
 }
 
+/* ---- lookups in arrays ---------------------------------------------------------------------------- */
+
+/* The number of the array whose address is loaded at @pc, or -1. */
+static int array_loaded(const struct jit_build *b, unsigned pc)
+{
+	const struct isa_insn *i = &b->insns[pc];
+	unsigned n;
+
+	if (i->op != ISA_LDDW)
+		return -1;
+	for (n = 0; n < b->in->n_maps; n++)
+		if (b->in->maps[n].map == isa_imm64(i))
+			return b->in->maps[n].kind <= JIT_PERCPU_ARRAY && n <= INT16_MAX ? (int)n
+											 : -1;
+	return -1;
+}
+
+/* May the store @i change any of the 4 bytes at r10 + @off? */
+static bool may_change(const struct isa_insn *i, int off)
+{
+	return i->dst != 10 || JIT_MODE(jit_codes[i->op]) == 0xc0 ||
+	       (i->off < off + 4 && i->off + 8 > off);
+}
+
+/* A call of a lookup in an array, and what sets its arguments. */
+struct lookup {
+	struct join j;
+	int array; /* its number */
+	int off;   /* the index lies at r10 + off */
+	unsigned map, move, add;
+	unsigned store;	  /* what put it there, or read it from there since */
+	unsigned written; /* registers, since, but by what sets the arguments */
+};
+
+/* r1 = array ll, r2 = r10, r2 += off: in any order, with nothing between that cares. */
+static bool find_arguments(struct lookup *l)
+{
+	const struct isa_insn *i = l->j.b->insns;
+
+	l->map = last(&l->j, l->j.pc, l->j.lo, 1, true);
+	l->add = last(&l->j, l->j.pc, l->j.lo, 2, true);
+	if (l->map == NONE || l->add == NONE || i[l->add].op != ISA_ADD64_K)
+		return false;
+	l->array = array_loaded(l->j.b, l->map);
+	l->move = last(&l->j, l->add, l->j.lo, 2, true);
+	l->off = i[l->add].imm;
+	return l->array >= 0 && l->move != NONE && i[l->move].op == ISA_MOV64_X &&
+	       i[l->move].src == 10;
+}
+
+static bool find_store(struct lookup *l)
+{
+	const struct jit_build *b = l->j.b;
+	unsigned pc = l->j.pc;
+
+	l->written = 0;
+	while (pc > l->j.lo && !(b->flags[pc] & JIT_TARGET)) {
+		const struct isa_insn *i = &b->insns[--pc];
+
+		l->store = pc;
+		if ((i->op == ISA_STX32 || i->op == ISA_ST32) && i->dst == 10 && i->off == l->off)
+			return true;
+		if (i->op == ISA_LDX32 && i->src == 10 && i->off == l->off &&
+		    !(l->written & 1u << i->dst))
+			return true;
+		if (jit_info[i->op] & JIT_CALLS ||
+		    (jit_info[i->op] & JIT_STORES && may_change(i, l->off)))
+			return false;
+		if (pc != l->map && pc != l->move && pc != l->add)
+			l->written |= jit_writes(i);
+	}
+	return false;
+}
+
+/* The constant that was stored. */
+static bool stores_constant(const struct lookup *l, int32_t *v)
+{
+	const struct isa_insn *i = &l->j.b->insns[l->store];
+
+	if (i->op != ISA_ST32) {
+		unsigned set = last(&l->j, l->store, l->j.lo, i->src, false);
+
+		if (set == NONE)
+			return false;
+		i = &l->j.b->insns[set];
+		if (i->op != ISA_MOV32_K && i->op != ISA_MOV64_K)
+			return false;
+	}
+	*v = i->imm;
+	return !l->j.b->in->blind;
+}
+
+/* The index is taken from where it was before it was stored: nobody waits for the store. */
+static void fuse_lookup(struct jit_build *b, unsigned pc)
+{
+	struct lookup l = {.j = {.b = b, .pc = pc, .lo = max(pc, (unsigned)WINDOW) - WINDOW}};
+	const struct isa_insn *store;
+	struct isa_insn made = {0};
+	unsigned reg;
+
+	if (!find_arguments(&l) || !find_store(&l))
+		return;
+	store = &b->insns[l.store];
+	reg = store->op == ISA_LDX32 ? store->dst : store->src;
+	if (store->op != ISA_LDX32 && stores_constant(&l, &made.imm))
+		made.op = JIT_LOOKUP_K;
+	else if (store->op != ISA_ST32 && !(l.written & 1u << reg))
+		made.op = JIT_LOOKUP_X;
+	else
+		return;
+	made.src = (uint8_t)reg;
+	made.off = (int16_t)l.array;
+	drop(&l.j, l.map);
+	drop(&l.j, l.map + 1);
+	drop(&l.j, l.move);
+	drop(&l.j, l.add);
+	b->insns[pc] = made;
+}
+
 /* ------------------------------------------------------------------------------------------------- */
 
 static bool begins(const struct isa_insn *i)
@@ -214,6 +336,10 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 	struct join j = {.b = b, .pc = pc, .d = i->dst, .s = i->src};
 	unsigned kd, ks;
 
+	if (i->op == ISA_CALL) {
+		fuse_lookup(b, pc);
+		return;
+	}
 	j.lo = max(pc, (unsigned)WINDOW) - WINDOW;
 	if (!find_parts(&j, &kd, &ks))
 		return;

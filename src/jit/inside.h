@@ -21,8 +21,12 @@ enum jit_op {
 	JIT_NOP = ISA_OPS, /* was fused into a later one */
 	JIT_ROL64,	   /* dst = dst rotated left by imm */
 	JIT_ROL32,
+	JIT_LOOKUP_X, /* r0 = the value at index src of the map with number off */
+	JIT_LOOKUP_K, /* the same at index imm */
 	JIT_OPS
 };
+
+#define JIT_HELPER_LOOKUP 1
 
 #define JIT_TARGET 1 /* a jump lands here: nothing is known of what came before */
 #define JIT_LOOP   2 /* a jump from below does */
@@ -173,8 +177,11 @@ void jit_put_func(struct jit_build *b, unsigned reg, unsigned func); /* its addr
 void jit_put_call(struct jit_build *b, uint64_t address);
 void jit_put_call_func(struct jit_build *b, unsigned func);
 void jit_put_call_reg(struct jit_build *b, unsigned reg);
-/* r0 = lookup of the index at r2, and the test for NULL where it follows. */
-void jit_put_lookup(struct jit_build *b, const struct jit_map *m);
+/*
+ * r0 = lookup, and the test for NULL where it follows. @i: JIT_LOOKUP_X, JIT_LOOKUP_K, or the call of an
+ * index that lies at r2.
+ */
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m, const struct isa_insn *i);
 /* r3 is the index. */
 void jit_put_tail_call(struct jit_build *b, const struct jit_map *m);
 /* Skips what follows unless @reg holds @v, up to jit_put_land(). */

@@ -18,9 +18,8 @@ const uint8_t jit_codes[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = (code),
 #include "isa/insn.def"
 #undef INSN
-	[JIT_NOP] = 0xb4,
-	[JIT_ROL64] = 0x67,
-	[JIT_ROL32] = 0x64,
+	[JIT_NOP] = 0xb4,      [JIT_ROL64] = 0x67,    [JIT_ROL32] = 0x64,
+	[JIT_LOOKUP_X] = 0x85, [JIT_LOOKUP_K] = 0x85,
 };
 
 const uint16_t jit_imms[JIT_OPS] = {
@@ -77,6 +76,8 @@ const uint16_t jit_info[JIT_OPS] = {
 	[ISA_XOR32_X] = INFO(0xac) | JIT_JOINS,
 	[JIT_ROL64] = INFO(0x67),
 	[JIT_ROL32] = INFO(0x64),
+	[JIT_LOOKUP_X] = INFO(0x85),
+	[JIT_LOOKUP_K] = INFO(0x85),
 };
 #pragma GCC diagnostic pop
 
@@ -191,6 +192,8 @@ uint16_t jit_reads_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
+	if (i->op >= JIT_LOOKUP_X)
+		return i->op == JIT_LOOKUP_X ? 1 << i->src : 0;
 	if (CLASS(code) == JIT_LD)
 		return 0xffff;
 	if (CLASS(code) == JIT_STX)
@@ -333,6 +336,8 @@ static void scan_special(struct jit_build *b, struct jit_func *f, unsigned pc)
 		f->may_goto |= i->op == ISA_MAY_GOTO;
 	} else if (info & JIT_CALLS) {
 		f->calls = true;
+		if (i->op == ISA_CALL && i->imm == JIT_HELPER_LOOKUP)
+			b->joins[b->n_joins++] = pc;
 	} else if (i->dst == 10 || i->src == 10) {
 		f->depth = (uint16_t)max((unsigned)f->depth, depth_of(i, jit_codes[i->op]));
 	}
