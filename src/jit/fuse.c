@@ -7,6 +7,11 @@
  *	r3 = *(u8 *)(r1 +12); r2 |= r3                   -> r2 = *(u16 *)(r1 +12)
  *	*(u32 *)(r10 -4) = r6; r2 = r10; r2 += -4;
  *	r1 = array ll; call bpf_map_lookup_elem          -> the store; r0 = the array's value at index r6
+ *	*(u16 *)(r10 -4) = r6;
+ *	*(u8 *)(r10 -1) = r7; *(u8 *)(r10 -2) = r8       -> one store of 4 bytes
+ *
+ * A processor cannot hand what narrow stores left to a wider load, which waits until all of them are done. Keys
+ * of hashes and sums over headers are such loads.
  *
  * The first two end in an instruction that joins two registers, one of which nobody reads afterwards; the
  * last in a call, after which nobody reads r1 to r5. From there one looks back, within what no jump
@@ -289,6 +294,112 @@ static void fuse_lookup(struct jit_build *b, unsigned pc)
 	b->insns[pc] = made;
 }
 
+/* ---- stores ------------------------------------------------------------------------------------- */
+
+#define STORES_MAX 8
+
+/* Stores through one register, the last first; they move down to it and across each other. */
+struct stores {
+	struct join j;
+	struct {
+		unsigned pc, size;
+		int off;
+		bool moves; /* its register still holds what it stores */
+	} s[STORES_MAX];
+	unsigned n, written;
+};
+
+static unsigned store_size(const struct isa_insn *i)
+{
+	static const uint8_t sizes[] = {4, 2, 1, 8};
+
+	return sizes[JIT_SIZE(jit_codes[i->op]) >> 3];
+}
+
+/* False: no more. */
+static bool note_store(struct stores *st, unsigned pc)
+{
+	const struct isa_insn *i = &st->j.b->insns[pc];
+	int off = i->off, size = (int)store_size(i);
+	unsigned n;
+
+	for (n = 0; n < st->n; n++)
+		if (off < st->s[n].off + (int)st->s[n].size && st->s[n].off < off + size)
+			return false;
+	st->s[n].pc = pc;
+	st->s[n].off = off;
+	st->s[n].size = (unsigned)size;
+	st->s[n].moves = JIT_CLASS(jit_codes[i->op]) == JIT_STX && !(st->written & 1u << i->src);
+	return ++st->n < STORES_MAX;
+}
+
+/* Up from the last, as far as nobody else looks at memory. */
+static void find_stores(struct stores *st)
+{
+	const struct jit_build *b = st->j.b;
+	unsigned base = b->insns[st->j.pc].dst, pc = st->j.pc;
+
+	note_store(st, pc);
+	while (pc > st->j.lo && !(b->flags[pc] & JIT_TARGET)) {
+		const struct isa_insn *i = &b->insns[--pc];
+		uint8_t class = JIT_CLASS(jit_codes[i->op]);
+
+		if (i->op == JIT_NOP || i->op == ISA_NONE)
+			continue;
+		if (jit_leaves(i) || class == JIT_LDX || jit_writes(i) & 1u << base ||
+		    (class == JIT_LD && i->op != ISA_LDDW))
+			return;
+		if (jit_info[i->op] & JIT_STORES &&
+		    (i->op < ISA_ST8 || i->op > ISA_STX64 || i->dst != base || !note_store(st, pc)))
+			return;
+		st->written |= jit_writes(i);
+	}
+}
+
+/* The @size bytes from @off as pieces, the last store among them; their immediate, or 0. */
+static int32_t pieces_of(const struct stores *st, int off, unsigned size, unsigned *which)
+{
+	int end = off + (int)size;
+	unsigned n = 0, k;
+	int32_t imm = 0;
+
+	*which = 0;
+	while (off < end) {
+		for (k = 0; k < st->n && (st->s[k].off != off || !st->s[k].moves); k++)
+			;
+		if (k == st->n || n == JIT_PIECES_MAX || off + (int)st->s[k].size > end)
+			return 0;
+		imm |= JIT_PIECE(n, st->j.b->insns[st->s[k].pc].src,
+				 (unsigned)__builtin_ctz(st->s[k].size));
+		*which |= 1u << k;
+		off += (int)st->s[k].size;
+		n++;
+	}
+	return *which & 1 ? imm : 0;
+}
+
+static void fuse_stores(struct jit_build *b, unsigned pc)
+{
+	struct stores st = {.j = {.b = b, .pc = pc, .lo = max(pc, (unsigned)WINDOW) - WINDOW}};
+	unsigned size, first = 0, which, k;
+	int32_t imm = 0;
+
+	find_stores(&st);
+	for (size = 8; size > 1 && !imm; size /= 2)
+		for (k = 0; k < st.n && !imm; k++) {
+			imm = pieces_of(&st, st.s[k].off, size, &which);
+			first = k;
+		}
+	if (!imm)
+		return;
+	b->insns[pc].op = JIT_PIECES;
+	b->insns[pc].off = (int16_t)st.s[first].off;
+	b->insns[pc].imm = imm;
+	for (k = 1; k < st.n; k++)
+		if (which & 1u << k)
+			drop(&st.j, st.s[k].pc);
+}
+
 /* ------------------------------------------------------------------------------------------------- */
 
 static bool begins(const struct isa_insn *i)
@@ -348,10 +459,19 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 		fuse_bytes(&j, kd, ks);
 }
 
+static bool is_piece(const struct isa_insn *i)
+{
+	return i->op == ISA_STX8 || i->op == ISA_STX16;
+}
+
 void jit_fuse(struct jit_build *b)
 {
 	unsigned n;
 
 	for (n = 0; n < b->n_joins; n++)
-		fuse_at(b, b->joins[n]);
+		if (!is_piece(&b->insns[b->joins[n]]))
+			fuse_at(b, b->joins[n]);
+	while (n-- > 0) /* the last store knows all of them */
+		if (is_piece(&b->insns[b->joins[n]]))
+			fuse_stores(b, b->joins[n]);
 }

@@ -19,7 +19,7 @@ const uint8_t jit_codes[JIT_OPS] = {
 #include "isa/insn.def"
 #undef INSN
 	[JIT_NOP] = 0xb4,      [JIT_ROL64] = 0x67,    [JIT_ROL32] = 0x64,
-	[JIT_LOOKUP_X] = 0x85, [JIT_LOOKUP_K] = 0x85,
+	[JIT_LOOKUP_X] = 0x85, [JIT_LOOKUP_K] = 0x85, [JIT_PIECES] = 0x7b,
 };
 
 const uint16_t jit_imms[JIT_OPS] = {
@@ -74,10 +74,13 @@ const uint16_t jit_info[JIT_OPS] = {
 	[ISA_OR32_X] = INFO(0x4c) | JIT_JOINS,
 	[ISA_XOR64_X] = INFO(0xaf) | JIT_JOINS,
 	[ISA_XOR32_X] = INFO(0xac) | JIT_JOINS,
+	[ISA_STX8] = INFO(0x73) | JIT_JOINS,
+	[ISA_STX16] = INFO(0x6b) | JIT_JOINS,
 	[JIT_ROL64] = INFO(0x67),
 	[JIT_ROL32] = INFO(0x64),
 	[JIT_LOOKUP_X] = INFO(0x85),
 	[JIT_LOOKUP_K] = INFO(0x85),
+	[JIT_PIECES] = JIT_STORES | JIT_SPECIAL,
 };
 #pragma GCC diagnostic pop
 
@@ -188,12 +191,24 @@ bool jit_skips_goto(const struct jit_build *b, const struct isa_insn *i)
 
 #define CALLER_SAVED 0x3f /* r0 to r5 */
 
+/* Of what jit_fuse() made. */
+static uint16_t reads_made(const struct isa_insn *i)
+{
+	unsigned regs = 1u << i->dst, n;
+
+	if (i->op != JIT_PIECES)
+		return i->op == JIT_LOOKUP_X ? 1 << i->src : 0;
+	for (n = 0; n < JIT_PIECES_MAX && JIT_PIECE_IS(i->imm, n); n++)
+		regs |= 1u << JIT_PIECE_REG(i->imm, n);
+	return (uint16_t)regs;
+}
+
 uint16_t jit_reads_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
 	if (i->op >= JIT_LOOKUP_X)
-		return i->op == JIT_LOOKUP_X ? 1 << i->src : 0;
+		return reads_made(i);
 	if (CLASS(code) == JIT_LD)
 		return 0xffff;
 	if (CLASS(code) == JIT_STX)
@@ -209,6 +224,8 @@ uint16_t jit_writes_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
+	if (i->op == JIT_PIECES)
+		return 0;
 	if (i->op >= ISA_LOAD_ACQ8 && i->op <= ISA_LOAD_ACQ64)
 		return 1 << i->dst;
 	if (CLASS(code) == JIT_STX)
