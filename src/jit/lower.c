@@ -138,8 +138,9 @@ static lower_fn *const lower[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
 #include "isa/insn.def"
 #undef INSN
-	[ISA_NONE] = lower_none,       [JIT_ROL64] = jit_put_alu,     [JIT_ROL32] = jit_put_alu,
-	[JIT_LOOKUP_X] = lower_lookup, [JIT_LOOKUP_K] = lower_lookup, [JIT_PIECES] = jit_put_pieces,
+	[ISA_NONE] = lower_none,       [ISA_NEVER] = lower_none,      [JIT_ROL64] = jit_put_alu,
+	[JIT_ROL32] = jit_put_alu,     [JIT_LOOKUP_X] = lower_lookup, [JIT_LOOKUP_K] = lower_lookup,
+	[JIT_PIECES] = jit_put_pieces,
 };
 
 void jit_lower(struct jit_build *b, const struct isa_insn *i)

@@ -370,6 +370,7 @@ static bool beyond(unsigned op)
 {
 	switch (op) {
 	case ISA_NONE:
+	case ISA_NEVER:
 	case ISA_CALL:
 	case ISA_CALL_KFUNC:
 	case ISA_CALL_REG:
