@@ -108,9 +108,10 @@ struct skep_engine {
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 	bool kernel_btf_asked;
-	struct btf *kernel_btf;	 /* NULL: not asked for yet, or the kernel has none */
-	_Atomic bool maps_shown; /* some program reads struct bpf_map: all maps show it */
-	int sockets;		 /* an epoll of all sockets in maps; -1: none yet */
+	struct btf *kernel_btf;	       /* NULL: not asked for yet, or the kernel has none */
+	_Atomic bool maps_shown;       /* some program reads struct bpf_map: all maps show it */
+	int sockets;		       /* an epoll of all sockets in maps; -1: none yet */
+	_Atomic uint64_t netns_cookie; /* 0: not asked for yet */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
