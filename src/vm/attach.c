@@ -259,16 +259,19 @@ static int attach_to(struct call *c, uint64_t target, struct prog *p)
 	return rc;
 }
 
+/* A map of sockets. */
 static int map_target(struct call *c, int fd, uint64_t *target)
 {
 	struct object *o;
+	uint32_t type;
 	int rc = vm_call_object(c, fd, OBJECT_MAP, &o);
 
 	if (rc)
 		return rc;
+	type = container_of(o, struct vm_map, obj)->map->def.type;
 	*target = o->ino;
 	vm_object_put(c->e, o);
-	return 0;
+	return type == BPF_MAP_TYPE_SOCKMAP || type == BPF_MAP_TYPE_SOCKHASH ? 0 : -EOPNOTSUPP;
 }
 
 static int target_of(struct call *c, uint32_t prog_type, uint64_t *target)
@@ -460,15 +463,16 @@ long vm_attach_do_query(struct call *c)
 	if (a->query.query_flags & ~(uint32_t)BPF_F_QUERY_EFFECTIVE)
 		return -EINVAL;
 	rc = query_target(c, &target);
-	if (rc)
+	if (rc && rc != -EOPNOTSUPP)
 		return rc;
-	n = query_ids(c, target, ids, &flags);
+	n = rc ? 0
+	       : query_ids(c, target, ids, &flags); /* a map of no sockets is told to have none */
 	if (a->query.query_flags)
 		flags = 0;
 	if (vm_call_put(c, query.attach_flags, flags) || vm_call_put(c, query.prog_cnt, n))
 		return -EFAULT;
 	if (!room || !a->query.prog_ids || !n)
-		return 0;
+		return rc;
 	if (vm_call_write(c, a->query.prog_ids, ids, min(room, n) * sizeof(*ids)))
 		return -EFAULT;
 	return room < n ? -ENOSPC : 0;
