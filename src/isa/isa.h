@@ -18,7 +18,7 @@
 #include "base/err.h"
 
 enum isa_op {
-	ISA_NONE,  /* the second slot of LDDW, and nothing else in a decoded program */
+	ISA_NONE, /* the second slot of LDDW, and nothing else in a decoded program */
 	ISA_NEVER, /* verify put it where nothing may be executed: who comes there ends with a fault */
 #define INSN(id, code, src, off, imm, text) ISA_##id,
 #include "isa/insn.def"
