@@ -86,6 +86,8 @@ static int load(unsigned side, uint32_t type, const struct code *code)
 	a.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0;
 	if (type == 32)
 		a.expected_attach_type = 45; /* BPF_NETFILTER */
+	if (type == BPF_PROG_TYPE_SK_LOOKUP)
+		a.expected_attach_type = BPF_SK_LOOKUP;
 	if (type == BPF_PROG_TYPE_CGROUP_SKB)
 		a.expected_attach_type = BPF_CGROUP_INET_EGRESS;
 	a.insns = (uintptr_t)c->insns;
@@ -118,6 +120,12 @@ static void run(unsigned side, uint32_t type, const struct code *c, uint32_t siz
 		a.test.data_size_in = size;
 		a.test.data_out = (uintptr_t)o->data;
 		a.test.data_size_out = sizeof(o->data);
+	}
+	if (type == BPF_PROG_TYPE_SK_LOOKUP) {
+		static const struct bpf_sk_lookup lookup = {.family = 2, .protocol = 6};
+
+		a.test.ctx_in = (uintptr_t)&lookup;
+		a.test.ctx_size_in = sizeof(lookup);
 	}
 	if (type == BPF_PROG_TYPE_SCHED_CLS) {
 		a.test.ctx_in = (uintptr_t)ctx;
