@@ -7,6 +7,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/wait.h>
 
 #define SUB(d, i)   INSN(BPF_ALU64 | BPF_SUB | BPF_K, d, 0, 0, i)
 #define BE(d, n)    INSN(BPF_ALU | BPF_END | BPF_TO_BE, d, 0, 0, n)
@@ -188,6 +189,32 @@ static void listeners_are_not_found_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+/* The kernel's answer is another wherever the thread goes; the engine has one network. */
+static int stays_at_home(void)
+{
+	static struct outcome first, then;
+	struct code c = {.n = 0};
+
+	add(&c, MOV(1, 0), CALL(BPF_FUNC_get_netns_cookie), EXIT());
+	run(INTERPRETED, BPF_PROG_TYPE_SCHED_CLS, &c, 100, &first);
+	if (first.rc || !first.retval || unshare(CLONE_NEWNET))
+		return 1;
+	run(INTERPRETED, BPF_PROG_TYPE_SCHED_CLS, &c, 100, &then);
+	return then.rc || then.retval != first.retval;
+}
+
+static void the_network_is_asked_for_once(void **state maybe_unused)
+{
+	pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (!pid)
+		_exit(stays_at_home());
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 static int forward(const char *family)
 {
 	char path[64];
@@ -209,6 +236,7 @@ int main(void)
 		cmocka_unit_test_setup(no_socket_is_taken_alike, begin),
 		cmocka_unit_test_setup(cookies_over_ipv6_are_taken_back, begin),
 		cmocka_unit_test_setup(listeners_are_not_found_alike, begin),
+		cmocka_unit_test(the_network_is_asked_for_once),
 	};
 
 	if (unshare(CLONE_NEWNET) || forward("ipv4") || forward("ipv6"))
