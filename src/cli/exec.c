@@ -16,6 +16,10 @@ static int run(const struct args *a, struct skep_err *err)
 		.root = a->set[OPTION_ROOT],
 	};
 
+	if (what.engine.interpret && what.engine.unsafe) {
+		skep_fail(err, 0, "--unsafe or --interp, not both");
+		return CLI_USAGE;
+	}
 	return host_exec(&what, err);
 }
 

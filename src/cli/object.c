@@ -200,6 +200,11 @@ static int set_element(struct session *s, const char *name, const char *key_text
 	return rc ? skep_fail(err, rc, "--set %s:%s: %s", name, key_text, strerror(-rc)) : 0;
 }
 
+bool object_is_set(const char *set)
+{
+	return strcspn(set, ":=") && strchr(set, '=');
+}
+
 /* "map:key=value" once the object is @loaded, "variable=value" before. */
 static int set_one(struct session *s, const char *set, bool loaded, struct skep_err *err)
 {
@@ -208,11 +213,8 @@ static int set_one(struct session *s, const char *set, bool loaded, struct skep_
 
 	if (!text)
 		return -ENOMEM;
-	key = strchr(text, ':');
-	value = strchr(key && key < strchr(text, '=') ? key : text, '=');
-	if (!value)
-		return skep_fail(err, -EINVAL,
-				 "--set '%s': expected MAP:KEY=VALUE or VARIABLE=VALUE", set);
+	value = strchr(text, '=');
+	assert(value);
 	*value++ = '\0';
 	key = strchr(text, ':');
 	if (loaded != !!key)

@@ -20,7 +20,7 @@ struct object_wish {
 	const char *path;
 	const char *prog;	 /* NULL: the only one */
 	const char *in, *out;	 /* captures */
-	const char *const *sets; /* "map:key=value" or "variable=value", in their order */
+	const char *const *sets; /* object_is_set(), in their order */
 	unsigned n_sets;
 	const char *dump; /* "a,b" or "all" */
 	unsigned repeat;  /* of each packet, at least 1 */
@@ -42,6 +42,9 @@ struct object_result {
 	uint64_t run_cnt, run_ns; /* with stats */
 	struct buf maps;	  /* JSON members: "name":[{"key":..,"value":..},..],... */
 };
+
+/* Is it "map:key=value" or "variable=value"? What these name and hold is not looked at. */
+bool object_is_set(const char *set);
 
 /**
  * object_run() - load @wish->path, run it on each packet, look at its maps.

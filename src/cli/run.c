@@ -301,6 +301,16 @@ static bool of_objects(const struct args *a)
 	return i < array_size(ids);
 }
 
+static bool sets_are_sets(const struct args *a)
+{
+	const char *sets[ARGS_TEXTS_MAX];
+	unsigned n = option_texts(a, OPTION_SET, sets);
+
+	while (n && object_is_set(sets[n - 1]))
+		n--;
+	return !n;
+}
+
 static const char *contradiction(const struct args *a)
 {
 	if (a->set[OPTION_JIT] && a->set[OPTION_INTERP])
@@ -318,6 +328,8 @@ static const char *contradiction(const struct args *a)
 	if (a->set[OPTION_PORTS] &&
 	    (a->set[OPTION_IN] || a->set[OPTION_OUT] || a->set[OPTION_REPEAT]))
 		return "--port or --in, --out and --repeat, not both";
+	if (!sets_are_sets(a))
+		return "--set takes MAP:KEY=VALUE or VARIABLE=VALUE";
 	if (a->set[OPTION_SECONDS] && !a->set[OPTION_PORTS])
 		return "--seconds goes with --port";
 	return NULL;

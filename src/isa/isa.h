@@ -19,10 +19,12 @@
 
 enum isa_op {
 	ISA_NONE, /* the second slot of LDDW, and nothing else in a decoded program */
+	ISA_NEVER, /* verify put it where nothing may be executed: who comes there ends with a fault */
 #define INSN(id, code, src, off, imm, text) ISA_##id,
 #include "isa/insn.def"
 #undef INSN
-	ISA_OPS
+	ISA_OPS,
+	ISA_FIRST = ISA_NEVER + 1, /* of the table */
 };
 
 struct isa_insn {

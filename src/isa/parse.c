@@ -245,7 +245,7 @@ int isa_parse(const char *line, struct isa_insn out[2], struct skep_err *err)
 	struct reader r;
 
 	line += strspn(line, " \t");
-	for (unsigned op = ISA_NONE + 1; op < ISA_OPS; op++) {
+	for (unsigned op = ISA_FIRST; op < ISA_OPS; op++) {
 		memset(insn, 0, sizeof(insn));
 		r = (struct reader){.at = line, .out = insn};
 		insn[0].op = (uint8_t)op;

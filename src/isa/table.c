@@ -6,6 +6,7 @@ enum { A = ISA_ANY, R = ISA_ANY, Z = 0 };
 
 struct isa_row isa_rows[ISA_OPS] = {
 	[ISA_NONE] = {.name = "NONE", .text = "", .imm = ISA_ANY},
+	[ISA_NEVER] = {.name = "NEVER", .text = "", .imm = ISA_ANY},
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = {#id, text, src, off, imm, code},
 #include "isa/insn.def"
 #undef INSN
@@ -34,7 +35,7 @@ static void complete(struct isa_row *row)
 /* Backwards, so that each chain keeps the order of the table. */
 __attribute__((constructor)) static void index_rows(void)
 {
-	for (unsigned op = ISA_OPS - 1; op > ISA_NONE; op--) {
+	for (unsigned op = ISA_OPS - 1; op >= ISA_FIRST; op--) {
 		complete(&isa_rows[op]);
 		isa_rows[op].next = isa_first[isa_rows[op].code];
 		isa_first[isa_rows[op].code] = (uint8_t)op;

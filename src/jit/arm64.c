@@ -28,7 +28,7 @@ int jit_machine_init(struct skep_err *err maybe_unused)
 	return 0;
 }
 
-/* uint64_t jit_call(run, func, r1, r2, r3, r4, r5): the only code that sets the run register. */
+/* uint64_t jit_call(run, func, r1, r2, r3, r4, r5): with jit_enter() the only code that sets the run register. */
 __asm__(".text\n"
 	".globl jit_call\n"
 	".type jit_call, %function\n"
@@ -47,7 +47,26 @@ __asm__(".text\n"
 	"	ldr x23, [sp, #16]\n"
 	"	ldp x29, x30, [sp], #32\n"
 	"	ret\n"
-	".size jit_call, . - jit_call\n");
+	".size jit_call, . - jit_call\n"
+	/* uint64_t jit_enter(code, run, r1), whose first member is where to */
+	".globl jit_enter\n"
+	".type jit_enter, %function\n"
+	"jit_enter:\n"
+	"	stp x29, x30, [sp, #-32]!\n"
+	"	mov x29, sp\n"
+	"	str x23, [sp, #16]\n"
+	"	mov x23, x1\n"
+	"	ldr x9, [x0]\n"
+	"	mov x0, x2\n"
+	"	mov x1, xzr\n"
+	"	mov x2, xzr\n"
+	"	mov x3, xzr\n"
+	"	mov x4, xzr\n"
+	"	blr x9\n"
+	"	ldr x23, [sp, #16]\n"
+	"	ldp x29, x30, [sp], #32\n"
+	"	ret\n"
+	".size jit_enter, . - jit_enter\n");
 
 /* ---- functions ---------------------------------------------------------------------------------- */
 

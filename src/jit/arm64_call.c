@@ -47,13 +47,23 @@ static void value_address(struct jit_build *b, const struct jit_map *m)
 	add_scaled(b, R0, T0, m->cpu_stride);
 }
 
+static void load_index(struct jit_build *b, const struct isa_insn *i)
+{
+	if (i->op == JIT_LOOKUP_X)
+		a64_mov(b, false, T0, arm64_reg[i->src]);
+	else if (i->op == JIT_LOOKUP_K)
+		a64_imm(b, T0, (uint32_t)i->imm);
+	else
+		a64_memory(b, A64_LOAD, 2, T0, arm64_reg[2], 0, T1);
+}
+
 /* r0 = lookup, and the test for NULL where it follows. */
-void jit_put_lookup(struct jit_build *b, const struct jit_map *m)
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m, const struct isa_insn *i)
 {
 	const struct isa_insn *n = jit_follow(b);
 	uint8_t *none;
 
-	a64_memory(b, A64_LOAD, 2, T0, arm64_reg[2], 0, T1);
+	load_index(b, i);
 	a64_mov(b, true, R0, ZR);
 	a64_imm(b, T1, m->max_entries);
 	a64_rrr(b, false, A64_SUBS, ZR, T0, T1);

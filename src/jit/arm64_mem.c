@@ -35,6 +35,26 @@ void jit_put_memory(struct jit_build *b, const struct isa_insn *i)
 	}
 }
 
+/* From the highest down; what it holds besides its piece leaves at the top. */
+void jit_put_pieces(struct jit_build *b, const struct isa_insn *i)
+{
+	unsigned n = 0, bytes, log;
+
+	while (n < JIT_PIECES_MAX && JIT_PIECE_IS(i->imm, n))
+		n++;
+	bytes = 1u << JIT_PIECE_LOG(i->imm, --n);
+	a64_mov(b, false, T1, arm64_reg[JIT_PIECE_REG(i->imm, n)]);
+	while (n-- > 0) {
+		log = JIT_PIECE_LOG(i->imm, n);
+		bytes += 1u << log;
+		a64_lsl(b, true, T1, T1, 8u << log);
+		a64_field(b, true, false, T2, arm64_reg[JIT_PIECE_REG(i->imm, n)], 0,
+			  (8u << log) - 1);
+		a64_rrr(b, true, A64_ORR, T1, T1, T2);
+	}
+	a64_memory(b, A64_STORE, (unsigned)__builtin_ctz(bytes), T1, arm64_reg[i->dst], i->off, T0);
+}
+
 /* ---- atomics ------------------------------------------------------------------------------------- */
 
 static void barrier(struct jit_build *b)

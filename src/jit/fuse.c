@@ -5,9 +5,17 @@
  *	r2 = r1; r2 <<= 13; r1 >>= 51; r1 |= r2          -> r1 rotated left by 13
  *	r2 = *(u8 *)(r1 +13); r2 <<= 8;
  *	r3 = *(u8 *)(r1 +12); r2 |= r3                   -> r2 = *(u16 *)(r1 +12)
+ *	*(u32 *)(r10 -4) = r6; r2 = r10; r2 += -4;
+ *	r1 = array ll; call bpf_map_lookup_elem          -> the store; r0 = the array's value at index r6
+ *	*(u16 *)(r10 -4) = r6;
+ *	*(u8 *)(r10 -1) = r7; *(u8 *)(r10 -2) = r8       -> one store of 4 bytes
  *
- * Both end in an instruction that joins two registers, one of which nobody reads afterwards. From there
- * one looks back, within what no jump enters and no call leaves. What was fused becomes JIT_NOP.
+ * A processor cannot hand what narrow stores left to a wider load, which waits until all of them are done. Keys
+ * of hashes and sums over headers are such loads.
+ *
+ * The first two end in an instruction that joins two registers, one of which nobody reads afterwards; the
+ * last in a call, after which nobody reads r1 to r5. From there one looks back, within what no jump
+ * enters and no call leaves. What was fused becomes JIT_NOP.
  *
  * J7  Only code between two targets of jumps is fused, so that it runs as a whole or not at all.
  */
@@ -167,6 +175,231 @@ static bool fuse_bytes(const struct join *j, unsigned kd, unsigned ks)
 	return true;
 }
 
+/* ---- lookups in arrays ---------------------------------------------------------------------------- */
+
+/* The number of the array whose address is loaded at @pc, or -1. */
+static int array_loaded(const struct jit_build *b, unsigned pc)
+{
+	const struct isa_insn *i = &b->insns[pc];
+	unsigned n;
+
+	if (i->op != ISA_LDDW)
+		return -1;
+	for (n = 0; n < b->in->n_maps; n++)
+		if (b->in->maps[n].map == isa_imm64(i))
+			return b->in->maps[n].kind <= JIT_PERCPU_ARRAY && n <= INT16_MAX ? (int)n
+											 : -1;
+	return -1;
+}
+
+/* May the store @i change any of the 4 bytes at r10 + @off? */
+static bool may_change(const struct isa_insn *i, int off)
+{
+	return i->dst != 10 || JIT_MODE(jit_codes[i->op]) == 0xc0 ||
+	       (i->off < off + 4 && i->off + 8 > off);
+}
+
+/* A call of a lookup in an array, and what sets its arguments. */
+struct lookup {
+	struct join j;
+	int array; /* its number */
+	int off;   /* the index lies at r10 + off */
+	unsigned map, move, add;
+	unsigned store;	  /* what put it there, or read it from there since */
+	unsigned written; /* registers, since, but by what sets the arguments */
+};
+
+/* r1 = array ll, r2 = r10, r2 += off: in any order, with nothing between that cares. */
+static bool find_arguments(struct lookup *l)
+{
+	const struct isa_insn *i = l->j.b->insns;
+
+	l->map = last(&l->j, l->j.pc, l->j.lo, 1, true);
+	l->add = last(&l->j, l->j.pc, l->j.lo, 2, true);
+	if (l->map == NONE || l->add == NONE || i[l->add].op != ISA_ADD64_K)
+		return false;
+	l->array = array_loaded(l->j.b, l->map);
+	l->move = last(&l->j, l->add, l->j.lo, 2, true);
+	l->off = i[l->add].imm;
+	return l->array >= 0 && l->move != NONE && i[l->move].op == ISA_MOV64_X &&
+	       i[l->move].src == 10;
+}
+
+static bool find_store(struct lookup *l)
+{
+	const struct jit_build *b = l->j.b;
+	unsigned pc = l->j.pc;
+
+	l->written = 0;
+	while (pc > l->j.lo && !(b->flags[pc] & JIT_TARGET)) {
+		const struct isa_insn *i = &b->insns[--pc];
+
+		l->store = pc;
+		if ((i->op == ISA_STX32 || i->op == ISA_ST32) && i->dst == 10 && i->off == l->off)
+			return true;
+		if (i->op == ISA_LDX32 && i->src == 10 && i->off == l->off &&
+		    !(l->written & 1u << i->dst))
+			return true;
+		if (jit_info[i->op] & JIT_CALLS ||
+		    (jit_info[i->op] & JIT_STORES && may_change(i, l->off)))
+			return false;
+		if (pc != l->map && pc != l->move && pc != l->add)
+			l->written |= jit_writes(i);
+	}
+	return false;
+}
+
+/* The constant that was stored. */
+static bool stores_constant(const struct lookup *l, int32_t *v)
+{
+	const struct isa_insn *i = &l->j.b->insns[l->store];
+
+	if (i->op != ISA_ST32) {
+		unsigned set = last(&l->j, l->store, l->j.lo, i->src, false);
+
+		if (set == NONE)
+			return false;
+		i = &l->j.b->insns[set];
+		if (i->op != ISA_MOV32_K && i->op != ISA_MOV64_K)
+			return false;
+	}
+	*v = i->imm;
+	return !l->j.b->in->blind;
+}
+
+/* The index is taken from where it was before it was stored: nobody waits for the store. */
+static void fuse_lookup(struct jit_build *b, unsigned pc)
+{
+	struct lookup l = {.j = {.b = b, .pc = pc, .lo = max(pc, (unsigned)WINDOW) - WINDOW}};
+	const struct isa_insn *store;
+	struct isa_insn made = {0};
+	unsigned reg;
+
+	if (!find_arguments(&l) || !find_store(&l))
+		return;
+	store = &b->insns[l.store];
+	reg = store->op == ISA_LDX32 ? store->dst : store->src;
+	if (store->op != ISA_LDX32 && stores_constant(&l, &made.imm))
+		made.op = JIT_LOOKUP_K;
+	else if (store->op != ISA_ST32 && !(l.written & 1u << reg))
+		made.op = JIT_LOOKUP_X;
+	else
+		return;
+	made.src = (uint8_t)reg;
+	made.off = (int16_t)l.array;
+	drop(&l.j, l.map);
+	drop(&l.j, l.map + 1);
+	drop(&l.j, l.move);
+	drop(&l.j, l.add);
+	b->insns[pc] = made;
+}
+
+/* ---- stores ------------------------------------------------------------------------------------- */
+
+#define STORES_MAX 8
+
+/* Stores through one register, the last first; they move down to it and across each other. */
+struct stores {
+	struct join j;
+	struct {
+		unsigned pc, size;
+		int off;
+		bool moves; /* its register still holds what it stores */
+	} s[STORES_MAX];
+	unsigned n, written;
+};
+
+static unsigned store_size(const struct isa_insn *i)
+{
+	static const uint8_t sizes[] = {4, 2, 1, 8};
+
+	return sizes[JIT_SIZE(jit_codes[i->op]) >> 3];
+}
+
+/* False: no more. */
+static bool note_store(struct stores *st, unsigned pc)
+{
+	const struct isa_insn *i = &st->j.b->insns[pc];
+	int off = i->off, size = (int)store_size(i);
+	unsigned n;
+
+	for (n = 0; n < st->n; n++)
+		if (off < st->s[n].off + (int)st->s[n].size && st->s[n].off < off + size)
+			return false;
+	st->s[n].pc = pc;
+	st->s[n].off = off;
+	st->s[n].size = (unsigned)size;
+	st->s[n].moves = JIT_CLASS(jit_codes[i->op]) == JIT_STX && !(st->written & 1u << i->src);
+	return ++st->n < STORES_MAX;
+}
+
+/* Up from the last, as far as nobody else looks at memory. */
+static void find_stores(struct stores *st)
+{
+	const struct jit_build *b = st->j.b;
+	unsigned base = b->insns[st->j.pc].dst, pc = st->j.pc;
+
+	note_store(st, pc);
+	while (pc > st->j.lo && !(b->flags[pc] & JIT_TARGET)) {
+		const struct isa_insn *i = &b->insns[--pc];
+		uint8_t class = JIT_CLASS(jit_codes[i->op]);
+
+		if (i->op == JIT_NOP || i->op == ISA_NONE)
+			continue;
+		if (jit_leaves(i) || class == JIT_LDX || jit_writes(i) & 1u << base ||
+		    (class == JIT_LD && i->op != ISA_LDDW))
+			return;
+		if (jit_info[i->op] & JIT_STORES &&
+		    (i->op < ISA_ST8 || i->op > ISA_STX64 || i->dst != base || !note_store(st, pc)))
+			return;
+		st->written |= jit_writes(i);
+	}
+}
+
+/* The @size bytes from @off as pieces, the last store among them; their immediate, or 0. */
+static int32_t pieces_of(const struct stores *st, int off, unsigned size, unsigned *which)
+{
+	int end = off + (int)size;
+	unsigned n = 0, k;
+	int32_t imm = 0;
+
+	*which = 0;
+	while (off < end) {
+		for (k = 0; k < st->n && (st->s[k].off != off || !st->s[k].moves); k++)
+			;
+		if (k == st->n || n == JIT_PIECES_MAX || off + (int)st->s[k].size > end)
+			return 0;
+		imm |= JIT_PIECE(n, st->j.b->insns[st->s[k].pc].src,
+				 (unsigned)__builtin_ctz(st->s[k].size));
+		*which |= 1u << k;
+		off += (int)st->s[k].size;
+		n++;
+	}
+	return *which & 1 ? imm : 0;
+}
+
+static void fuse_stores(struct jit_build *b, unsigned pc)
+{
+	struct stores st = {.j = {.b = b, .pc = pc, .lo = max(pc, (unsigned)WINDOW) - WINDOW}};
+	unsigned size, first = 0, which, k;
+	int32_t imm = 0;
+
+	find_stores(&st);
+	for (size = 8; size > 1 && !imm; size /= 2)
+		for (k = 0; k < st.n && !imm; k++) {
+			imm = pieces_of(&st, st.s[k].off, size, &which);
+			first = k;
+		}
+	if (!imm)
+		return;
+	b->insns[pc].op = JIT_PIECES;
+	b->insns[pc].off = (int16_t)st.s[first].off;
+	b->insns[pc].imm = imm;
+	for (k = 1; k < st.n; k++)
+		if (which & 1u << k)
+			drop(&st.j, st.s[k].pc);
+}
+
 /* ------------------------------------------------------------------------------------------------- */
 
 static bool begins(const struct isa_insn *i)
@@ -214,6 +447,10 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 	struct join j = {.b = b, .pc = pc, .d = i->dst, .s = i->src};
 	unsigned kd, ks;
 
+	if (i->op == ISA_CALL) {
+		fuse_lookup(b, pc);
+		return;
+	}
 	j.lo = max(pc, (unsigned)WINDOW) - WINDOW;
 	if (!find_parts(&j, &kd, &ks))
 		return;
@@ -222,10 +459,19 @@ static void fuse_at(struct jit_build *b, unsigned pc)
 		fuse_bytes(&j, kd, ks);
 }
 
+static bool is_piece(const struct isa_insn *i)
+{
+	return i->op == ISA_STX8 || i->op == ISA_STX16;
+}
+
 void jit_fuse(struct jit_build *b)
 {
 	unsigned n;
 
 	for (n = 0; n < b->n_joins; n++)
-		fuse_at(b, b->joins[n]);
+		if (!is_piece(&b->insns[b->joins[n]]))
+			fuse_at(b, b->joins[n]);
+	while (n-- > 0) /* the last store knows all of them */
+		if (is_piece(&b->insns[b->joins[n]]))
+			fuse_stores(b, b->joins[n]);
 }

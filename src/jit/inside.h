@@ -4,7 +4,7 @@
  * (code.c) share.
  *
  *	jit_scan()   marks jump targets, heads of loops, what each function needs
- *	jit_fuse()   rewrites a copy: rotates, loads made of bytes (ops behind ISA_OPS)
+ *	jit_fuse()   rewrites a copy: rotates, loads made of bytes, stores of pieces (ops behind ISA_OPS)
  *	jit_lower()  each instruction once, in the machine's words (jit_put_*), into a scratch buffer; sites
  *	             whose length depends on where they end up are left as long as they can be, each
  *	             with a struct jit_site
@@ -21,8 +21,20 @@ enum jit_op {
 	JIT_NOP = ISA_OPS, /* was fused into a later one */
 	JIT_ROL64,	   /* dst = dst rotated left by imm */
 	JIT_ROL32,
+	JIT_LOOKUP_X, /* r0 = the value at index src of the map with number off */
+	JIT_LOOKUP_K, /* the same at index imm */
+	JIT_PIECES, /* stores of several registers next to each other, from dst + off; imm: JIT_PIECE() */
 	JIT_OPS
 };
+
+/* The n-th piece of JIT_PIECES, lowest address first: its register and log2 of its bytes. */
+#define JIT_PIECES_MAX	       4
+#define JIT_PIECE(n, reg, log) ((int32_t)((4u | (log)) << 4 | (reg)) << 7 * (n))
+#define JIT_PIECE_IS(imm, n)   ((imm) >> 7 * (n)&0x40)
+#define JIT_PIECE_LOG(imm, n)  ((unsigned)(imm) >> (7 * (n) + 4) & 3)
+#define JIT_PIECE_REG(imm, n)  ((unsigned)(imm) >> 7 * (n)&15)
+
+#define JIT_HELPER_LOOKUP 1
 
 #define JIT_TARGET 1 /* a jump lands here: nothing is known of what came before */
 #define JIT_LOOP   2 /* a jump from below does */
@@ -113,7 +125,7 @@ extern const uint16_t jit_info[JIT_OPS];
 #define JIT_JUMPS      16
 #define JIT_STORES     32
 #define JIT_SPECIAL    64  /* ask the functions below */
-#define JIT_JOINS      128 /* two registers, as jit_fuse() looks for */
+#define JIT_JOINS      128 /* what jit_fuse() looks at: two registers joined, narrow stores */
 #define JIT_CALLS      256
 #define JIT_EXITS      512
 
@@ -163,6 +175,7 @@ void jit_put_move(struct jit_build *b, const struct isa_insn *i);
 void jit_put_divide(struct jit_build *b, const struct isa_insn *i);
 void jit_put_memory(struct jit_build *b, const struct isa_insn *i);
 void jit_put_atomic(struct jit_build *b, const struct isa_insn *i);
+void jit_put_pieces(struct jit_build *b, const struct isa_insn *i);
 void jit_put_packet(struct jit_build *b, const struct isa_insn *i);
 void jit_put_branch(struct jit_build *b, const struct isa_insn *i);
 void jit_put_may_goto(struct jit_build *b, const struct isa_insn *i);
@@ -173,8 +186,11 @@ void jit_put_func(struct jit_build *b, unsigned reg, unsigned func); /* its addr
 void jit_put_call(struct jit_build *b, uint64_t address);
 void jit_put_call_func(struct jit_build *b, unsigned func);
 void jit_put_call_reg(struct jit_build *b, unsigned reg);
-/* r0 = lookup of the index at r2, and the test for NULL where it follows. */
-void jit_put_lookup(struct jit_build *b, const struct jit_map *m);
+/*
+ * r0 = lookup, and the test for NULL where it follows. @i: JIT_LOOKUP_X, JIT_LOOKUP_K, or the call of an
+ * index that lies at r2.
+ */
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m, const struct isa_insn *i);
 /* r3 is the index. */
 void jit_put_tail_call(struct jit_build *b, const struct jit_map *m);
 /* Skips what follows unless @reg holds @v, up to jit_put_land(). */

@@ -18,9 +18,8 @@ const uint8_t jit_codes[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = (code),
 #include "isa/insn.def"
 #undef INSN
-	[JIT_NOP] = 0xb4,
-	[JIT_ROL64] = 0x67,
-	[JIT_ROL32] = 0x64,
+	[JIT_NOP] = 0xb4,      [JIT_ROL64] = 0x67,    [JIT_ROL32] = 0x64,
+	[JIT_LOOKUP_X] = 0x85, [JIT_LOOKUP_K] = 0x85, [JIT_PIECES] = 0x7b,
 };
 
 const uint16_t jit_imms[JIT_OPS] = {
@@ -75,8 +74,13 @@ const uint16_t jit_info[JIT_OPS] = {
 	[ISA_OR32_X] = INFO(0x4c) | JIT_JOINS,
 	[ISA_XOR64_X] = INFO(0xaf) | JIT_JOINS,
 	[ISA_XOR32_X] = INFO(0xac) | JIT_JOINS,
+	[ISA_STX8] = INFO(0x73) | JIT_JOINS,
+	[ISA_STX16] = INFO(0x6b) | JIT_JOINS,
 	[JIT_ROL64] = INFO(0x67),
 	[JIT_ROL32] = INFO(0x64),
+	[JIT_LOOKUP_X] = INFO(0x85),
+	[JIT_LOOKUP_K] = INFO(0x85),
+	[JIT_PIECES] = JIT_STORES | JIT_SPECIAL,
 };
 #pragma GCC diagnostic pop
 
@@ -87,6 +91,8 @@ struct jit_code {
 	unsigned n_insns, n_funcs;
 	uint32_t *offsets; /* n_insns + 1, then the functions' entries */
 };
+
+static_assert(offsetof(struct jit_code, entry) == 0, "jit_enter() of each machine knows it");
 
 /* ---- growing ---------------------------------------------------------------------------------- */
 
@@ -185,10 +191,24 @@ bool jit_skips_goto(const struct jit_build *b, const struct isa_insn *i)
 
 #define CALLER_SAVED 0x3f /* r0 to r5 */
 
+/* Of what jit_fuse() made. */
+static uint16_t reads_made(const struct isa_insn *i)
+{
+	unsigned regs = 1u << i->dst, n;
+
+	if (i->op != JIT_PIECES)
+		return i->op == JIT_LOOKUP_X ? 1 << i->src : 0;
+	for (n = 0; n < JIT_PIECES_MAX && JIT_PIECE_IS(i->imm, n); n++)
+		regs |= 1u << JIT_PIECE_REG(i->imm, n);
+	return (uint16_t)regs;
+}
+
 uint16_t jit_reads_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
+	if (i->op >= JIT_LOOKUP_X)
+		return reads_made(i);
 	if (CLASS(code) == JIT_LD)
 		return 0xffff;
 	if (CLASS(code) == JIT_STX)
@@ -204,6 +224,8 @@ uint16_t jit_writes_special(const struct isa_insn *i)
 {
 	uint8_t code = jit_codes[i->op];
 
+	if (i->op == JIT_PIECES)
+		return 0;
 	if (i->op >= ISA_LOAD_ACQ8 && i->op <= ISA_LOAD_ACQ64)
 		return 1 << i->dst;
 	if (CLASS(code) == JIT_STX)
@@ -331,6 +353,8 @@ static void scan_special(struct jit_build *b, struct jit_func *f, unsigned pc)
 		f->may_goto |= i->op == ISA_MAY_GOTO;
 	} else if (info & JIT_CALLS) {
 		f->calls = true;
+		if (i->op == ISA_CALL && i->imm == JIT_HELPER_LOOKUP)
+			b->joins[b->n_joins++] = pc;
 	} else if (i->dst == 10 || i->src == 10) {
 		f->depth = (uint16_t)max((unsigned)f->depth, depth_of(i, jit_codes[i->op]));
 	}
@@ -727,11 +751,6 @@ const void *jit_func(const struct jit_code *c, unsigned i)
 const void *jit_target_entry(const struct jit_code *c)
 {
 	return jit_func(c, 0);
-}
-
-uint64_t jit_enter(const struct jit_code *c, struct jit_run *run, uint64_t ctx)
-{
-	return jit_call(run, c->entry, ctx, 0, 0, 0, 0);
 }
 
 const uint8_t *jit_image(const struct jit_code *c, size_t *len, const uint32_t **offsets)

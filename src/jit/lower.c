@@ -6,7 +6,6 @@
 #if defined(__x86_64__) || defined(__aarch64__)
 #include "jit/inside.h"
 
-#define HELPER_LOOKUP	 1
 #define HELPER_TAIL_CALL 12
 
 /* ---- calls -------------------------------------------------------------------------------------- */
@@ -43,7 +42,7 @@ static void call_helper(struct jit_build *b, const struct isa_insn *i)
 {
 	const struct jit_map *m = NULL;
 
-	if (i->imm == HELPER_LOOKUP)
+	if (i->imm == JIT_HELPER_LOOKUP)
 		m = jit_known_map(b, b->pc, 1);
 	if (i->imm == HELPER_TAIL_CALL)
 		m = jit_known_map(b, b->pc, 2);
@@ -54,9 +53,15 @@ static void call_helper(struct jit_build *b, const struct isa_insn *i)
 	else if (m && m->kind == JIT_CALLED)
 		jit_put_call(b, (uintptr_t)m->lookup);
 	else if (m && m->kind != JIT_PROG_ARRAY)
-		jit_put_lookup(b, m);
+		jit_put_lookup(b, m, i);
 	else
 		call_table(b, b->in->helpers, b->in->n_helpers, i->imm, "no such helper");
+}
+
+/* jit_fuse() made it of such a call. */
+static void lower_lookup(struct jit_build *b, const struct isa_insn *i)
+{
+	jit_put_lookup(b, &b->in->maps[i->off], i);
 }
 
 /* ---- by class ------------------------------------------------------------------------------------ */
@@ -133,9 +138,9 @@ static lower_fn *const lower[JIT_OPS] = {
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = LOWER(code),
 #include "isa/insn.def"
 #undef INSN
-	[ISA_NONE] = lower_none,
-	[JIT_ROL64] = jit_put_alu,
-	[JIT_ROL32] = jit_put_alu,
+	[ISA_NONE] = lower_none,       [ISA_NEVER] = lower_none,      [JIT_ROL64] = jit_put_alu,
+	[JIT_ROL32] = jit_put_alu,     [JIT_LOOKUP_X] = lower_lookup, [JIT_LOOKUP_K] = lower_lookup,
+	[JIT_PIECES] = jit_put_pieces,
 };
 
 void jit_lower(struct jit_build *b, const struct isa_insn *i)

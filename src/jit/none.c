@@ -38,4 +38,10 @@ uint64_t jit_call(struct jit_run *run maybe_unused, const void *func maybe_unuse
 	return 0;
 }
 
+uint64_t jit_enter(const struct jit_code *c maybe_unused, struct jit_run *run maybe_unused,
+		   uint64_t ctx maybe_unused)
+{
+	return 0;
+}
+
 #endif

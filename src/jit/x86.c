@@ -37,7 +37,7 @@ int jit_machine_init(struct skep_err *err maybe_unused)
 	return -pthread_once(&once, look);
 }
 
-/* uint64_t jit_call(run, func, r1, r2, r3, r4, r5): the only code that sets the run register. */
+/* uint64_t jit_call(run, func, r1, r2, r3, r4, r5): with jit_enter() the only code that sets the run register. */
 __asm__(".text\n"
 	".globl jit_call\n"
 	".type jit_call, @function\n"
@@ -53,7 +53,23 @@ __asm__(".text\n"
 	"	call *%rax\n"
 	"	pop %r12\n"
 	"	ret\n"
-	".size jit_call, . - jit_call\n");
+	".size jit_call, . - jit_call\n"
+	/* uint64_t jit_enter(code, run, r1), whose first member is where to */
+	".globl jit_enter\n"
+	".type jit_enter, @function\n"
+	"jit_enter:\n"
+	"	push %r12\n"
+	"	mov %rdi, %rax\n"
+	"	mov %rsi, %r12\n"
+	"	mov %rdx, %rdi\n"
+	"	xor %esi, %esi\n"
+	"	xor %edx, %edx\n"
+	"	xor %ecx, %ecx\n"
+	"	xor %r8d, %r8d\n"
+	"	call *(%rax)\n"
+	"	pop %r12\n"
+	"	ret\n"
+	".size jit_enter, . - jit_enter\n");
 
 /* ---- functions ---------------------------------------------------------------------------------- */
 

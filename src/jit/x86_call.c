@@ -41,6 +41,16 @@ static void scale(struct jit_build *b, unsigned reg, uint64_t n)
 	}
 }
 
+/* rax = what belongs to the CPU, where it is that of CPU 0 */
+static void value_of_cpu(struct jit_build *b, const struct jit_map *m)
+{
+	if (m->kind != JIT_PERCPU_ARRAY)
+		return;
+	x86_rm(b, X_LOAD, RCX, RUN, offsetof(struct jit_run, cpu));
+	scale(b, RCX, m->cpu_stride);
+	x86_rr(b, X_ADD | X_W, RCX, RAX);
+}
+
 /* rax = the value of the index in T0 */
 static void value_address(struct jit_build *b, const struct jit_map *m)
 {
@@ -50,29 +60,58 @@ static void value_address(struct jit_build *b, const struct jit_map *m)
 		scale(b, T0, m->stride);
 	x86_imm(b, RAX, (uintptr_t)m->values);
 	x86_rx(b, X_LEA | X_W, RAX, RAX, T0, scaled ? (unsigned)__builtin_ctz(m->stride) : 0, 0);
-	if (m->kind != JIT_PERCPU_ARRAY)
+	value_of_cpu(b, m);
+}
+
+static bool tests_null(const struct isa_insn *n, unsigned op)
+{
+	return n && n->op == op && n->dst == 0 && n->imm == 0;
+}
+
+/* The value of an index that is always the same and inside: it is never NULL. */
+static void lookup_same(struct jit_build *b, const struct jit_map *m, uint32_t index)
+{
+	const struct isa_insn *n = jit_follow(b);
+
+	x86_imm(b, RAX, (uintptr_t)m->values + (uint64_t)index * m->stride);
+	value_of_cpu(b, m);
+	if (!tests_null(n, ISA_JEQ64_K) && !tests_null(n, ISA_JNE64_K))
 		return;
-	x86_rm(b, X_LOAD, RCX, RUN, offsetof(struct jit_run, cpu));
-	scale(b, RCX, m->cpu_stride);
-	x86_rr(b, X_ADD | X_W, RCX, RAX);
+	b->next = (unsigned)(n - b->insns) + 1;
+	if (n->op == ISA_JNE64_K)
+		x86_jump(b, JIT_ALWAYS, jit_jump_target(b, b->next - 1, n));
+}
+
+static void load_index(struct jit_build *b, const struct isa_insn *i)
+{
+	if (i->op == JIT_LOOKUP_X)
+		x86_mov(b, false, T0, x86_reg[i->src]);
+	else if (i->op == JIT_LOOKUP_K)
+		x86_imm(b, T0, (uint32_t)i->imm);
+	else
+		x86_rm(b, X_LOAD, T0, x86_reg[2], 0);
 }
 
 /* r0 = lookup, and the test for NULL where it follows. */
-void jit_put_lookup(struct jit_build *b, const struct jit_map *m)
+void jit_put_lookup(struct jit_build *b, const struct jit_map *m, const struct isa_insn *i)
 {
 	const struct isa_insn *n = jit_follow(b);
 	uint8_t *none;
 
-	x86_rm(b, X_LOAD, T0, x86_reg[2], 0);
+	if (i->op == JIT_LOOKUP_K && (uint32_t)i->imm < m->max_entries) {
+		lookup_same(b, m, (uint32_t)i->imm);
+		return;
+	}
+	load_index(b, i);
 	x86_rr(b, X_XOR, RAX, RAX);
 	x86_group1(b, false, 7, T0, (int32_t)m->max_entries);
-	if (n && n->op == ISA_JEQ64_K && n->dst == 0 && n->imm == 0) {
+	if (tests_null(n, ISA_JEQ64_K)) {
 		b->next = (unsigned)(n - b->insns) + 1;
 		x86_jump(b, CC_AE, jit_jump_target(b, b->next - 1, n));
 		value_address(b, m);
 		return;
 	}
-	if (n && n->op == ISA_JNE64_K && n->dst == 0 && n->imm == 0) {
+	if (tests_null(n, ISA_JNE64_K)) {
 		b->next = (unsigned)(n - b->insns) + 1;
 		x86_jump(b, CC_AE, b->next);
 		value_address(b, m);

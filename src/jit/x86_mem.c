@@ -117,6 +117,34 @@ void jit_put_memory(struct jit_build *b, const struct isa_insn *i)
 	}
 }
 
+static void extend(struct jit_build *b, unsigned log, unsigned d, unsigned s)
+{
+	if (log == 2)
+		x86_mov(b, false, d, s);
+	else
+		x86_rr(b, log ? X_MOVZX16 : X_MOVZX8 | X_BRM, d, s);
+}
+
+/* From the highest down; what it holds besides its piece leaves at the top. */
+void jit_put_pieces(struct jit_build *b, const struct isa_insn *i)
+{
+	static const uint8_t sizes[] = {SIZE_8, SIZE_16, SIZE_32, SIZE_64};
+	unsigned n = 0, bytes, log;
+
+	while (n < JIT_PIECES_MAX && JIT_PIECE_IS(i->imm, n))
+		n++;
+	bytes = 1u << JIT_PIECE_LOG(i->imm, --n);
+	x86_mov(b, false, T0, x86_reg[JIT_PIECE_REG(i->imm, n)]);
+	while (n-- > 0) {
+		log = JIT_PIECE_LOG(i->imm, n);
+		bytes += 1u << log;
+		x86_shift(b, true, 4, T0, 8u << log);
+		extend(b, log, T1, x86_reg[JIT_PIECE_REG(i->imm, n)]);
+		x86_rr(b, X_OR | X_W, T1, T0);
+	}
+	store(b, sizes[__builtin_ctz(bytes)], T0, x86_reg[i->dst], i->off);
+}
+
 /* ---- atomics ------------------------------------------------------------------------------------- */
 
 static unsigned atomic_op(unsigned what)

@@ -10,7 +10,7 @@
  * V4  At most ISA_FRAMES functions are active: the graph of calls has no cycle and is no deeper.
  * V5  An instruction that nothing may execute (it writes r10, shifts too far, divides by the constant 0) is a
  *     reason to refuse where it is reached for certain: from the start, over no test. Elsewhere the kernel
- *     may have proved that it is never reached, so it becomes ISA_NONE, which ends a run with a fault.
+ *     may have proved that it is never reached, so it becomes ISA_NEVER, which ends a run with a fault.
  *
  * The order of the checks is the kernel's, so that a program wrong in two ways is refused for the same
  * reason.
@@ -248,7 +248,7 @@ static int check_all_operands(struct scan *s)
 		if (rc && s->state[pc] & CERTAIN)
 			return rc;
 		if (rc)
-			s->insns[pc].op = ISA_NONE;
+			s->insns[pc].op = ISA_NEVER;
 	}
 	return 0;
 }

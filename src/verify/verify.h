@@ -27,7 +27,7 @@ struct verify_proof {
 };
 
 /**
- * verify_structure() - check @n decoded instructions; those that only dead code may hold become ISA_NONE.
+ * verify_structure() - check @n decoded instructions; those that only dead code may hold become ISA_NEVER.
  *
  * Refusals carry the instruction's number and the kernel's wording where it has one ("jump out of
  * range from insn 3 to 9", "unreachable insn 5", "last insn is not an exit or jmp").

@@ -259,16 +259,19 @@ static int attach_to(struct call *c, uint64_t target, struct prog *p)
 	return rc;
 }
 
+/* A map of sockets. */
 static int map_target(struct call *c, int fd, uint64_t *target)
 {
 	struct object *o;
+	uint32_t type;
 	int rc = vm_call_object(c, fd, OBJECT_MAP, &o);
 
 	if (rc)
 		return rc;
+	type = container_of(o, struct vm_map, obj)->map->def.type;
 	*target = o->ino;
 	vm_object_put(c->e, o);
-	return 0;
+	return type == BPF_MAP_TYPE_SOCKMAP || type == BPF_MAP_TYPE_SOCKHASH ? 0 : -EOPNOTSUPP;
 }
 
 static int target_of(struct call *c, uint32_t prog_type, uint64_t *target)
@@ -284,8 +287,6 @@ static int target_of(struct call *c, uint32_t prog_type, uint64_t *target)
 	case BPF_PROG_TYPE_FLOW_DISSECTOR:
 		*target = 1; /* the caller's network namespace */
 		return a->target_fd || a->attach_flags || a->replace_bpf_fd ? -EINVAL : 0;
-	case BPF_PROG_TYPE_SCHED_CLS: /* by links only */
-		return vm_link_device(c->e, a->target_fd) ? -EINVAL : -ENODEV;
 	default:
 		return -EINVAL;
 	}
@@ -309,10 +310,53 @@ static int check_attach_flags(const struct call *c, uint32_t prog_type)
 										       : 0;
 }
 
+/* What the call says of a tcx hook; @p may be NULL. */
+static struct vm_tcx tcx_of(const struct call *c, struct prog *p)
+{
+	return (struct vm_tcx){.ifindex = c->attr.a.target_fd,
+			       .hook = c->attr.a.attach_type,
+			       .prog = p,
+			       .flags = c->attr.a.attach_flags,
+			       .fd_or_id = c->attr.relative_fd,
+			       .revision = c->attr.expected_revision};
+}
+
+static int attach_tcx(struct call *c, struct prog *p)
+{
+	struct vm_tcx w = tcx_of(c, p);
+	int rc = 0;
+
+	if (!vm_link_device(c->e, w.ifindex))
+		return -ENODEV;
+	if (w.flags & BPF_F_REPLACE) {
+		rc = vm_prog_get(c, (int)c->attr.a.replace_bpf_fd, &w.old);
+		if (rc)
+			return rc;
+		rc = w.old->type == p->type ? 0 : -EINVAL;
+	}
+	if (!rc)
+		rc = vm_tcx_attach(c, &w);
+	if (w.old)
+		vm_object_put(c->e, &w.old->obj);
+	return rc;
+}
+
+static int attach_by_type(struct call *c, uint32_t type, struct prog *p)
+{
+	uint64_t target = 0;
+	int rc;
+
+	if (p->type != type || vm_attach_check(p, c->attr.a.attach_type))
+		return -EINVAL;
+	if (type == BPF_PROG_TYPE_SCHED_CLS)
+		return attach_tcx(c, p);
+	rc = target_of(c, type, &target);
+	return rc ? rc : attach_to(c, target, p);
+}
+
 long vm_attach_do_attach(struct call *c)
 {
 	uint32_t type = vm_attach_prog_type(c->attr.a.attach_type);
-	uint64_t target = 0;
 	struct prog *p;
 	int rc = check_attach_flags(c, type);
 
@@ -321,12 +365,7 @@ long vm_attach_do_attach(struct call *c)
 	rc = vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p);
 	if (rc)
 		return rc;
-	if (p->type != type || vm_attach_check(p, c->attr.a.attach_type))
-		rc = -EINVAL;
-	else
-		rc = target_of(c, type, &target);
-	if (!rc)
-		rc = attach_to(c, target, p);
+	rc = attach_by_type(c, type, p);
 	vm_object_put(c->e, &p->obj);
 	return rc;
 }
@@ -348,19 +387,27 @@ static int detach_locked(struct call *c, uint64_t target, const struct prog *p)
 	return 0;
 }
 
-/* Of hooks that keep an order a program has to fit before anything else is looked at. */
-static int fits(struct call *c, uint32_t type)
+static int detach_tcx(struct call *c)
 {
-	struct prog *p;
+	struct prog *p = NULL;
+	struct vm_tcx w;
 	int rc = 0;
 
-	if (type != BPF_PROG_TYPE_SCHED_CLS || !c->attr.a.attach_bpf_fd)
-		return 0;
-	rc = vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p);
+	if (c->attr.a.attach_flags & ~FLAGS_MPROG)
+		return -EINVAL;
+	if (c->attr.a.attach_bpf_fd)
+		rc = vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p);
 	if (rc)
 		return rc;
-	rc = p->type == type ? 0 : -EINVAL;
-	vm_object_put(c->e, &p->obj);
+	w = tcx_of(c, p);
+	if (p && p->type != BPF_PROG_TYPE_SCHED_CLS)
+		rc = -EINVAL;
+	else if (!vm_link_device(c->e, w.ifindex))
+		rc = -ENODEV;
+	else
+		rc = vm_tcx_detach(c, &w);
+	if (p)
+		vm_object_put(c->e, &p->obj);
 	return rc;
 }
 
@@ -371,12 +418,11 @@ long vm_attach_do_detach(struct call *c)
 	uint64_t target = 0;
 	int rc;
 
-	if (c->attr.a.attach_flags & ~(type == BPF_PROG_TYPE_SCHED_CLS ? FLAGS_MPROG : 0) ||
-	    c->attr.relative_fd)
+	if (type == BPF_PROG_TYPE_SCHED_CLS)
+		return detach_tcx(c);
+	if (c->attr.a.attach_flags || c->attr.relative_fd)
 		return -EINVAL;
-	rc = fits(c, type);
-	if (!rc)
-		rc = target_of(c, type, &target);
+	rc = target_of(c, type, &target);
 	if (rc)
 		return rc;
 	if (vm_prog_get(c, (int)c->attr.a.attach_bpf_fd, &p))
@@ -403,11 +449,6 @@ static int query_target(struct call *c, uint64_t *target)
 	case BPF_PROG_TYPE_SK_LOOKUP:
 		*target = 1;
 		return a->query.query_flags ? -EINVAL : 0;
-	case BPF_PROG_TYPE_SCHED_CLS:
-		*target = a->query.target_fd;
-		if (!vm_link_device(c->e, a->query.target_fd))
-			return -ENODEV;
-		return a->query.query_flags ? -EINVAL : 0;
 	case BPF_PROG_TYPE_SK_SKB:
 	case BPF_PROG_TYPE_SK_MSG:
 		return a->query.query_flags ? -EINVAL
@@ -417,28 +458,11 @@ static int query_target(struct call *c, uint64_t *target)
 	}
 }
 
-/* Of the links of a tcx hook. */
-static uint32_t chain_ids(struct call *c, uint32_t ids[PROGS_MAX])
-{
-	struct prog *progs[VM_TCX_MAX];
-	uint32_t n, i;
-
-	vm_sweep(c->e);
-	n = vm_link_tcx(c->e, c->attr.a.query.target_fd, c->attr.a.query.attach_type, progs);
-	for (i = 0; i < n; i++) {
-		ids[i] = progs[i]->obj.id;
-		vm_object_put(c->e, &progs[i]->obj);
-	}
-	return n;
-}
-
 static uint32_t query_ids(struct call *c, uint64_t target, uint32_t ids[PROGS_MAX], uint32_t *flags)
 {
 	struct attachment *a;
 	uint32_t n = 0;
 
-	if (vm_attach_prog_type(c->attr.a.query.attach_type) == BPF_PROG_TYPE_SCHED_CLS)
-		n = chain_ids(c, ids);
 	pthread_mutex_lock(&c->e->attach_lock);
 	for (a = c->e->attachments; a && n < PROGS_MAX; a = a->next) {
 		if (a->target != target || a->type != c->attr.a.query.attach_type)
@@ -459,16 +483,19 @@ long vm_attach_do_query(struct call *c)
 
 	if (a->query.query_flags & ~(uint32_t)BPF_F_QUERY_EFFECTIVE)
 		return -EINVAL;
+	if (vm_attach_prog_type(a->query.attach_type) == BPF_PROG_TYPE_SCHED_CLS)
+		return vm_tcx_query(c);
 	rc = query_target(c, &target);
-	if (rc)
+	if (rc && rc != -EOPNOTSUPP)
 		return rc;
-	n = query_ids(c, target, ids, &flags);
+	n = rc ? 0
+	       : query_ids(c, target, ids, &flags); /* a map of no sockets is told to have none */
 	if (a->query.query_flags)
 		flags = 0;
 	if (vm_call_put(c, query.attach_flags, flags) || vm_call_put(c, query.prog_cnt, n))
 		return -EFAULT;
 	if (!room || !a->query.prog_ids || !n)
-		return 0;
+		return rc;
 	if (vm_call_write(c, a->query.prog_ids, ids, min(room, n) * sizeof(*ids)))
 		return -EFAULT;
 	return room < n ? -ENOSPC : 0;

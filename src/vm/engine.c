@@ -49,6 +49,7 @@ void skep_engine_free(struct skep_engine *e)
 		return;
 	vm_timers_stop(e);
 	vm_attach_done(e);
+	vm_tcx_done(e);
 	vm_devices_done(e);
 	vm_objects_done(e);
 	vm_timers_free(e);

@@ -142,33 +142,50 @@ int vm_help_read_any(void *to, uint64_t from, size_t n)
 	return process_vm_readv(getpid(), &l, 1, &r, 1, 0) == (ssize_t)n ? 0 : -EFAULT;
 }
 
+/* Whose memory an address is of. */
+enum space { OF_KERNEL, OF_USER, OF_EITHER };
+
+#define USER_END 0x7ffffffff000ULL
+
+/* The kernel tells what cannot be its own from what is not there. */
+static int not_there(uint64_t from, enum space space)
+{
+	bool half = (int64_t)from < 0,
+	     user = space == OF_USER || (space == OF_EITHER && from < USER_END);
+
+	return half || user ? -EFAULT : -ERANGE;
+}
+
 /* What a program can know of "the kernel" is its own memory; of "the user" the caller's. */
-static uint64_t read_mem(uint64_t to, uint64_t size, uint64_t from, bool user)
+static uint64_t read_mem(uint64_t to, uint64_t size, uint64_t from, enum space space)
 {
 	struct run *r = vm_run_now();
 	uint32_t n = (uint32_t)size;
 	int rc = -EFAULT;
 
-	if (user)
+	if (space == OF_USER)
 		rc = vm_user_read(r->call, PTR(to), from, n);
 	else if (r->vm.code->jit || vm_access(&r->vm, from, n, false))
 		rc = vm_help_read_any(PTR(to), from, n);
-	if (rc)
-		memset(PTR(to), 0, n);
-	return (uint64_t)(int64_t)rc;
+	if (!rc)
+		return 0;
+	memset(PTR(to), 0, n);
+	return (uint64_t)(int64_t)not_there(from, space);
 }
 
-static uint64_t read_text(uint64_t to, uint64_t size, uint64_t from, bool user)
+static uint64_t read_text(uint64_t to, uint64_t size, uint64_t from, enum space space)
 {
 	uint32_t cap = (uint32_t)size, i;
 	char *s = PTR(to);
+	uint64_t rc;
 
 	if (!cap)
 		return 0;
 	for (i = 0; i < cap; i++) {
-		if (read_mem(to + i, 1, from + i, user)) {
+		rc = read_mem(to + i, 1, from + i, space);
+		if (rc) {
 			memset(s, 0, cap);
-			return (uint64_t)-EFAULT;
+			return rc;
 		}
 		if (!s[i])
 			return i + 1;
@@ -179,22 +196,22 @@ static uint64_t read_text(uint64_t to, uint64_t size, uint64_t from, bool user)
 
 HELPER_FN(probe_read)
 {
-	return read_mem(a, b, c, false);
+	return read_mem(a, b, c, OF_EITHER);
 }
 
 HELPER_FN(probe_read_kernel)
 {
-	return read_mem(a, b, c, false);
+	return read_mem(a, b, c, OF_KERNEL);
 }
 
 HELPER_FN(probe_read_user)
 {
-	return read_mem(a, b, c, true);
+	return read_mem(a, b, c, OF_USER);
 }
 
 HELPER_FN(copy_from_user)
 {
-	return read_mem(a, b, c, true);
+	return read_mem(a, b, c, OF_USER);
 }
 
 /* Of tasks a program knows the one that runs. */
@@ -212,15 +229,15 @@ HELPER_FN(probe_write_user)
 
 HELPER_FN(probe_read_str)
 {
-	return read_text(a, b, c, false);
+	return read_text(a, b, c, OF_EITHER);
 }
 
 HELPER_FN(probe_read_kernel_str)
 {
-	return read_text(a, b, c, false);
+	return read_text(a, b, c, OF_KERNEL);
 }
 
 HELPER_FN(probe_read_user_str)
 {
-	return read_text(a, b, c, true);
+	return read_text(a, b, c, OF_USER);
 }

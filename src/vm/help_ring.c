@@ -98,10 +98,10 @@ HELPER_FN(ringbuf_reserve_dynptr)
 	void *at;
 
 	memset(p, 0, sizeof(*p));
-	if (size > DYN_SIZE)
-		return (uint64_t)-E2BIG;
 	if (c)
 		return (uint64_t)-EINVAL;
+	if (size > DYN_SIZE)
+		return (uint64_t)-E2BIG;
 	at = reserve(PTR(a), size, 0);
 	if (!at)
 		return (uint64_t)-EINVAL;
@@ -141,7 +141,8 @@ static long drain_one(void *arg, const void *sample, uint32_t size)
 	struct dynptr p = {(uintptr_t)sample, size | DYN_LOCAL << DYN_KIND, 0};
 	uint64_t rc;
 
-	if (vm_run_lend(r, &p, sizeof(p), false) || vm_run_lend(r, sample, size, false)) {
+	/* Helpers take dynptrs that can be written, as on a stack; what stands there they check. */
+	if (vm_run_lend(r, &p, sizeof(p), true) || vm_run_lend(r, sample, size, false)) {
 		vm_help_fault(r, -ENOSPC, "too much is lent to the program");
 		return 1;
 	}

@@ -36,7 +36,7 @@ HELPER_FN(seq_printf)
 	if (!text)
 		return FAIL(ENOMEM);
 	n = vm_help_format(text, TEXT_MAX, PTR(b), (uint32_t)c, PTR(d), (unsigned)(f / 8));
-	rc = n < 0 ? (uint64_t)(int64_t)n : add(r, to, text, min((size_t)n, strlen(text)));
+	rc = n < 0 ? (uint64_t)(int64_t)n : add(r, to, text, min((size_t)n, TEXT_MAX - 1UL));
 	free(text);
 	return rc;
 }

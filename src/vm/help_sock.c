@@ -105,8 +105,7 @@ HELPER_FN(skc_to_mptcp_sock)
 	return 0;
 }
 
-/* Of the network that this process is in. */
-HELPER_FN(get_netns_cookie)
+static uint64_t netns_cookie(void)
 {
 	cleanup(fd_close) int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	uint64_t cookie = 0;
@@ -115,6 +114,16 @@ HELPER_FN(get_netns_cookie)
 	if (fd >= 0)
 		getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &n);
 	return cookie;
+}
+
+/* The engine's network is the one it was in when that was first asked for: asking takes a socket. */
+HELPER_FN(get_netns_cookie)
+{
+	struct skep_engine *e = vm_run_now()->vm.engine;
+
+	if (!e->netns_cookie)
+		e->netns_cookie = netns_cookie();
+	return e->netns_cookie;
 }
 
 /* ---- storage ------------------------------------------------------------------------------------- */

@@ -130,8 +130,26 @@ static void take_width(struct format *f)
 	f->spec[n] = 0;
 }
 
+/* What was added from @from on fills the width, with spaces before it or behind. */
+static void fill_width(struct format *f, size_t from)
+{
+	size_t len = f->out.len - from, flags = 1 + strspn(f->spec + 1, "0+- ");
+	size_t width = strtoul(f->spec + flags, NULL, 10), n;
+	bool left = memchr(f->spec, '-', flags);
+
+	if (len >= width)
+		return;
+	for (n = width - len; n; n--)
+		buf_chr(&f->out, ' ');
+	if (left || !buf_ok(&f->out))
+		return;
+	memmove(f->out.data + from + width - len, f->out.data + from, len);
+	memset(f->out.data + from, ' ', width - len);
+}
+
 static int conversion(struct format *f)
 {
+	size_t from = f->out.len;
 	uint64_t v;
 
 	if (f->next >= f->n)
@@ -146,10 +164,12 @@ static int conversion(struct format *f)
 		if (!ends_word(peek(f, 0)))
 			return -EINVAL;
 		put_string(f, v, false);
+		fill_width(f, from);
 		return 0;
 	case 'c':
 		f->at++;
 		buf_chr(&f->out, (char)v);
+		fill_width(f, from);
 		return 0;
 	default:
 		return integer(f, v);

@@ -12,6 +12,18 @@
 
 #define FAIL(e) ((uint64_t)(int64_t) - (e))
 
+/* Apart, so that the way without metadata keeps no registers. */
+__attribute__((cold, noinline)) static uint64_t move_head(struct run *r, uint32_t start)
+{
+	struct packet *p = &r->pkt;
+
+	memmove(p->buf + start - p->meta, p->buf + p->start - p->meta, p->meta);
+	p->len += p->start - start;
+	p->start = start;
+	vm_packet_sync(r);
+	return 0;
+}
+
 HELPER_FN(xdp_adjust_head)
 {
 	struct run *r = vm_run_now();
@@ -22,8 +34,8 @@ HELPER_FN(xdp_adjust_head)
 	    start > (int64_t)p->start + p->len - ETH_HLEN)
 		return FAIL(EINVAL);
 	if (p->meta)
-		memmove(p->buf + start - p->meta, p->buf + p->start - p->meta, p->meta);
-	p->len = (uint32_t)((int64_t)p->len + p->start - start);
+		return move_head(r, (uint32_t)start);
+	p->len += p->start - (uint32_t)start;
 	p->start = (uint32_t)start;
 	vm_packet_sync(r);
 	return 0;
@@ -188,7 +200,7 @@ HELPER_FN(clone_redirect)
 	return if_indextoname((unsigned)b, name) ? 0 : FAIL(EINVAL);
 }
 
-/* There is no table of routes here: nothing leads anywhere. */
+/* All forward here, but there is no table of routes: nothing leads anywhere. */
 HELPER_FN(fib_lookup)
 {
 	const struct bpf_fib_lookup *p = PTR(b);
@@ -199,6 +211,8 @@ HELPER_FN(fib_lookup)
 		return FAIL(EINVAL);
 	if (p->family != 2 && p->family != 10)
 		return FAIL(EAFNOSUPPORT);
+	if (!vm_link_device(vm_run_now()->vm.engine, p->ifindex))
+		return FAIL(ENODEV);
 	return BPF_FIB_LKUP_RET_NOT_FWDED;
 }
 
@@ -208,7 +222,7 @@ HELPER_FN(check_mtu)
 	uint32_t *mtu = PTR(c), most = 65536, len = r->pkt.len + r->pkt.more_len;
 	char name[IF_NAMESIZE];
 
-	if (f & ~(uint64_t)BPF_MTU_CHK_SEGS || (r->xdp && f))
+	if (f & ~(uint64_t)BPF_MTU_CHK_SEGS || (f && (r->xdp || (int32_t)d || *mtu)))
 		return FAIL(EINVAL);
 	if (b && !if_indextoname((unsigned)b, name))
 		return FAIL(ENODEV);

@@ -11,6 +11,7 @@
 #include <linux/btf.h>
 
 #include "base/buf.h"
+#include "vm/port.h"
 #include "vm/uapi.h"
 #include "vm/vm.h"
 
@@ -83,7 +84,7 @@ struct pin {
 
 struct attachment;
 struct device;
-struct vm_port;
+struct tcx_hook;
 struct timers;
 
 struct skep_engine {
@@ -98,19 +99,22 @@ struct skep_engine {
 	struct attachment *attachments;
 	struct device *devices; /* device.c; under lock */
 	struct vm_port *ports;
-	pthread_rwlock_t ports_turn; /* P1 of port.h; taken before lock */
-	_Atomic unsigned n_tcx;	     /* links of tcx that there are or were tried */
-	_Atomic uint32_t stats;	     /* somebody wants run times */
-	_Atomic uint64_t memory;     /* of all maps */
+	pthread_rwlock_t ports_turn;  /* P1 of port.h; taken before lock */
+	struct tcx_hook *tcx;	      /* tcx.c; under lock */
+	_Atomic unsigned n_tcx;	      /* programs at all hooks */
+	_Atomic uint32_t tcx_changes; /* of hooks, so far */
+	_Atomic uint32_t stats;	      /* somebody wants run times */
+	_Atomic uint64_t memory;      /* of all maps */
 	struct map_objects map_objects;
 	struct timers *timers;
 	const struct vm_hooks *hooks; /* never NULL */
 	uint64_t budget;	      /* instructions of an interpreted run */
 	_Atomic unsigned made;	      /* objects since the last sweep for their sake */
 	bool kernel_btf_asked;
-	struct btf *kernel_btf;	 /* NULL: not asked for yet, or the kernel has none */
-	_Atomic bool maps_shown; /* some program reads struct bpf_map: all maps show it */
-	int sockets;		 /* an epoll of all sockets in maps; -1: none yet */
+	struct btf *kernel_btf;	       /* NULL: not asked for yet, or the kernel has none */
+	_Atomic bool maps_shown;       /* some program reads struct bpf_map: all maps show it */
+	int sockets;		       /* an epoll of all sockets in maps; -1: none yet */
+	_Atomic uint64_t netns_cookie; /* 0: not asked for yet */
 };
 
 /* ---- one call (bpf.c) ------------------------------------------------------------------------- */
@@ -407,11 +411,33 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex);
 bool vm_link_xdp_on(struct skep_engine *e, uint32_t ifindex);
 void vm_link_xdp_info(struct skep_engine *e, uint32_t ifindex, struct vm_xdp *out);
 
-#define VM_TCX_MAX 64 /* at one hook, as the kernel's BPF_MPROG_MAX */
+uint32_t vm_link_id(const struct link *l);
 
-/* The programs of a tcx hook in their order, each with a reference; @out NULL: only how many. */
-unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
-		     struct prog *out[VM_TCX_MAX]);
+/* ---- tcx hooks (tcx.c) ------------------------------------------------------------------------------ */
+
+/* Who is to come to a hook, or to go. */
+struct vm_tcx {
+	uint32_t ifindex, hook;	  /* VM_TCX_INGRESS, VM_TCX_EGRESS */
+	struct prog *prog;	  /* NULL: whom the place names (detach) */
+	struct link *link;	  /* that holds it there; NULL: the hook does */
+	struct prog *old;	  /* that it replaces, with BPF_F_REPLACE */
+	uint32_t flags, fd_or_id; /* BPF_F_BEFORE, BPF_F_AFTER, BPF_F_ID, BPF_F_LINK; beside whom */
+	uint64_t revision;	  /* that the hook has to have; 0: any */
+};
+
+/* -ESTALE, -EEXIST, -ENOENT, -EBUSY, -ERANGE, -EINVAL as the kernel. */
+int vm_tcx_attach(struct call *c, const struct vm_tcx *w);
+int vm_tcx_detach(struct call *c, const struct vm_tcx *w);
+long vm_tcx_query(struct call *c);
+/* The link lets go; nothing where it does not stand. */
+void vm_tcx_drop(struct skep_engine *e, const struct link *l);
+/* The lock is held: the link holds @p there from now on. -EEXIST, -ENOENT. */
+int vm_tcx_swap(struct skep_engine *e, const struct link *l, struct prog *p);
+/* The programs in their order, each with a reference. *change: e->tcx_changes that goes with them. */
+unsigned vm_tcx_programs(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
+			 struct prog *out[VM_TCX_MAX], uint32_t *change);
+bool vm_tcx_any(struct skep_engine *e, uint32_t ifindex, uint32_t hook);
+void vm_tcx_done(struct skep_engine *e);
 
 /* ---- interfaces (device.c) ------------------------------------------------------------------------- */
 

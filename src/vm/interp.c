@@ -377,6 +377,7 @@ static uint64_t execute(struct vm_run *run, const struct vm_code *code, const st
 {
 	static const void *const labels[ISA_OPS] = {
 		[ISA_NONE] = &&none,
+		[ISA_NEVER] = &&none,
 #define INSN(id, code, src, off, imm, text) [ISA_##id] = &&do_##id,
 #include "isa/insn.def"
 #undef INSN

@@ -25,7 +25,6 @@ struct link {
 	struct iter_target iter;
 	struct prog *extends; /* its function @func is replaced; NULL: none */
 	unsigned func;
-	unsigned order; /* of tcx, among those of its hook */
 };
 
 uint32_t vm_link_type(const struct link *l)
@@ -44,6 +43,11 @@ struct prog *vm_link_prog(struct skep_engine *e, const struct link *l)
 	return p;
 }
 
+uint32_t vm_link_id(const struct link *l)
+{
+	return l->obj.id;
+}
+
 struct link *vm_link_of(struct object *o)
 {
 	return container_of(o, struct link, obj);
@@ -56,7 +60,7 @@ void vm_link_free(struct skep_engine *e, struct link *l)
 		vm_object_put(e, &l->extends->obj);
 	}
 	if (l->type == VM_LINK_TCX)
-		e->n_tcx--;
+		vm_tcx_drop(e, l);
 	if (l->prog)
 		vm_object_put(e, &l->prog->obj);
 	if (l->iter.map)
@@ -115,128 +119,22 @@ static int to_xdp(struct call *c, struct link *l)
 	return taken(c->e, l) ? -EBUSY : 0;
 }
 
-static bool on_hook(const struct link *l, uint32_t ifindex, uint32_t hook)
-{
-	return l->type == VM_LINK_TCX && !l->detached && l->ifindex == ifindex &&
-	       l->attach_type == hook;
-}
-
-/* The lock is held: the links of a tcx hook in their order. Who came at once stands by age. */
-static unsigned hook_links(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
-			   struct link *out[VM_TCX_MAX])
-{
-	const struct object_table *t = &e->tables[OBJECT_LINK];
-	unsigned n = 0, i, k;
-
-	for (i = 0; i < t->n && n < VM_TCX_MAX; i++) {
-		struct link *l = vm_link_of(t->v[i]);
-
-		if (!on_hook(l, ifindex, hook))
-			continue;
-		for (k = n++; k && out[k - 1]->order > l->order; k--)
-			out[k] = out[k - 1];
-		out[k] = l;
-	}
-	return n;
-}
-
-/* The link or program that a new one is to stand beside, with a reference; *out NULL: none is named. */
-static int relative(struct call *c, uint32_t flags, struct object **out)
-{
-	enum object_kind kind = flags & VM_F_LINK ? OBJECT_LINK : OBJECT_PROG;
-	uint32_t fd_or_id = c->attr.a.link_create.target_btf_id;
-	struct prog *p;
-	int rc = 0;
-
-	*out = NULL;
-	if (!(flags & (VM_F_LINK | VM_F_ID)) && !fd_or_id)
-		return 0;
-	if (flags & VM_F_ID)
-		*out = vm_object_by_id(c->e, kind, fd_or_id);
-	else if (!fd_or_id)
-		rc = -EINVAL;
-	else
-		rc = vm_call_object(c, (int)fd_or_id, kind, out);
-	if (rc)
-		return rc;
-	if (!*out)
-		return -ENOENT;
-	if (kind == OBJECT_PROG)
-		return vm_prog_of(*out)->type == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
-	p = vm_link_prog(c->e, vm_link_of(*out));
-	rc = p->type == BPF_PROG_TYPE_SCHED_CLS ? 0 : -EINVAL;
-	vm_object_put(c->e, &p->obj);
-	return rc;
-}
-
-static bool is_named(const struct link *l, const struct object *named)
-{
-	return &l->obj == named || &l->prog->obj == named;
-}
-
-static bool in_chain(const struct link *new, struct link *const list[], unsigned n)
-{
-	unsigned i;
-
-	for (i = 0; i < n; i++)
-		if (list[i]->prog == new->prog)
-			return true;
-	return false;
-}
-
-/* How many of @list stand before a new link, as the kernel's bpf_mprog_attach() has it. */
-static int find_place(uint32_t flags, struct link *const list[], unsigned n,
-		      const struct object *named)
-{
-	unsigned at = 0;
-
-	if (n == VM_TCX_MAX)
-		return -ERANGE;
-	if (!(flags & (VM_F_BEFORE | VM_F_AFTER)))
-		return named || flags ? -EINVAL : (int)n;
-	while (named && at < n && !is_named(list[at], named))
-		at++;
-	if (named && at == n)
-		return -ENOENT;
-	if (flags & VM_F_BEFORE && flags & VM_F_AFTER)
-		return -ERANGE;
-	if (!named)
-		return flags & VM_F_BEFORE ? 0 : (int)n;
-	return (int)at + !!(flags & VM_F_AFTER);
-}
-
-static int place(struct call *c, struct link *new)
-{
-	struct link *list[VM_TCX_MAX];
-	struct object *named;
-	int at = relative(c, new->flags, &named);
-	unsigned n, i;
-
-	vm_sweep(c->e); /* as for XDP */
-	pthread_mutex_lock(&c->e->lock);
-	n = hook_links(c->e, new->ifindex, new->attach_type, list);
-	if (in_chain(new, list, n))
-		at = -EEXIST;
-	if (!at)
-		at = find_place(new->flags, list, n, named);
-	for (i = 0; at >= 0 && i < n; i++)
-		list[i]->order = i + (i >= (unsigned)at);
-	new->order = at < 0 ? 0 : (unsigned)at;
-	pthread_mutex_unlock(&c->e->lock);
-	if (named)
-		vm_object_put(c->e, named);
-	return min(at, 0);
-}
-
 static int to_tcx(struct call *c, struct link *l)
 {
 	bool tcx = l->attach_type == VM_TCX_INGRESS || l->attach_type == VM_TCX_EGRESS;
 	int rc;
 
 	l->type = tcx ? VM_LINK_TCX : VM_LINK_NETKIT;
-	c->e->n_tcx += tcx;
 	rc = to_device(c, l, VM_F_BEFORE | VM_F_AFTER | VM_F_ID | VM_F_LINK);
-	return rc || !tcx ? rc : place(c, l);
+	if (rc || !tcx)
+		return rc;
+	return vm_tcx_attach(c, &(const struct vm_tcx){.ifindex = l->ifindex,
+						       .hook = l->attach_type,
+						       .prog = l->prog,
+						       .link = l,
+						       .flags = l->flags,
+						       .fd_or_id = c->attr.tcx_relative,
+						       .revision = c->attr.tcx_revision});
 }
 
 static int to_cgroup(struct call *c, struct link *l)
@@ -514,6 +412,7 @@ static bool changeable(const struct link *l)
 static int change(struct call *c, struct link *l, struct prog *new, const struct prog *old)
 {
 	struct prog *was = l->prog;
+	int rc = 0;
 
 	if (!changeable(l) && !l->iter.kind)
 		return -EINVAL;
@@ -527,11 +426,16 @@ static int change(struct call *c, struct link *l, struct prog *new, const struct
 	    (new->type == BPF_PROG_TYPE_XDP &&new->attach_type != was->attach_type))
 		return -EINVAL;
 	pthread_mutex_lock(&c->e->lock); /* others read l->prog under it */
-	new->obj.refs++;
-	l->prog = new;
+	if (l->type == VM_LINK_TCX)
+		rc = vm_tcx_swap(c->e, l, new);
+	if (!rc) {
+		new->obj.refs++;
+		l->prog = new;
+	}
 	pthread_mutex_unlock(&c->e->lock);
-	vm_object_put(c->e, &was->obj);
-	return 0;
+	if (!rc)
+		vm_object_put(c->e, &was->obj);
+	return rc;
 }
 
 static int update(struct call *c, struct link *l, struct prog *new)
@@ -581,10 +485,12 @@ long vm_link_do_detach(struct call *c)
 
 	if (rc)
 		return rc;
-	if (changeable(vm_link_of(o)))
+	if (changeable(vm_link_of(o))) {
 		vm_link_of(o)->detached = true;
-	else
+		vm_tcx_drop(c->e, vm_link_of(o));
+	} else {
 		rc = -EOPNOTSUPP;
+	}
 	vm_object_put(c->e, o);
 	return rc;
 }
@@ -631,24 +537,6 @@ struct prog *vm_link_xdp(struct skep_engine *e, uint32_t ifindex)
 		p->obj.refs++;
 	pthread_mutex_unlock(&e->lock);
 	return p;
-}
-
-unsigned vm_link_tcx(struct skep_engine *e, uint32_t ifindex, uint32_t hook,
-		     struct prog *out[VM_TCX_MAX])
-{
-	struct link *list[VM_TCX_MAX];
-	unsigned n, i;
-
-	if (!e->n_tcx)
-		return 0;
-	pthread_mutex_lock(&e->lock);
-	n = hook_links(e, ifindex, hook, list);
-	for (i = 0; out && i < n; i++) {
-		out[i] = list[i]->prog;
-		out[i]->obj.refs++;
-	}
-	pthread_mutex_unlock(&e->lock);
-	return n;
 }
 
 /* ---- infos -------------------------------------------------------------------------------------------------- */

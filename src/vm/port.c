@@ -32,9 +32,19 @@ void vm_ports_begin(struct skep_engine *e)
 	pthread_rwlock_rdlock(&e->ports_turn);
 }
 
+/* The turn of who holds it ends. */
+static void end_turn(struct skep_engine *e)
+{
+	struct vm_port *p;
+
+	for (p = e->ports; p; p = p->next)
+		vm_tc_forget(p);
+	pthread_rwlock_unlock(&e->ports_turn);
+}
+
 void vm_ports_end(struct skep_engine *e)
 {
-	pthread_rwlock_unlock(&e->ports_turn);
+	end_turn(e);
 }
 
 /* ---- which there are ------------------------------------------------------------------------ */
@@ -100,7 +110,7 @@ bool vm_port_linked(const struct vm_port *p)
 
 	if (prog)
 		vm_object_put(p->engine, &prog->obj);
-	return prog || vm_link_tcx(p->engine, p->ifindex, VM_TCX_INGRESS, NULL);
+	return prog || vm_tcx_any(p->engine, p->ifindex, VM_TCX_INGRESS);
 }
 
 /* ---- one frame ------------------------------------------------------------------------------- */
@@ -380,7 +390,8 @@ int vm_port_live(struct skep_engine *e, struct prog *p, const struct vm_live *l)
 	while (left && n >= 0) {
 		pthread_rwlock_wrlock(&e->ports_turn);
 		n = live_batch(e, p, l, &nowhere, left);
-		pthread_rwlock_unlock(&e->ports_turn);
+		vm_tc_forget(&nowhere);
+		end_turn(e);
 		left -= (uint32_t)max(n, 0);
 	}
 	map_cpu = cpu;

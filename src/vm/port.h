@@ -47,6 +47,16 @@ struct vm_port_count {
 	uint64_t tc[8]; /* what chains of sched_cls programs decided, by TC_ACT_ */
 };
 
+#define VM_TCX_MAX 63 /* programs at one hook, as the kernel's bpf_mprog_max() */
+
+/* What stands at a hook of a port, taken for the turn (T4 of port_tc.c). */
+struct vm_chain {
+	struct prog *progs[VM_TCX_MAX];
+	unsigned n;
+	uint32_t change; /* of the engine's tcx_changes */
+	bool taken;
+};
+
 struct vm_port;
 
 struct vm_port_ops {
@@ -74,8 +84,9 @@ struct vm_port {
 	uint32_t ifindex; /* not 0 */
 	uint32_t queue;	  /* xdp_md.rx_queue_index */
 	struct vm_port_count count;
-	struct skep_engine *engine; /* the rest is port.c's */
+	struct skep_engine *engine; /* the rest is port.c's and port_tc.c's */
 	struct vm_port *next;
+	struct vm_chain chains[2]; /* ingress, egress */
 };
 
 /**

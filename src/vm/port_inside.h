@@ -14,6 +14,9 @@ void vm_port_send(struct vm_port *p, struct vm_frame *f, bool keep);
 /* CLOCK_MONOTONIC in ns. */
 uint64_t vm_port_clock(void);
 
+/* The turn is over: chains that were taken for it are let go. */
+void vm_tc_forget(struct vm_port *p);
+
 /* Does the ingress chain let the frame through? Otherwise it is gone, or has gone elsewhere. */
 bool vm_tc_ingress(struct vm_port *p, struct vm_frame *f);
 

@@ -8,6 +8,10 @@
  *
  * A chain is run until a program decides: OK, SHOT or REDIRECT; UNSPEC and what is unknown ask the next,
  * and behind the last is OK. XDP_TX and XDP_REDIRECT leave below the egress chain, as in the kernel.
+ *
+ * T4  A port takes what stands at its hooks when a frame first needs it, and keeps it for the turn unless some
+ *     hook changes: the frames behind take no lock. Nothing is kept between turns, where nobody might come
+ *     to let it go.
  */
 #include <linux/if_ether.h>
 
@@ -102,25 +106,51 @@ static int run_one(struct tc *t, struct prog *p)
 	return (int)verdict;
 }
 
+static void let_go(struct skep_engine *e, struct vm_chain *c)
+{
+	while (c->n)
+		vm_object_put(e, &c->progs[--c->n]->obj);
+	c->taken = false;
+}
+
+void vm_tc_forget(struct vm_port *p)
+{
+	let_go(p->engine, &p->chains[0]);
+	let_go(p->engine, &p->chains[1]);
+}
+
+static const struct vm_chain *chain_of(struct vm_port *p, bool egress)
+{
+	struct vm_chain *c = &p->chains[egress];
+
+	if (c->taken && c->change == p->engine->tcx_changes)
+		return c;
+	let_go(p->engine, c);
+	c->n = vm_tcx_programs(p->engine, p->ifindex, egress ? VM_TCX_EGRESS : VM_TCX_INGRESS,
+			       c->progs, &c->change);
+	c->taken = true;
+	return c;
+}
+
+static bool decides(int verdict)
+{
+	return verdict == TC_OK || verdict == TC_SHOT || verdict == TC_REDIRECT;
+}
+
 static int run_chain(struct tc *t, bool egress)
 {
-	struct skep_engine *e = t->port->engine;
-	uint32_t hook = egress ? VM_TCX_EGRESS : VM_TCX_INGRESS;
-	struct prog *chain[VM_TCX_MAX];
-	unsigned n = vm_link_tcx(e, t->port->ifindex, hook, chain), i;
+	const struct vm_chain *c = chain_of(t->port, egress);
 	int verdict = TC_NEXT;
+	unsigned i;
 
-	if (n)
-		describe(t, egress);
-	for (i = 0; i < n; i++) {
-		if (verdict != TC_OK && verdict != TC_SHOT && verdict != TC_REDIRECT)
-			verdict = run_one(t, chain[i]);
-		vm_object_put(e, &chain[i]->obj);
-	}
-	if (verdict != TC_SHOT && verdict != TC_REDIRECT)
+	if (!c->n)
+		return TC_OK;
+	describe(t, egress);
+	for (i = 0; i < c->n && !decides(verdict); i++)
+		verdict = run_one(t, c->progs[i]);
+	if (!decides(verdict))
 		verdict = TC_OK;
-	if (n)
-		t->port->count.tc[verdict]++;
+	t->port->count.tc[verdict]++;
 	return verdict;
 }
 

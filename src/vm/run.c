@@ -200,11 +200,8 @@ void vm_run_drop(struct run *r, const void *at)
 	free(k);
 }
 
-/* R1: nothing is left behind. Who ends well has left nothing. */
-static void leave(struct run *r)
+__attribute__((cold, noinline)) static void leave_all(struct run *r)
 {
-	if (!r->lock && !r->kept && r->vm.n_regions == REGION_FREE)
-		return;
 	if (r->lock) {
 		map_spin_unlock(PTR(r->lock));
 		r->lock = 0;
@@ -215,6 +212,13 @@ static void leave(struct run *r)
 	while (r->kept)
 		vm_run_drop(r, r->kept->bytes);
 	r->vm.n_regions = REGION_FREE;
+}
+
+/* R1: nothing is left behind. Who ends well has left nothing. */
+static inline void leave(struct run *r)
+{
+	if (r->lock || r->kept || r->vm.n_regions != REGION_FREE)
+		leave_all(r);
 }
 
 /* bpf_throw() ended it, and was no mistake. */

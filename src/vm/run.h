@@ -112,7 +112,11 @@ void vm_run_callback(struct run *r, uint64_t func, uint64_t r1, uint64_t r2, uin
 
 int vm_packet_open(struct packet *p);
 void vm_packet_close(struct packet *p);
-/* After the packet moved: the context's pointers and what the program may touch. */
+/*
+ * After the packet moved: the context's pointers and what the program may touch. Each costs a call of
+ * bpf_xdp_adjust_head() as much as all the rest of it: loads from headers are of socket buffers alone, and
+ * only interpreted code asks for regions.
+ */
 static inline void vm_packet_sync(struct run *r)
 {
 	const struct packet *p = &r->pkt;
@@ -122,18 +126,18 @@ static inline void vm_packet_sync(struct run *r)
 		r->xdp->data = data;
 		r->xdp->data_end = data + p->len;
 		r->xdp->data_meta = data - p->meta;
-	}
-	if (r->skb) {
+	} else if (r->skb) {
 		r->skb->data = data;
 		r->skb->data_end = data + p->len;
 		r->skb->data_meta = data - p->meta;
 		r->skb->len = p->len;
+		r->vm.mac = data - (r->l2 ? 0 : r->mac);
+		r->vm.net = data + (r->l2 ? ETH_HLEN : 0);
+		r->vm.end = data + p->len;
 	}
-	r->vm.mac = data - (r->l2 ? 0 : r->mac);
-	r->vm.net = data + (r->l2 ? ETH_HLEN : 0);
-	r->vm.end = data + p->len;
-	r->vm.regions[REGION_PACKET] =
-		(struct vm_region){data - p->meta, (uint64_t)data + p->len, true};
+	if (!r->prog->code.jit) /* else all that it calls is compiled too */
+		r->vm.regions[REGION_PACKET] =
+			(struct vm_region){data - p->meta, (uint64_t)data + p->len, true};
 }
 /* @n bytes from @off of linear data and more; false outside. */
 bool vm_packet_copy(struct packet *p, uint32_t off, void *to, uint32_t n);

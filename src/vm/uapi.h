@@ -103,6 +103,11 @@ union vm_attr {
 		uint32_t uprobe_multi_flags, uprobe_multi_pid;
 	};
 	struct {
+		uint8_t link_create3_[offsetof(union bpf_attr, link_create.target_btf_id)];
+		uint32_t tcx_relative, tcx_pad;
+		uint64_t tcx_revision;
+	};
+	struct {
 		uint32_t token_flags, token_bpffs_fd;
 	};
 	uint8_t bytes[152];
@@ -110,6 +115,7 @@ union vm_attr {
 
 _Static_assert(sizeof(union vm_attr) == 152, "as long as Linux 6.14's");
 _Static_assert(offsetof(union vm_attr, prog_token_fd) == 144, "behind log_true_size");
+_Static_assert(offsetof(union vm_attr, tcx_revision) == 24, "aligned");
 _Static_assert(offsetof(union vm_attr, uprobe_multi_pid) == 60, "the last of link_create");
 
 /* bpf_map_info of Linux 6.12 ends where ours does; bpf_btf_info and bpf_prog_info did not grow. */

@@ -51,6 +51,12 @@ exec_() { nobody "$DIR/skep" exec "$@"; }
 	[ "$status" = 2 ]
 }
 
+@test "compiled and interpreted at once is a wrong command line" {
+	run exec_ --unsafe --interp -- true
+	[ "$status" = 2 ]
+	[[ "$output" == *"--unsafe or --interp, not both"* ]]
+}
+
 @test "options behind the command are the command's" {
 	run exec_ -- sh -c 'echo "$@"' sh --root --help -x
 	[ "$output" = "--root --help -x" ]

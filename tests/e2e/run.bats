@@ -98,6 +98,11 @@ capture() {
 	[[ "$output" == *"$DIR/cut.pcap is damaged"* ]]
 	run "$SKEP" run "$OBJ" --prog count --unsafe --interp
 	[ "$status" -eq 2 ]
+	for set in drop drop:7 =7 :7=7; do
+		run "$SKEP" run "$OBJ" --prog count --set $set
+		[ "$status" -eq 2 ]
+		[[ "$output" == *"--set takes MAP:KEY=VALUE or VARIABLE=VALUE"* ]]
+	done
 	run "$SKEP" run --hex --prog count
 	[ "$status" -eq 2 ]
 	[[ "$output" == *"--hex takes"* ]]

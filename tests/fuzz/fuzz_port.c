@@ -155,10 +155,12 @@ static void frames(const uint8_t *data, size_t size)
 		size -= 1 + len;
 		n++;
 	}
+	vm_ports_begin(engine);
 	vm_port_receive(&ports[0], batch, n);
 	for (unsigned i = 0; i < n; i++)
 		if (!batch[i].taken)
 			vm_port_leave(&ports[1], &batch[i]);
+	vm_ports_end(engine);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -114,8 +114,11 @@ static int load(const struct stage *s, const struct gen_program *p, unsigned lev
 static int run_kernel(const struct stage *s, const struct gen_program *p, uint32_t *r0)
 {
 	union bpf_attr attr = {0};
-	int fd = load(s, p, 0, NULL, 0), rc;
+	int fd, rc;
 
+	do /* a signal, that of a stop too, makes the verifier give up */
+		fd = load(s, p, 0, NULL, 0);
+	while (fd < 0 && errno == EAGAIN);
 	if (fd < 0)
 		return -errno;
 	*s->kernel = p->value;
@@ -313,7 +316,7 @@ static bool ask_kernel(const struct stage *s, const struct gen_program *p, uint6
 	int rc = run_kernel(s, p, r0);
 
 	c->ns[0] += now() - begun;
-	if (rc == -E2BIG)
+	if (rc == -E2BIG || rc == -EFAULT) /* too many instructions, too many ways to go */
 		c->too_long++;
 	else if (rc && c->refused++ < SHOWN)
 		show_refusal(s, p, seed, rc);
@@ -367,6 +370,7 @@ static bool beyond(unsigned op)
 {
 	switch (op) {
 	case ISA_NONE:
+	case ISA_NEVER:
 	case ISA_CALL:
 	case ISA_CALL_KFUNC:
 	case ISA_CALL_REG:

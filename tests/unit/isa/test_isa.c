@@ -27,7 +27,7 @@ static void every_row_survives_decode_encode_text_and_parse(void **state maybe_u
 	char text[128];
 	int n, slots;
 
-	for (unsigned op = ISA_NONE + 1; op < ISA_OPS; op++) {
+	for (unsigned op = ISA_FIRST; op < ISA_OPS; op++) {
 		slots = isa_rows[op].wide ? 2 : 1;
 		memset(back, 0, sizeof(back));
 		memset(parsed, 0, sizeof(parsed));
@@ -63,7 +63,7 @@ static void extreme_numbers_survive_text_and_parse(void **state maybe_unused)
 		insn[0].dst = row->uses_dst ? 10 : 0;
 		insn[0].src = row->src == ISA_ANY ? 10 : (uint8_t)row->src;
 		insn[1].imm = row->upper ? imms[(k + 3) % array_size(imms)] : 0;
-		if (insn[0].op == ISA_NONE)
+		if (insn[0].op < ISA_FIRST)
 			continue;
 		isa_text(text, sizeof(text), insn, 0, NULL);
 		if (isa_parse(text, parsed, &err) < 1 || memcmp(parsed, insn, sizeof(insn)))
@@ -76,7 +76,7 @@ static unsigned expected_op(const struct bpf_insn *in)
 {
 	const struct isa_row *row;
 
-	for (unsigned op = ISA_NONE + 1; op < ISA_OPS; op++) {
+	for (unsigned op = ISA_FIRST; op < ISA_OPS; op++) {
 		row = &isa_rows[op];
 		if (row->code == in->code && isa_row_fits(row, in) &&
 		    in->dst_reg <= (row->uses_dst ? 10 : 0) && in->src_reg <= 10)

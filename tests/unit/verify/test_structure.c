@@ -128,6 +128,27 @@ static void what_nothing_may_execute_can_stand_behind_a_test(void **state maybe_
 		"insn 3: frame pointer is read only");
 }
 
+/* As where extensions are joined with what was loaded before. */
+static void what_nothing_may_execute_is_accepted_again(void **state maybe_unused)
+{
+	static const char *const texts[] = {
+		"if r1 == 0x0 goto pc+1; r10 += 8; r0 = 0; exit",
+		"if r1 == 0x0 goto pc+2; r1 = 5; r0 /= 0; r1 = 0x100000001; r0 = 0; exit",
+	};
+
+	for (unsigned k = 0; k < array_size(texts); k++) {
+		struct program p = program(texts[k]);
+
+		for (unsigned n = 0; n < 2; n++) {
+			struct verify_proof *proof = NULL;
+
+			if (verify_structure(&proof, p.insns, p.n, &err))
+				fail_msg("'%s': %s", texts[k], err.text);
+			verify_free(proof);
+		}
+	}
+}
+
 static void no_more_frames_than_a_stack_has(void **state maybe_unused)
 {
 	char text[512] = "";
@@ -203,6 +224,7 @@ int main(void)
 		cmocka_unit_test(r10_is_not_written),
 		cmocka_unit_test(constant_shifts_and_divisors_are_in_range),
 		cmocka_unit_test(what_nothing_may_execute_can_stand_behind_a_test),
+		cmocka_unit_test(what_nothing_may_execute_is_accepted_again),
 		cmocka_unit_test(no_more_frames_than_a_stack_has),
 		cmocka_unit_test(more_functions_than_the_kernel_takes_are_refused),
 		cmocka_unit_test(the_proof_knows_functions),

@@ -31,6 +31,8 @@ struct code {
 	struct bpf_insn insns[128];
 	unsigned n;
 	int maps[SIDES]; /* for each MAP_FD(_, -1) */
+	unsigned
+		callback; /* where a second function begins, which the first names; 0: there is none */
 };
 
 /* A map of each side. */
@@ -71,12 +73,32 @@ struct outcome {
 
 static uint8_t packet[2048];
 
+/* BTF of a main program and a callback, which the kernel asks for: int main(void), static int cb(void). */
+static int btf_of_two(unsigned side)
+{
+	static const struct {
+		uint32_t head[6], types[13];
+		char names[13];
+	} btf = {
+		{0x0001eb9f, 24, 0, 52, 52, 13},
+		{1, 1 << 24, 4, 0x01000020, 0, 13 << 24, 1, 5, 12 << 24 | 1, 2, 10, 12 << 24, 2},
+		"\0int\0main\0cb",
+	};
+	union bpf_attr a;
+
+	zeroed(a);
+	a.btf = (uintptr_t)&btf;
+	a.btf_size = 24 + 52 + 13;
+	return (int)call(side, BPF_BTF_LOAD, &a);
+}
+
 static int load(unsigned side, uint32_t type, const struct code *code)
 {
 	struct code whole = *code, *c = &whole;
+	struct bpf_func_info funcs[] = {{0, 3}, {code->callback, 4}};
 	static char log[65536];
 	union bpf_attr a;
-	int fd;
+	int fd, btf = -1;
 
 	for (unsigned i = 0; i < c->n; i++)
 		if (c->insns[i].code == (BPF_LD | BPF_DW | BPF_IMM) && c->insns[i].imm == -1)
@@ -86,6 +108,8 @@ static int load(unsigned side, uint32_t type, const struct code *code)
 	a.prog_flags = type == BPF_PROG_TYPE_SYSCALL ? BPF_F_SLEEPABLE : 0;
 	if (type == 32)
 		a.expected_attach_type = 45; /* BPF_NETFILTER */
+	if (type == BPF_PROG_TYPE_SK_LOOKUP)
+		a.expected_attach_type = BPF_SK_LOOKUP;
 	if (type == BPF_PROG_TYPE_CGROUP_SKB)
 		a.expected_attach_type = BPF_CGROUP_INET_EGRESS;
 	a.insns = (uintptr_t)c->insns;
@@ -94,7 +118,16 @@ static int load(unsigned side, uint32_t type, const struct code *code)
 	a.log_buf = (uintptr_t)log;
 	a.log_size = sizeof(log);
 	a.log_level = 1;
+	if (c->callback) {
+		btf = btf_of_two(side);
+		a.prog_btf_fd = (uint32_t)btf;
+		a.func_info_rec_size = sizeof(funcs[0]);
+		a.func_info = (uintptr_t)funcs;
+		a.func_info_cnt = 2;
+	}
 	fd = (int)call(side, BPF_PROG_LOAD, &a);
+	if (btf >= 0)
+		close(btf);
 	if (fd < 0)
 		print_error("%s: %d\n%s\n", sides[side], fd, log);
 	return fd;
@@ -118,6 +151,12 @@ static void run(unsigned side, uint32_t type, const struct code *c, uint32_t siz
 		a.test.data_size_in = size;
 		a.test.data_out = (uintptr_t)o->data;
 		a.test.data_size_out = sizeof(o->data);
+	}
+	if (type == BPF_PROG_TYPE_SK_LOOKUP) {
+		static const struct bpf_sk_lookup lookup = {.family = 2, .protocol = 6};
+
+		a.test.ctx_in = (uintptr_t)&lookup;
+		a.test.ctx_size_in = sizeof(lookup);
 	}
 	if (type == BPF_PROG_TYPE_SCHED_CLS) {
 		a.test.ctx_in = (uintptr_t)ctx;

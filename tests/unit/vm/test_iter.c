@@ -182,6 +182,92 @@ static void this_task_is_one_of_its_own(void **state maybe_unused)
 	}
 }
 
+/* What seq_printf() writes of @format with a number, a string and a number, @len bytes of them, and what it says. */
+static ssize_t printed(unsigned side, const char *format, int32_t size, int32_t len, char out[256])
+{
+	union bpf_iter_link_info info = {.task.tid = (uint32_t)gettid()};
+	struct code c = {.n = 0};
+	uint32_t words[8] = {0};
+	int i;
+
+	memcpy(words, format, strlen(format));
+	add(&c, MOVR(6, 1), LDX(BPF_DW, 7, 6, 8), JEQ(7, 0, 35));
+	for (i = 0; i < 8; i++)
+		add(&c, ST(BPF_W, 10, -64 + 4 * i, (int32_t)words[i]));
+	add(&c, ST(BPF_W, 10, -32, 0x64636261), ST(BPF_W, 10, -28, 0), ST(BPF_DW, 10, -24, -1234),
+	    MOVR(1, 10), ADD(1, -32), STX(BPF_DW, 10, 1, -16), ST(BPF_DW, 10, -8, 77),
+	    LDX(BPF_DW, 1, 6, 0), LDX(BPF_DW, 1, 1, 0), MOVR(2, 10), ADD(2, -64), MOV(3, size),
+	    MOVR(4, 10), ADD(4, -24), MOV(5, len), CALL(BPF_FUNC_seq_printf),
+	    STX(BPF_W, 10, 0, -32), LDX(BPF_DW, 1, 6, 0), LDX(BPF_DW, 1, 1, 0), MOVR(2, 10),
+	    ADD(2, -32), MOV(3, 4), CALL(BPF_FUNC_seq_write));
+	c.insns[2].off = (int16_t)(c.n - 3);
+	add(&c, MOV(0, 0), EXIT());
+	memset(out, 0, 256);
+	return written(side, "bpf_iter_task", &c, &info, out, 256);
+}
+
+static void text_is_printed_alike(void **state maybe_unused)
+{
+	static const char *const formats[] = {
+		"",
+		"plain",
+		"%d",
+		"%d %s %u",
+		"%x %s",
+		"%lld|%s|%llu",
+		"%5d|%10s|%-5d|",
+		"%08llx",
+		"%c",
+		"%%",
+		"%",
+		"%f",
+		"%d %",
+		"%ld %s %li",
+		"%i",
+		"%d %s %d %d",
+		"%hhd",
+		"%.2s",
+		"%d %.*s",
+		"%+d",
+		"% d",
+		"%#x",
+		"%X",
+		"%o",
+		"%\x01",
+		"\xc3\xa4",
+		"%d %5s",
+		"%5c|%s|%-3c|",
+		"%c%-9s|%03d",
+		"%d%09s|",
+	};
+	static const int32_t lens[] = {0, 4, 8, 16, 24};
+	char out[SIDES][256], name[64];
+	unsigned f, l, s;
+	int cut;
+
+	for (f = 0; f < array_size(formats); f++)
+		for (l = 0; l < array_size(lens); l++)
+			for (cut = 0; cut < 2; cut++) { /* with its end, or without */
+				int32_t size = (int32_t)strlen(formats[f]) + 1 - cut;
+				ssize_t n[SIDES];
+
+				if (size < 1)
+					continue;
+				for (s = 0; s < SIDES; s++)
+					n[s] = printed(s, formats[f], size, lens[l], out[s]);
+				for (s = 1; s < SIDES; s++) {
+					if (n[s] == n[0] && !memcmp(out[s], out[0], sizeof(out[0])))
+						continue;
+					differ++;
+					snprintf(name, sizeof(name), "'%s' %d %d", formats[f], size,
+						 lens[l]);
+					print_error("%s: kernel %zd '%s', %s %zd '%s'\n", name,
+						    n[0], out[0], sides[s], n[s], out[s]);
+				}
+			}
+	assert_int_equal(differ, 0);
+}
+
 static void what_is_wrong_is_refused_as_the_kernel_does(void **state maybe_unused)
 {
 	for (unsigned side = 0; side < 2; side++) {
@@ -276,6 +362,7 @@ int main(void)
 		cmocka_unit_test(elements_are_shown_and_may_be_changed),
 		cmocka_unit_test(values_of_all_cpus_are_shown_together),
 		cmocka_unit_test(this_task_is_one_of_its_own),
+		cmocka_unit_test_setup(text_is_printed_alike, begin),
 		cmocka_unit_test(what_is_wrong_is_refused_as_the_kernel_does),
 		cmocka_unit_test(a_program_may_end_it),
 		cmocka_unit_test(nothing_but_its_file_is_written_to),

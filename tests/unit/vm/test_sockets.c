@@ -173,12 +173,81 @@ static void shapes_are_refused_alike(void **state maybe_unused)
 	assert_int_equal(differ, 0);
 }
 
+static long attachment(unsigned s, unsigned cmd, int map, int prog, uint32_t type, uint32_t *count)
+{
+	union bpf_attr a;
+	uint32_t id = 0;
+	long rc;
+
+	zeroed(a);
+	if (cmd == BPF_PROG_QUERY) {
+		a.query.target_fd = (uint32_t)map;
+		a.query.attach_type = type;
+		a.query.prog_ids = (uintptr_t)&id;
+		a.query.prog_cnt = *count;
+	} else {
+		a.target_fd = (uint32_t)map;
+		a.attach_bpf_fd = (uint32_t)prog;
+		a.attach_type = type;
+	}
+	rc = call(s, cmd, &a);
+	*count = cmd == BPF_PROG_QUERY ? a.query.prog_cnt : 0;
+	return rc;
+}
+
+static void programs_of_maps_come_and_go_alike(void **state maybe_unused)
+{
+	static const uint32_t maps[] = {BPF_MAP_TYPE_ARRAY, BPF_MAP_TYPE_HASH, BPF_MAP_TYPE_SOCKMAP,
+					BPF_MAP_TYPE_SOCKHASH, BPF_MAP_TYPE_QUEUE};
+	static const uint32_t types[] = {BPF_SK_SKB_STREAM_PARSER, BPF_SK_SKB_STREAM_VERDICT,
+					 BPF_SK_SKB_VERDICT, BPF_SK_MSG_VERDICT};
+	static const unsigned cmds[] = {BPF_PROG_QUERY,	 BPF_PROG_DETACH, BPF_PROG_ATTACH,
+					BPF_PROG_QUERY,	 BPF_PROG_ATTACH, BPF_PROG_DETACH,
+					BPF_PROG_DETACH, BPF_PROG_QUERY};
+	unsigned m, t, c, s;
+
+	for (m = 0; m < array_size(maps); m++) {
+		struct code made = {.n = 0}, body = {.n = 0};
+
+		maps_make(&made, maps[m], maps[m] == BPF_MAP_TYPE_QUEUE ? 0 : 4, 4, 4);
+		add(&body, MOV(0, 1), EXIT());
+		for (t = 0; t < array_size(types); t++) {
+			bool msg = types[t] == BPF_SK_MSG_VERDICT;
+			int prog[2];
+
+			for (s = 0; s < 2; s++)
+				prog[s] = load(s, msg ? BPF_PROG_TYPE_SK_MSG : BPF_PROG_TYPE_SK_SKB,
+					       &body);
+			for (c = 0; c < array_size(cmds); c++) {
+				uint32_t n[2] = {1, 1};
+				long rc[2];
+
+				for (s = 0; s < 2; s++)
+					rc[s] = attachment(s, cmds[c], made.maps[s], prog[s],
+							   types[t], &n[s]);
+				if (rc[0] == rc[1] && n[0] == n[1])
+					continue;
+				differ++;
+				print_error("map type %u, attach type %u, call %u (%u): kernel %ld "
+					    "%u, engine %ld %u\n",
+					    maps[m], types[t], cmds[c], c, rc[0], n[0], rc[1],
+					    n[1]);
+			}
+			for (s = 0; s < 2; s++)
+				close(prog[s]);
+		}
+		maps_close(&made);
+	}
+	assert_int_equal(differ, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(sockets_are_taken_and_refused_alike, begin),
 		cmocka_unit_test_setup(an_entry_goes_with_its_socket, begin),
 		cmocka_unit_test_setup(shapes_are_refused_alike, begin),
+		cmocka_unit_test_setup(programs_of_maps_come_and_go_alike, begin),
 	};
 
 	return cmocka_run_group_tests_name("vm: maps of sockets beside the kernel's", tests,
