@@ -154,13 +154,17 @@ static __always_inline __u32 choose(struct packet *p, const struct balance_servi
 
 /* ---- services -------------------------------------------------------------------------------- */
 
+/*
+ * struct balance_key4 or balance_key6, in whole words: who reads a word that was stored in pieces waits until
+ * all of them have left the processor.
+ */
 static __always_inline struct balance_vip *vip_get(const __u64 addr[2], __u8 family, __be16 port,
 						   __u8 proto)
 {
-	struct balance_key4 k4 = {.addr = addr[0], .port = port, .proto = proto};
-	struct balance_key6 k6 = {.addr = {addr[0], addr[1]}, .port = port, .proto = proto};
+	__u64 last = port | (__u32)proto << 16;
+	__u64 k4 = (__u32)addr[0] | last << 32, k6[] = {addr[0], addr[1], last};
 
-	return family == 4 ? bpf_map_lookup_elem(&vip4, &k4) : bpf_map_lookup_elem(&vip6, &k6);
+	return family == 4 ? bpf_map_lookup_elem(&vip4, &k4) : bpf_map_lookup_elem(&vip6, k6);
 }
 
 __noinline __u32 range_find(__u32 at, __u32 port)

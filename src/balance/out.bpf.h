@@ -135,17 +135,14 @@ static __always_inline __u16 fold(__u32 sum)
 static __always_inline void ip4_put(struct ip4 *ip, const struct packet *p,
 				    const struct balance_backend *b, __u16 size, __u8 proto)
 {
-	__u16 id = (__u16)p->hash;
+	__u32 id = (__u16)p->hash, tos = bpf_htons(p->tos), life = OUTER_TTL | proto << 8;
+	__u32 sum = fold((__u32)b->sum + tos + bpf_htons(size) + id + life);
+	__u64 *words = (__u64 *)ip; /* two, and the address that it is for */
 
-	*(__be16 *)ip = bpf_htons(0x4500 | p->tos);
-	ip->size = bpf_htons(size);
-	ip->id = id;
-	ip->fragment = bpf_htons(IP4_DF);
-	ip->ttl = OUTER_TTL;
-	ip->proto = proto;
-	ip->src = b->src[0];
+	words[0] = (bpf_htons(0x4500) | tos | bpf_htons(size) << 16) |
+		   (__u64)(id | bpf_htons(IP4_DF) << 16) << 32;
+	words[1] = (life | sum << 16) | (__u64)b->src[0] << 32;
 	ip->dst = b->dst[0];
-	ip->sum = fold((__u32)b->sum + bpf_htons(p->tos) + ip->size + id + *(__be16 *)&ip->ttl);
 }
 
 static __always_inline void ip6_put(struct ip6 *ip, const struct packet *p,
