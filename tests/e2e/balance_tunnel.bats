@@ -23,10 +23,13 @@ unpack_end() { # unpack_end NAME
 serve() { # serve NAME: at all addresses, so that a plain probe is answered too
 	in_ns "$1" python3 "$DIR/server.py" 3>&- 2>/dev/null &
 	echo $! >>"$DIR/pids"
+	in_ns "$1" openssl s_server -accept '[::]:8443' -cert "$DIR/cert" -key "$DIR/key" -www >/dev/null 2>&1 3>&- &
+	echo $! >>"$DIR/pids"
 }
 
 setup_file() {
 	net_up b1 b2
+	openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=a -days 2 -keyout "$DIR/key" -out "$DIR/cert" 2>/dev/null
 	cat >"$DIR/server.py" <<-P
 		import http.server, socket, threading
 		class V6(http.server.ThreadingHTTPServer):
@@ -106,6 +109,8 @@ are() { # are STATES: of both backends by their last probe
 			probed $m $f 'type: tcp, via: tunnel'
 			eventually 10 are "up up"
 			probed $m $f 'type: dns, port: 53, name: a.example, via: tunnel'
+			eventually 10 are "up up"
+			probed $m $f 'type: https, port: 8443, host: a.example, via: tunnel'
 			eventually 10 are "up up"
 			unpack_end b2
 			eventually 10 are "up down"
