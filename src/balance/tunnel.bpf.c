@@ -97,7 +97,7 @@ static __always_inline int same(const __u32 *a, const __u32 *b)
 static __always_inline struct balance_probe *probe_of(const struct seen *s, __be16 ours,
 						      __be16 theirs)
 {
-	__u32 at = bpf_ntohs(ours) & (BALANCE_PROBES - 1);
+	__u32 at = bpf_ntohs(ours);
 	struct balance_probe *p = bpf_map_lookup_elem(&probes, &at);
 
 	if (!p || p->ours != ours || p->theirs != theirs || p->family != s->family ||
