@@ -122,9 +122,9 @@ struct balance_slot {
 
 #define BALANCE_GUE_PORT 6080
 
-#define BALANCE_PROBES 4096
+#define BALANCE_PROBES 65536
 
-/* Map "probes", by the low bits of `ours`: health probes that go through the tunnel. */
+/* Map "probes", by `ours` in host order: health probes that go through the tunnel. */
 struct balance_probe {
 	__u64 until; /* CLOCK_MONOTONIC ns; 0: none */
 	__be16 ours, theirs;

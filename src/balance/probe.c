@@ -110,6 +110,22 @@ static void on_event(struct bufferevent *bev maybe_unused, short what, void *arg
 	probe_end(p, rc > 0 ? NULL : reason);
 }
 
+/* @fd: a socket of the tunnel, or -1. TLS begins as soon as it is given one. */
+static int stream_connect(struct probe *p, int fd, struct sockaddr *sa, socklen_t len)
+{
+	struct bufferevent *bev = probe_work(p)->bev;
+
+	if (fd < 0)
+		return bufferevent_socket_connect(bev, sa, (int)len);
+	if (connect(fd, sa, len) && errno != EINPROGRESS) {
+		close(fd);
+		return -1;
+	}
+	if (bufferevent_setfd(bev, fd) || probe_order(p)->health.type == CONFIG_HEALTH_HTTPS)
+		return 0;
+	return bufferevent_socket_connect(bev, NULL, 0);
+}
+
 static void stream(struct probe *p, struct bufferevent *bev, const void *request, size_t n)
 {
 	struct sockaddr_storage sa;
@@ -123,13 +139,11 @@ static void stream(struct probe *p, struct bufferevent *bev, const void *request
 	}
 	if (!tunnel_begin(p, IPPROTO_TCP, &fd))
 		return;
-	if (fd >= 0)
-		bufferevent_setfd(bev, fd);
 	bufferevent_setcb(bev, on_read, NULL, on_event, p);
 	bufferevent_enable(bev, EV_READ | EV_WRITE);
 	if (n)
 		bufferevent_write(bev, request, n);
-	if (bufferevent_socket_connect(bev, (struct sockaddr *)&sa, (int)len))
+	if (stream_connect(p, fd, (struct sockaddr *)&sa, len))
 		probe_end(p, "cannot connect");
 }
 

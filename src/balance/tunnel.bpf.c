@@ -97,7 +97,7 @@ static __always_inline int same(const __u32 *a, const __u32 *b)
 static __always_inline struct balance_probe *probe_of(const struct seen *s, __be16 ours,
 						      __be16 theirs)
 {
-	__u32 at = bpf_ntohs(ours) & (BALANCE_PROBES - 1);
+	__u32 at = bpf_ntohs(ours);
 	struct balance_probe *p = bpf_map_lookup_elem(&probes, &at);
 
 	if (!p || p->ours != ours || p->theirs != theirs || p->family != s->family ||
@@ -110,20 +110,21 @@ static __always_inline struct balance_probe *probe_of(const struct seen *s, __be
 static __always_inline int turn(struct __sk_buff *ctx, const struct seen *s, __u32 at, __u32 *old,
 				__u32 *new)
 {
-	__u32 tcp = s->proto == PROTO_TCP, size = s->family == 4 ? 4 : 16;
+	__u32 tcp = s->proto == PROTO_TCP;
 	__u32 sum_at = s->l4 + (tcp ? offsetof(struct tcp, sum) : offsetof(struct udp, sum));
 	__u64 flags = BPF_F_PSEUDO_HDR | (tcp ? 0 : BPF_F_MARK_MANGLED_0);
 	__s64 change = bpf_csum_diff(old, 16, new, 16, 0);
 
 	if (bpf_l4_csum_replace(ctx, sum_at, 0, change, flags))
 		return -1;
-	if (s->family ==
-	    6) /* what the device summed up is as before: one change undoes the other */
+	if (s->family == 6) {
+		/* a sum that the device made of all stays: one change undoes the other */
 		bpf_csum_update(ctx, change);
-	else if (bpf_l3_csum_replace(ctx, L2 + offsetof(struct ip4, sum), old[0], new[0], 4))
+		return bpf_skb_store_bytes(ctx, at, new, 16, 0);
+	}
+	if (bpf_l3_csum_replace(ctx, L2 + offsetof(struct ip4, sum), old[0], new[0], 4))
 		return -1;
-	return s->family == 4 ? bpf_skb_store_bytes(ctx, at, new, 4, 0)
-			      : bpf_skb_store_bytes(ctx, at, new, size, 0);
+	return bpf_skb_store_bytes(ctx, at, new, 4, 0);
 }
 
 static __always_inline __u16 fold(__u64 sum)
@@ -182,8 +183,8 @@ static __always_inline int outer4(struct __sk_buff *ctx, const struct seen *s,
 	for (i = 0; i < 10; i++)
 		sum += w[i];
 	h.ip.sum = fold(sum);
-	return gue ? bpf_skb_store_bytes(ctx, L2, &h, sizeof(h), 0)
-		   : bpf_skb_store_bytes(ctx, L2, &h, sizeof(h.ip), 0);
+	return gue ? bpf_skb_store_bytes(ctx, L2, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM)
+		   : bpf_skb_store_bytes(ctx, L2, &h, sizeof(h.ip), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* Over a packet with a right sum of its own: what its header holds besides addresses and length. */
@@ -220,8 +221,8 @@ static __always_inline int outer6(struct __sk_buff *ctx, const struct seen *s,
 	       2 * (__u32)h.udp.size + h.udp.src + h.udp.dst;
 	if (!ctx->gso_size)
 		h.udp.sum = fold(sum) ?: 0xffff;
-	return gue ? bpf_skb_store_bytes(ctx, L2, &h, sizeof(h), 0)
-		   : bpf_skb_store_bytes(ctx, L2, &h, sizeof(h.ip), 0);
+	return gue ? bpf_skb_store_bytes(ctx, L2, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM)
+		   : bpf_skb_store_bytes(ctx, L2, &h, sizeof(h.ip), BPF_F_RECOMPUTE_CSUM);
 }
 
 /* ---- programs -------------------------------------------------------------------------------- */

@@ -13,7 +13,8 @@
 #include "host/host.h"
 
 #define TRIES	8
-#define SEGMENT 1200 /* with any outer header it fits any way */
+#define SEGMENT 1200	   /* with any outer header it fits any way */
+#define LINGER	3000000000 /* ns, for FINs and what is sent again */
 #define SIZE	(BALANCE_PROBES * sizeof(struct balance_probe))
 
 struct tunnel {
@@ -164,13 +165,13 @@ int tunnel_socket(struct balance_probe *table, const struct tunnel_way *way,
 		fd = bound(way, &port);
 		if (fd < 0)
 			return fd;
-		p = &table[ntohs(port) & (BALANCE_PROBES - 1)];
-		if (!p->until) {
+		p = &table[ntohs(port)];
+		if (p->until < monotonic()) {
 			fill(p, way, port);
 			*place = p;
 			return fd;
 		}
-		close(fd); /* another probe's port falls on this place */
+		close(fd); /* a probe of the other protocol has it, or had it just now */
 	}
 	return -EADDRINUSE;
 }
@@ -178,5 +179,5 @@ int tunnel_socket(struct balance_probe *table, const struct tunnel_way *way,
 void tunnel_end(struct balance_probe *place)
 {
 	if (place)
-		__atomic_store_n(&place->until, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&place->until, monotonic() + LINGER, __ATOMIC_RELEASE);
 }

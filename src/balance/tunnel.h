@@ -42,6 +42,7 @@ struct tunnel_way {
  */
 int tunnel_socket(struct balance_probe *table, const struct tunnel_way *way,
 		  struct balance_probe **place);
+/** tunnel_end() - nothing more but the connection's end goes through it; @place: NULL: nothing. */
 void tunnel_end(struct balance_probe *place);
 
 #endif

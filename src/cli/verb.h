@@ -34,7 +34,7 @@ struct verb {
 	enum option_id options[24]; /* OPTION_HELP, which every verb has, ends them */
 	int64_t limit;		    /* of --limit where it is not given; 0: none */
 	const struct view *view;    /* NULL: no columns to choose */
-	struct verb_example examples[6];
+	struct verb_example examples[8]; /* the last is none */
 
 	/**
 	 * run() - do it. Writes to the standard output; what goes wrong is said in @err only.

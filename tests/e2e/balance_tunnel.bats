@@ -23,10 +23,15 @@ unpack_end() { # unpack_end NAME
 serve() { # serve NAME: at all addresses, so that a plain probe is answered too
 	in_ns "$1" python3 "$DIR/server.py" 3>&- 2>/dev/null &
 	echo $! >>"$DIR/pids"
+	for a in 0.0.0.0:8443 '[::]:8443'; do
+		in_ns "$1" openssl s_server -accept "$a" -cert "$DIR/cert" -key "$DIR/key" -www >/dev/null 2>&1 3>&- &
+		echo $! >>"$DIR/pids"
+	done
 }
 
 setup_file() {
 	net_up b1 b2
+	openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=a -days 2 -keyout "$DIR/key" -out "$DIR/cert" 2>/dev/null
 	cat >"$DIR/server.py" <<-P
 		import http.server, socket, threading
 		class V6(http.server.ThreadingHTTPServer):
@@ -107,6 +112,8 @@ are() { # are STATES: of both backends by their last probe
 			eventually 10 are "up up"
 			probed $m $f 'type: dns, port: 53, name: a.example, via: tunnel'
 			eventually 10 are "up up"
+			probed $m $f 'type: https, port: 8443, host: a.example, via: tunnel'
+			eventually 10 are "up up"
 			unpack_end b2
 			eventually 10 are "up down"
 			unpack_up b2
@@ -114,6 +121,27 @@ are() { # are STATES: of both backends by their last probe
 		done
 	done
 	"$SKEP" balance describe web | grep 'up by tunnel'
+}
+
+@test "probes leave no connection behind at the server" {
+	probed gue 4 'type: tcp, via: tunnel'
+	eventually 10 are "up up"
+	sleep 3
+	[ "$(in_ns b1 ss -Htn state established state close-wait src $VIP | wc -l)" -le 1 ]
+	[ "$(in_ns b2 ss -Htn state established state close-wait src $VIP | wc -l)" -le 1 ]
+	probed gue 4 'type: http, path: /service, via: tunnel'
+	sleep 4
+	[ "$(in_ns b1 ss -Htn state established state close-wait | wc -l)" -le 1 ]
+}
+
+@test "a port that is closed is told as such" {
+	reasons() { [ "$("$SKEP" balance describe web --json | jq -r '.backends[] | select(.weight > 0 and .health.asked) | .health.reason' | sort -u)" = "$1" ]; }
+	for m in ipip gue; do
+		for f in 4 6; do
+			probed $m $f 'type: tcp, port: 99, via: tunnel'
+			eventually 10 reasons "Connection refused"
+		done
+	done
 }
 
 @test "what cannot be probed so is refused, and says what to do" {

@@ -137,6 +137,7 @@ export interface Result {
 }
 
 export interface BalanceHealth {
+	via?: "straight" | "tunnel";
 	up: boolean;
 	asked: boolean;
 	us: number; // of the last probe

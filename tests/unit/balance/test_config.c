@@ -74,6 +74,30 @@ static void health_of_an_address_of_all_ports_needs_a_port(void **state maybe_un
 	config_done(&set);
 }
 
+static void probes_go_through_the_tunnel_where_they_can(void **state maybe_unused)
+{
+	struct config_set set = {0};
+	struct skep_err err;
+
+#define VIA "  health: {type: tcp, via: tunnel}\n"
+	refused(HEAD("a") "  vips: ['10.0.0.1:80/tcp']\n  backends: [{address: 'fd00::1'}]\n" VIA,
+		"of the family of backend fd00::1");
+	refused(HEAD("a") "  mode: nat\n  vips: ['10.0.0.1:80/tcp']\n"
+			  "  backends: [{address: 10.1.0.1}]\n" VIA,
+		"for modes ipip, gue and l2");
+	refused(HEAD("a") "  vips: ['10.0.0.1:80/tcp']\n  backends: [{address: 10.1.0.1}]\n"
+			  "  health: {type: script, command: 'true', via: tunnel}\n",
+		"not for none or scripts");
+	assert_int_equal(read_text(HEAD("a") "  vips: ['[fd00::9]:80/tcp', '10.0.0.1:80/tcp']\n"
+					     "  backends: [{address: 10.1.0.1}]\n" VIA,
+				   &set, &err),
+			 0);
+	assert_int_equal(set.services[0]->opt->health.via, 1);
+	assert_ptr_equal(config_vip_of(set.services[0], 4), &set.services[0]->vips[1].addr);
+	config_done(&set);
+#undef VIA
+}
+
 static void told(const char *from, const char *to, bool noted)
 {
 	cleanup(buf_done) struct buf said = {0};
@@ -294,6 +318,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_service_is_read_with_all_it_has),
 		cmocka_unit_test(health_of_an_address_of_all_ports_needs_a_port),
+		cmocka_unit_test(probes_go_through_the_tunnel_where_they_can),
 		cmocka_unit_test(another_way_to_choose_is_told_to_move_connections),
 		cmocka_unit_test(one_document_leaves_nothing_to_the_next),
 		cmocka_unit_test(a_backend_without_a_mode_has_the_service_s),

@@ -31,7 +31,7 @@ const REASONS: Record<string, string> = {
 type Act = (what: () => Promise<unknown>) => void;
 
 const healthSays = (h: BalanceHealth): string =>
-	`${count(h.probes)} probes, ${count(h.failures)} failed, the last took ${(h.us / 1000).toFixed(1)} ms`;
+	`${count(h.probes)} probes${h.via === "tunnel" ? " through the tunnel" : ""}, ${count(h.failures)} failed, the last took ${(h.us / 1000).toFixed(1)} ms`;
 
 function State({ backend }: { backend: BalanceBackend }) {
 	const health = backend.health;
