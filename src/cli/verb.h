@@ -31,9 +31,9 @@ struct verb {
 	const char *doc;  /* one phrase */
 	const char *text; /* paragraphs, an empty line between them */
 	struct verb_operand operand;
-	enum option_id options[24]; /* OPTION_HELP, which every verb has, ends them */
-	int64_t limit;		    /* of --limit where it is not given; 0: none */
-	const struct view *view;    /* NULL: no columns to choose */
+	enum option_id options[24];	 /* OPTION_HELP, which every verb has, ends them */
+	int64_t limit;			 /* of --limit where it is not given; 0: none */
+	const struct view *view;	 /* NULL: no columns to choose */
 	struct verb_example examples[8]; /* the last is none */
 
 	/**
