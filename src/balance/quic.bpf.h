@@ -46,8 +46,8 @@ static __always_inline __u8 *quic_cid(struct quic_long *q, void *end)
 __noinline __u32 quic_backend(struct xdp_md *ctx, __u32 l4, __u32 stat)
 {
 	void *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	struct balance_quic key = {.service = stat};
 	struct balance_backend *b;
+	__u64 key; /* struct balance_quic, in one word (choice.bpf.h) */
 	__u32 *id;
 	__u8 *cid;
 
@@ -56,7 +56,7 @@ __noinline __u32 quic_backend(struct xdp_md *ctx, __u32 l4, __u32 stat)
 	cid = quic_cid(data + l4 + 8, end);
 	if (!cid || cid[0] >> 5 == QUIC_UNROUTABLE)
 		return 0;
-	__builtin_memcpy(&key.server, cid + 1, 4);
+	key = stat | (__u64) * (__be32 *)(cid + 1) << 32;
 	id = bpf_map_lookup_elem(&quic, &key);
 	b = id ? backend_get(*id) : 0;
 	return b && b->stat == stat && b->state != BALANCE_GONE ? *id : 0; /* Q2 */
