@@ -238,14 +238,16 @@ static void on_health(void *arg, const char *service, const struct config_addr *
 	happened_backend(b->table, &b->env, service, backend, up, reason);
 }
 
-static int tunnel_make(struct balance *b, const struct balance_spec *s, struct skep_err *err)
+/* Without it probes go straight, and the report says so. */
+static void tunnel_make(struct balance *b, const struct balance_spec *s)
 {
 	const char(*names)[ATTACH_NAME] = s->interfaces;
+	struct skep_err why = {""};
 
-	if (s->tunnel && s->n_interfaces)
-		return tunnel_open(&b->tunnel, names, s->n_interfaces, (uint16_t)s->gue_port, err);
-	tunnel_forget(names, s->n_interfaces);
-	return 0;
+	if (!s->tunnel || !s->n_interfaces)
+		tunnel_forget(names, s->n_interfaces);
+	else if (tunnel_open(&b->tunnel, names, s->n_interfaces, (uint16_t)s->gue_port, &why))
+		snprintf(b->untunneled, sizeof(b->untunneled), "%.159s", why.text);
 }
 
 static int gateway_check(const struct balance_spec *s, struct skep_err *err)
@@ -296,7 +298,7 @@ static int balance_apply(void *cap, const void *spec, struct skep_err *err)
 	if (!rc)
 		rc = node_health_open(&b->node_health, err);
 	if (!rc)
-		rc = tunnel_make(b, want, err);
+		tunnel_make(b, want);
 	if (!rc)
 		rc = health_open(&b->health, tunnel_table(b->tunnel), on_health, b, err);
 	if (rc) {
@@ -358,7 +360,7 @@ static int check_place(const struct balance *b, const struct config_set *set, st
 					 "service '%s' is for sockets: set balance.cgroup in the "
 					 "agent's configuration, \"/\" is every process",
 					 s->name);
-		if (s->opt->health.via && !b->tunnel)
+		if (s->opt->health.via && !(b->spec.tunnel && b->spec.n_interfaces))
 			return skep_fail(
 				err, -EINVAL,
 				"service '%s' has health.via tunnel: set balance.interfaces and "

@@ -28,8 +28,9 @@ struct health {
 	void *arg;
 	struct target *targets, *ids;
 	uint32_t next_id, syncs;
-	bool late; /* an order could not be sent */
-	bool dead; /* the prober is */
+	bool late;   /* an order could not be sent */
+	bool dead;   /* the prober is */
+	bool tunnel; /* probes may go by it */
 };
 
 int health_open(struct health **out, struct balance_probe *table, fleet_fn fn, void *arg,
@@ -42,6 +43,7 @@ int health_open(struct health **out, struct balance_probe *table, fleet_fn fn, v
 		return -ENOMEM;
 	h->fn = fn;
 	h->arg = arg;
+	h->tunnel = table;
 	rc = prober_start(&h->fd, table);
 	if (rc) {
 		free(h);
@@ -134,11 +136,12 @@ static struct target *target_add(struct health *h, const struct fleet_service *s
 }
 
 /* As it is asked for now; what is of the target itself stays. */
-static struct prober_order order_of(const struct target *x, const struct fleet_service *s,
-				    const struct fleet_backend *b)
+static struct prober_order order_of(const struct health *h, const struct target *x,
+				    const struct fleet_service *s, const struct fleet_backend *b)
 {
 	const struct config_health *c = &s->want->opt->health;
-	const struct config_addr *vip = c->via ? config_vip_of(s->want, b->addr.family) : NULL;
+	const struct config_addr *vip =
+		c->via && h->tunnel ? config_vip_of(s->want, b->addr.family) : NULL;
 	struct prober_order o;
 
 	memcpy(&o, &x->order, sizeof(o));
@@ -160,7 +163,7 @@ static void want(struct health *h, const struct fleet_service *s, const struct f
 	if (!x)
 		return;
 	x->seen = h->syncs;
-	o = order_of(x, s, b);
+	o = order_of(h, x, s, b);
 	if (x->order.generation && !x->unsent && !memcmp(&x->order, &o, sizeof(o)))
 		return;
 	memcpy(&x->order, &o, sizeof(o));

@@ -262,6 +262,15 @@ void seen_report(void *cap, void (*fn)(void *, const struct cap_report *), void 
 		r.fix = "restart the agent; packets go on meanwhile";
 		fn(arg, &r);
 	}
+	if (b->tunnel || b->untunneled[0]) {
+		r = (struct cap_report){.what = "probes through the tunnel", .ready = b->tunnel};
+		snprintf(r.how, sizeof(r.how), "%.159s",
+			 b->tunnel ? "tc of the interfaces" : b->untunneled);
+		r.fix = b->tunnel
+				? NULL
+				: "Linux with tc and BPF (CONFIG_NET_CLS_BPF); probes go straight";
+		fn(arg, &r);
+	}
 	if (node_health_trouble(b->node_health)) {
 		r = (struct cap_report){.what = "health check node ports"};
 		snprintf(r.how, sizeof(r.how), "%s", node_health_trouble(b->node_health));

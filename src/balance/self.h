@@ -47,6 +47,7 @@ struct balance {
 	struct config_set wanted;
 	struct health *health;
 	struct tunnel *tunnel; /* NULL: probes go straight */
+	char untunneled[160];  /* why, where tunnelProbes is on */
 	struct node_health *node_health;
 	struct store_table *table;   /* of what happened to backends */
 	struct store_table *packets; /* samples of packets */

@@ -81,6 +81,7 @@ are() { # are STATES: of both backends by their last probe
 }
 
 @test "a backend that does not unpack is down through the tunnel, though its server answers" {
+	"$SKEP" status | grep -q 'probes through the tunnel .*tc of the interfaces'
 	for m in ipip gue; do
 		for f in 4 6; do
 			probed $m $f 'type: http, path: /service, via: tunnel'

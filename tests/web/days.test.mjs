@@ -445,6 +445,48 @@ test("a refused part shows the agent's sentence and the rest goes on", () =>
 		{ allow: NETWORK },
 	));
 
+test("backends that go down and sampled packets stand in the feed, failures marked", () =>
+	withMock({}, async (page, mock) => {
+		await page.locator("[data-test=link]", { hasText: "live" }).waitFor();
+		const time = mock.host.now();
+		const packet = { event: "balance.packet", at: time, time, proto: 6, size: 74 };
+		mock.tell({
+			event: "balance.backend",
+			at: time,
+			time,
+			service: "shop",
+			backend: "10.0.0.2",
+			state: "down",
+			reason: "connection refused",
+		});
+		mock.tell({
+			...packet,
+			reason: "no_route",
+			verdict: "drop",
+			source: "198.51.100.7",
+			source_port: 4000,
+			destination: "2001:db8::1",
+			destination_port: 80,
+		});
+		mock.tell({
+			...packet,
+			reason: "forwarded",
+			verdict: "tx",
+			source: "198.51.100.7",
+			source_port: 4001,
+			destination: "203.0.113.10",
+			destination_port: 443,
+			service: "shop",
+			backend: "10.0.0.1",
+		});
+		const line = (text) => page.locator(".feed li", { hasText: text });
+		await line("shop: 10.0.0.2 is down, connection refused").waitFor();
+		await line("no_route: 198.51.100.7:4000 > [2001:db8::1]:80").waitFor();
+		await line("forwarded: 198.51.100.7:4001 > 203.0.113.10:443 to 10.0.0.1").waitFor();
+		assert.equal(await page.locator(".feed li.failed", { hasText: "no_route" }).count(), 1);
+		assert.equal(await page.locator(".feed li.failed", { hasText: "forwarded" }).count(), 0);
+	}));
+
 test("a result draws as bars over a text and as lines over a time", () =>
 	withMock({}, async (page) => {
 		await go(page, "#/sql");

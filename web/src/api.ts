@@ -143,6 +143,8 @@ const KINDS = [
 	"connection.close",
 	"dns",
 	"lost",
+	"balance.backend",
+	"balance.packet",
 ];
 
 export interface Listener {

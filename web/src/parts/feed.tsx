@@ -36,6 +36,8 @@ function says(e: SkepEvent): string {
 }
 
 const mood = (e: SkepEvent): string =>
+	e["verdict"] === "drop" ||
+	(e.event === "balance.backend" && e["state"] === "down") ||
 	e["error"] || e["signal"] || (typeof e["exit_code"] === "number" && e["exit_code"] > 0)
 		? "failed"
 		: "";
@@ -64,7 +66,7 @@ export function Feed() {
 					<li key={`${e.at}-${i}`} class={mood(e)}>
 						<time>{clock(e.at)}</time>
 						<span class={`kind ${e.event.split(".")[0]}`}>
-							{e.event.replace(/^(process|connection)\./, "")}
+							{e.event.replace(/^(process|connection|balance)\./, "")}
 						</span>
 						<span class="cut" title={says(e)}>
 							{says(e)}
