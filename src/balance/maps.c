@@ -47,6 +47,8 @@ static void configure(struct balance_bpf *b, const struct maps_size *s, bool tel
 	b->rodata->nat_first = s->nat_first;
 	b->rodata->nat_ports = s->nat_last - s->nat_first + 1U;
 	b->rodata->telling = telling;
+	b->rodata->can_sample =
+		libbpf_probe_bpf_helper(BPF_PROG_TYPE_XDP, BPF_FUNC_xdp_load_bytes, NULL) == 1;
 	b->rodata->bucket_log = s->bucket_log;
 	if (s->gue_port)
 		b->rodata->gue_port = s->gue_port;

@@ -8,6 +8,8 @@
 
 #include "balance/table.bpf.h"
 
+const volatile __u32 can_sample; /* the kernel has bpf_xdp_load_bytes(): 5.18 */
+
 __u64 sample_every; /* ns; 0: none are taken */
 __u64 unsampled;    /* found no room */
 
@@ -42,7 +44,7 @@ __noinline int sample(struct xdp_md *ctx, struct packet *p, int verdict)
 	__u64 size = (void *)(long)ctx->data_end - (void *)(long)ctx->data;
 
 	barrier_var(size); /* what is compared is what is used */
-	if (!p || size < sizeof(struct eth) || !sample_due(p->reason))
+	if (!can_sample || !p || size < sizeof(struct eth) || !sample_due(p->reason))
 		return verdict;
 	e = bpf_ringbuf_reserve(&samples, sizeof(*e), 0);
 	if (!e) {

@@ -169,6 +169,8 @@ int samples_want(struct samples *s, int64_t rate, int64_t seconds, uint64_t boot
 		return skep_fail(err, -EINVAL,
 				 "samples: a rate of 0 to %d a second, for 1 to %d seconds",
 				 SAMPLES_RATE_MAX, SAMPLES_SECONDS_MAX);
+	if (rate && !s->maps->bpf->rodata->can_sample)
+		return skep_fail(err, -EOPNOTSUPP, "samples of packets need Linux 5.18 or later");
 	s->until = rate ? boot_now + (uint64_t)seconds * 1000000000U : 0;
 	s->maps->bpf->bss->sample_every = rate ? 1000000000U / (uint64_t)rate : 0;
 	return 0;
