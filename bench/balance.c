@@ -129,7 +129,8 @@ static void services(unsigned backends, const char *more)
 	buf_fmt(&text,
 		"apiVersion: skep/v1\nkind: Service\nmetadata: {name: web}\nspec:\n  vips: "
 		"['203.0.113.10:443/tcp', '203.0.113.10:443/udp'%s]\n%s  backends:\n",
-		strstr(more, "option") ? "" : ", '[2001:db8::10]:443/tcp'", more);
+		strstr(more, "option") || strstr(more, "nat") ? "" : ", '[2001:db8::10]:443/tcp'",
+		more);
 	for (unsigned i = 1; i <= backends; i++)
 		buf_fmt(&text, "    - {address: 10.0.0.%u}\n", i);
 	if (config_read("bench", text.data, text.len, &set, NULL, &err) ||
@@ -142,7 +143,8 @@ static void services(unsigned backends, const char *more)
 
 static void tables(void)
 {
-	static const struct maps_size size = {64, 256, 1 << 17, 1024, 18};
+	static const struct maps_size size = {64,	    256, 1 << 17, 1024, .bucket_log = 18,
+					      .nat_log = 14};
 	struct fleet_way way = {
 		.hop_flags = BALANCE_HOP_FIXED,
 		.gateway = {2, 0, 0, 0, 0, 2},
@@ -156,6 +158,25 @@ static void tables(void)
 		fprintf(stderr, "%s\n", err.text);
 		exit(1);
 	}
+}
+
+/* A connection's packets on their way to its backend; each began with a SYN. */
+static void translated(int prog)
+{
+	static const uint32_t flows[] = {1, 1 << 16};
+	uint8_t f[128];
+	char what[64];
+	size_t n;
+
+	services(100, "  mode: nat\n");
+	for (size_t i = 0; i < array_size(flows); i++) {
+		n = frame4(f, "203.0.113.10", 6, 2);
+		once(prog, f, n, flows[i], 0, flows[i]);
+		frame4(f, "203.0.113.10", 6, 16);
+		snprintf(what, sizeof(what), "TCP v4, %u flows, translated", flows[i]);
+		row(what, least(prog, f, n, flows[i]), loop_plain, 0, 0);
+	}
+	services(100, "");
 }
 
 static void modes(int prog)
@@ -429,6 +450,7 @@ int main(int argc, char **argv)
 	row("foreign packet passed", least(prog, f, n, 1 << 16), loop_plain, 27, 55);
 	hits(prog);
 	modes(prog);
+	translated(prog);
 	hits_by_entry(prog);
 	n = frame4(f, "203.0.113.10", 6, 16);
 	row("one line of 16 MB at random, 64k flows",

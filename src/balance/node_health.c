@@ -44,6 +44,7 @@ struct answers {
 struct client {
 	struct answers *answers;
 	struct bufferevent *bev;
+	struct event *late; /* its time is over, however it comes */
 	uint16_t port;
 	bool answered;
 };
@@ -52,6 +53,7 @@ static void client_free(struct client *c)
 {
 	c->answers->clients--;
 	bufferevent_free(c->bev);
+	event_free(c->late);
 	free(c);
 }
 
@@ -114,6 +116,11 @@ static void on_gone(struct bufferevent *bev maybe_unused, short what maybe_unuse
 	client_free(arg);
 }
 
+static void on_late(evutil_socket_t fd maybe_unused, short what maybe_unused, void *arg)
+{
+	client_free(arg);
+}
+
 static void on_client(struct evconnlistener *l, evutil_socket_t fd,
 		      struct sockaddr *from maybe_unused, int size maybe_unused, void *arg)
 {
@@ -123,8 +130,12 @@ static void on_client(struct evconnlistener *l, evutil_socket_t fd,
 
 	(void)l;
 	if (c)
+		c->late = evtimer_new(d->answers->base, on_late, c);
+	if (c && c->late)
 		c->bev = bufferevent_socket_new(d->answers->base, fd, BEV_OPT_CLOSE_ON_FREE);
 	if (!c || !c->bev) {
+		if (c && c->late)
+			event_free(c->late);
 		free(c);
 		close(fd);
 		return;
@@ -134,7 +145,7 @@ static void on_client(struct evconnlistener *l, evutil_socket_t fd,
 	c->port = d->word.port;
 	bufferevent_setwatermark(c->bev, EV_READ, 0, REQUEST_MAX);
 	bufferevent_setcb(c->bev, on_request, on_sent, on_gone, c);
-	bufferevent_set_timeouts(c->bev, &patience, &patience);
+	evtimer_add(c->late, &patience);
 	bufferevent_enable(c->bev, EV_READ);
 }
 

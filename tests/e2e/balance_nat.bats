@@ -134,8 +134,7 @@ live_down() {
 	SPEC='health: {passivePercent: 30, intervalSeconds: 1, passiveSeconds: 60}' translated 11 12
 	eventually 5 both_answer
 	kill "$(cat "$DIR/b2/nginx.pid")"
-	for _ in $(seq 60); do page $VIP >/dev/null || true; done
-	eventually 3 ejected_is 1
+	eventually 15 asked_and_ejected
 	[ "$(pages_of 20)" = "b1 " ]
 	"$SKEP" balance describe web --json | jq -e '.backends[1] | .state == "ejected" and .resets >= 3'
 	in_ns b2 nginx -c "$DIR/b2/nginx.conf" -e "$DIR/b2/error.log" 3>&-
@@ -143,6 +142,7 @@ live_down() {
 	eventually 5 both_answer
 	ejected_is 0
 }
+asked_and_ejected() { pages_of 20 >/dev/null; ejected_is 1; }
 both_answer() { [ "$(pages_of 20)" = "b1 b2 " ]; }
 ejected_is() { curl -s --unix-socket "$SKEP_SOCKET" http://localhost/metrics | grep -qxF "skep_balance_backend_ejected{service=\"web\",backend=\"10.77.0.12\"} $1"; }
 

@@ -150,6 +150,9 @@ six_answers() { [ "$(ask "[fd77::1]:30086")" = b2six ]; }
 	printf 'x%.0s' $(seq 5000) | in_ns client timeout 3 socat - TCP:10.77.0.1:31234 >"$DIR/none" 2>/dev/null || true
 	[ ! -s "$DIR/none" ]
 	node_says 200
+	# nor does it wait for who never comes to an end
+	run in_ns client timeout 10 bash -c 'exec 3<>/dev/tcp/10.77.0.1/31234; while printf x >&3; do sleep 0.5; done'
+	[ "$status" != 124 ]
 	service hc 203.0.113.22:80/tcp '{address: 10.77.0.12, port: 8080}' 'mode: nat' | applied
 	eventually 5 node_says 000
 }
