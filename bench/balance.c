@@ -450,8 +450,8 @@ int main(int argc, char **argv)
 	row("foreign packet passed", least(prog, f, n, 1 << 16), loop_plain, 27, 55);
 	hits(prog);
 	modes(prog);
-	translated(prog);
 	hits_by_entry(prog);
+	translated(prog);
 	n = frame4(f, "203.0.113.10", 6, 16);
 	row("one line of 16 MB at random, 64k flows",
 	    least(bpf_program__fd(s->progs.line), f, n, 1 << 16), loop_plain, 0, 0);
