@@ -10,6 +10,9 @@
 #include <sys/un.h>
 #include <time.h>
 
+#define LOCK_MS	     2000
+#define LOCK_STEP_MS 20
+
 /* Makes @dir (and what is above it, 0755). */
 static int folder_make(const char *dir, mode_t mode)
 {
@@ -45,6 +48,19 @@ static int lock_held(int fd, const char *path, struct skep_err *err)
 			 path);
 }
 
+/* An agent that was killed just now holds it until the kernel has cleaned up behind it. */
+static int lock_take(int fd)
+{
+	int tries = LOCK_MS / LOCK_STEP_MS;
+
+	while (flock(fd, LOCK_EX | LOCK_NB)) {
+		if (errno != EWOULDBLOCK || !tries--)
+			return -errno;
+		usleep(LOCK_STEP_MS * 1000);
+	}
+	return 0;
+}
+
 int start_lock(const char *dir, int *fd, struct skep_err *err)
 {
 	cleanup(fd_close) int lock = -1;
@@ -57,10 +73,11 @@ int start_lock(const char *dir, int *fd, struct skep_err *err)
 	lock = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (lock < 0)
 		return skep_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
-	if (flock(lock, LOCK_EX | LOCK_NB))
-		return errno == EWOULDBLOCK ? lock_held(lock, path, err)
-					    : skep_fail(err, -errno, "cannot lock %s: %s", path,
-							strerror(errno));
+	rc = lock_take(lock);
+	if (rc)
+		return rc == -EWOULDBLOCK
+			       ? lock_held(lock, path, err)
+			       : skep_fail(err, rc, "cannot lock %s: %s", path, strerror(-rc));
 	n = snprintf(text, sizeof(text), "%d %lld\n", getpid(), (long long)time(NULL));
 	if (ftruncate(lock, 0) || pwrite(lock, text, (size_t)n, 0) != n)
 		rc = skep_fail(err, errno ? -errno : -ENOSPC, "cannot write %s: %s", path,

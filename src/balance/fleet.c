@@ -339,10 +339,22 @@ static int backends_listed(struct fleet *t, struct fleet_service *next,
 	return 0;
 }
 
-/* T4 */
+/* Whether it is wanted in any mode. */
+static bool wants(const struct config_service *want, const struct config_addr *a)
+{
+	uint32_t i;
+
+	for (i = 0; i < want->n_backends; i++)
+		if (!memcmp(&want->backends[i].addr, a, sizeof(*a)))
+			return true;
+	return false;
+}
+
+/* T4; what drained in another mode (T5) has no longer than what is taken out of the list now. */
 static void backends_leaving(struct fleet_service *next, const struct fleet_service *old,
 			     uint64_t now)
 {
+	uint64_t leave_at = now + (uint64_t)next->want->opt->drain_s * SECOND;
 	uint32_t i;
 
 	for (i = 0; old && i < old->n; i++) {
@@ -350,8 +362,8 @@ static void backends_leaving(struct fleet_service *next, const struct fleet_serv
 
 		if (backend_find(next, &b.addr, b.mode, i))
 			continue;
-		if (b.listed)
-			b.leave_at = now + (uint64_t)next->want->opt->drain_s * SECOND;
+		if (b.listed || (b.leave_at > leave_at && !wants(next->want, &b.addr)))
+			b.leave_at = leave_at;
 		b.listed = b.drained = b.down = false;
 		b.weight = 0;
 		b.state = b.leave_at <= now ? BALANCE_GONE : BALANCE_DRAINING;
