@@ -96,6 +96,15 @@ struct udp {
 #define TCP_RST 4
 #define TCP_ACK 16
 
+/* A sum of words as a header has it. */
+static __always_inline __u16 fold_long(__u64 sum)
+{
+	sum = (sum & 0xffffffff) + (sum >> 32);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	return ~(__u16)sum;
+}
+
 /* Of an IPv6 address, for a checksum. */
 static __always_inline __u64 sum_words(const __u32 *w)
 {

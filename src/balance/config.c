@@ -243,6 +243,10 @@ static int check_options(const struct config_options *o, struct skep_err *err)
 	if (o->health_port && !o->external)
 		return skep_fail(err, -EINVAL,
 				 "healthCheckNodePort is for externalTrafficPolicy: Local");
+	if (o->health_port && o->health_port == o->node_port)
+		return skep_fail(
+			err, -EINVAL,
+			"healthCheckNodePort is the nodePort, whose packets go to backends");
 	if (o->cookie_rate && !o->cookies)
 		return skep_fail(err, -EINVAL, "synCookieRate is for synCookies: true");
 	return 0;

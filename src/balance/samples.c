@@ -37,6 +37,7 @@ struct samples {
 	const struct cap_env *env;
 	struct ring_buffer *ring;
 	uint64_t until; /* boot ns; 0: none are taken */
+	int64_t rate;
 	int64_t last; /* time of the last row: each has another, so that readers can go on behind it */
 };
 
@@ -171,7 +172,12 @@ int samples_want(struct samples *s, int64_t rate, int64_t seconds, uint64_t boot
 				 SAMPLES_RATE_MAX, SAMPLES_SECONDS_MAX);
 	if (rate && !s->maps->bpf->rodata->can_sample)
 		return skep_fail(err, -EOPNOTSUPP, "samples of packets need Linux 5.18 or later");
-	s->until = rate ? boot_now + (uint64_t)seconds * 1000000000U : 0;
+	if (rate && s->until > boot_now)
+		rate = max(rate, s->rate); /* of several who ask */
+	else
+		s->until = 0;
+	s->rate = rate;
+	s->until = rate ? max(s->until, boot_now + (uint64_t)seconds * 1000000000U) : 0;
 	s->maps->bpf->bss->sample_every = rate ? 1000000000U / (uint64_t)rate : 0;
 	return 0;
 }

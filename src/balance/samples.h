@@ -25,8 +25,8 @@ int samples_open(struct samples **out, struct maps *m, const struct fleet *t,
 void samples_free(struct samples *s);
 
 /**
- * samples_want() - take them from now on.
- * @rate:    a second, of each reason and CPU: 1 to SAMPLES_RATE_MAX; 0: none
+ * samples_want() - take them from now on. Of several who ask, the highest rate and the longest time hold.
+ * @rate:    a second, of each reason and CPU: 1 to SAMPLES_RATE_MAX; 0: none, whoever asked
  * @seconds: and for so long, 1 to SAMPLES_SECONDS_MAX
  */
 int samples_want(struct samples *s, int64_t rate, int64_t seconds, uint64_t boot_now,

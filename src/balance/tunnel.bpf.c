@@ -127,14 +127,6 @@ static __always_inline int turn(struct __sk_buff *ctx, const struct seen *s, __u
 	return bpf_skb_store_bytes(ctx, at, new, 4, 0);
 }
 
-static __always_inline __u16 fold(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~(__u16)sum;
-}
-
 /* ---- the outer header ------------------------------------------------------------------------ */
 
 struct gue4 {
@@ -182,7 +174,7 @@ static __always_inline int outer4(struct __sk_buff *ctx, const struct seen *s,
 	h.udp = udp_of(s, ctx->len - L2 - sizeof(h.ip));
 	for (i = 0; i < 10; i++)
 		sum += w[i];
-	h.ip.sum = fold(sum);
+	h.ip.sum = fold_long(sum);
 	return gue ? bpf_skb_store_bytes(ctx, L2, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM)
 		   : bpf_skb_store_bytes(ctx, L2, &h, sizeof(h.ip), BPF_F_RECOMPUTE_CSUM);
 }
@@ -220,7 +212,7 @@ static __always_inline int outer6(struct __sk_buff *ctx, const struct seen *s,
 	sum += sum_words(h.ip.src) + sum_words(h.ip.dst) + bpf_htons(PROTO_UDP) +
 	       2 * (__u32)h.udp.size + h.udp.src + h.udp.dst;
 	if (!ctx->gso_size)
-		h.udp.sum = fold(sum) ?: 0xffff;
+		h.udp.sum = fold_long(sum) ?: 0xffff;
 	return gue ? bpf_skb_store_bytes(ctx, L2, &h, sizeof(h), BPF_F_RECOMPUTE_CSUM)
 		   : bpf_skb_store_bytes(ctx, L2, &h, sizeof(h.ip), BPF_F_RECOMPUTE_CSUM);
 }

@@ -58,16 +58,6 @@ static __always_inline int head_put(struct UNPACK_CTX *ctx, __u32 at, const void
 /* Sends the frame. Return: the verdict. */
 static __always_inline int send_by(struct UNPACK_CTX *ctx, __u32 ifindex);
 
-/* ---------------------------------------------------------------------------------------------- */
-
-static __always_inline __u16 fold_long(__u64 sum)
-{
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return ~(__u16)sum;
-}
-
 /* ---- encapsulation --------------------------------------------------------------------------- */
 
 /* Behind UDP: variant 1 is the packet itself, variant 0 a header. */

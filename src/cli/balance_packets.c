@@ -4,7 +4,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <unistd.h>
 
 #include "cli/balance.h"
 #include "cli/human.h"
@@ -16,9 +15,25 @@
 #define LEASE_S	  5
 #define LOOK_MS	  500
 #define FRAME_MAX 128
-#define COL_TIME  0
-#define COL_SIZE  11
-#define COL_FRAME 12
+#define RATE	  10
+#define RATE_MAX  250
+
+/* As sql_add() asks for them. */
+enum column {
+	TIME,
+	SERVICE,
+	BACKEND,
+	REASON,
+	VERDICT,
+	PROTO,
+	SOURCE,
+	SOURCE_PORT,
+	DESTINATION,
+	DESTINATION_PORT,
+	INTERFACE,
+	SIZE,
+	FRAME
+};
 
 struct packets {
 	const struct args *args;
@@ -50,20 +65,21 @@ static const char *proto_text(int64_t proto, char out[8])
 	return proto == 6 ? "tcp" : proto == 17 ? "udp" : proto == 1 || proto == 58 ? "icmp" : out;
 }
 
-/* Columns as sql() asks for them. */
 static void line_add(struct buf *b, const struct rows *r, size_t row)
 {
 	struct human h;
 	char proto[8];
 
-	buf_fmt(b, "%s  %-12s %-8s %s ", human_clock(&h, json_integer_value(rows_get(r, row, 0))),
-		word(r, row, 3), word(r, row, 4),
-		proto_text(json_integer_value(rows_get(r, row, 5)), proto));
-	end_add(b, r, row, 6);
+	buf_fmt(b, "%s  %-12s %-8s %s ",
+		human_clock(&h, json_integer_value(rows_get(r, row, TIME))), word(r, row, REASON),
+		word(r, row, VERDICT),
+		proto_text(json_integer_value(rows_get(r, row, PROTO)), proto));
+	end_add(b, r, row, SOURCE);
 	buf_str(b, " > ");
-	end_add(b, r, row, 8);
-	buf_fmt(b, "  %s to %s, %" JSON_INTEGER_FORMAT " bytes at %s\n", word(r, row, 1),
-		word(r, row, 2), json_integer_value(rows_get(r, row, COL_SIZE)), word(r, row, 10));
+	end_add(b, r, row, DESTINATION);
+	buf_fmt(b, "  %s to %s, %" JSON_INTEGER_FORMAT " bytes at %s\n", word(r, row, SERVICE),
+		word(r, row, BACKEND), json_integer_value(rows_get(r, row, SIZE)),
+		word(r, row, INTERFACE));
 }
 
 static int nibble(char c)
@@ -73,8 +89,8 @@ static int nibble(char c)
 
 static int frame_write(struct capture *out, const struct rows *r, size_t row)
 {
-	int64_t ns = json_integer_value(rows_get(r, row, COL_TIME));
-	const json_t *hex = rows_get(r, row, COL_FRAME);
+	int64_t ns = json_integer_value(rows_get(r, row, TIME));
+	const json_t *hex = rows_get(r, row, FRAME);
 	const char *s = json_string_value(hex) ?: "";
 	size_t n = min(json_string_length(hex) / 2, (size_t)FRAME_MAX), i;
 	struct capture_packet p = {.time = {ns / 1000000000, ns % 1000000000}};
@@ -84,7 +100,7 @@ static int frame_write(struct capture *out, const struct rows *r, size_t row)
 		bytes[i] = (uint8_t)(nibble(s[2 * i]) << 4 | nibble(s[2 * i + 1]));
 	p.data = bytes;
 	p.len = (uint32_t)n;
-	p.wire_len = (uint32_t)json_integer_value(rows_get(r, row, COL_SIZE));
+	p.wire_len = (uint32_t)json_integer_value(rows_get(r, row, SIZE));
 	return capture_write(out, &p);
 }
 
@@ -126,7 +142,7 @@ static int look(struct packets *p, struct skep_err *err)
 		return -ENOMEM;
 	rc = rows_query(&p->client, sql.data, ROWS, &r, err);
 	for (i = 0; !rc && i < rows_count(&r); i++) {
-		p->last = json_integer_value(rows_get(&r, i, COL_TIME));
+		p->last = json_integer_value(rows_get(&r, i, TIME));
 		if (p->args->set[OPTION_JSON])
 			rows_json(&r, i, &p->text);
 		else
@@ -164,7 +180,7 @@ static int follow(struct packets *p, struct skep_err *err)
 	cleanup(fd_close) int ends = ends_open();
 	struct pollfd end_asked = {.fd = ends, .events = POLLIN};
 	const struct args *a = p->args;
-	int64_t rate = a->set[OPTION_RATE] ? a->num[OPTION_RATE] : 10;
+	int64_t rate = a->set[OPTION_RATE] ? a->num[OPTION_RATE] : RATE;
 	int64_t end = a->set[OPTION_SECONDS] ? human_now() + a->num[OPTION_SECONDS] * 1000000000
 					     : INT64_MAX;
 	int rc = want(p, rate, err);
@@ -184,6 +200,11 @@ int balance_packets(const struct args *a, struct skep_err *err)
 
 	if (a->n_operands > 2) {
 		skep_fail(err, 0, "expected: skep balance packets [SERVICE]");
+		return CLI_USAGE;
+	}
+	if (a->set[OPTION_RATE] && a->num[OPTION_RATE] > RATE_MAX) {
+		skep_fail(err, 0, "--rate: expected 1..%d, found %" PRId64, RATE_MAX,
+			  a->num[OPTION_RATE]);
 		return CLI_USAGE;
 	}
 	if (a->set[OPTION_OUT])

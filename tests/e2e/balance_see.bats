@@ -95,6 +95,21 @@ teardown() {
 	jq -se '[.[].time] | . == sort and . == unique' "$DIR/web"
 }
 
+@test "of several who ask for samples the highest rate holds, and a rate that is none is refused" {
+	curl -s -X POST --unix-socket "$SKEP_SOCKET" "http://localhost/v1/balance/samples?rate=250&seconds=60"
+	curl -s -X POST --unix-socket "$SKEP_SOCKET" "http://localhost/v1/balance/samples?rate=1&seconds=1"
+	n=$("$SKEP" query 'select count(*) as n from packet' --json | jq .n)
+	for p in $(seq 43101 43110); do in_ns client curl -s -m 1 --local-port $p "http://$VIP:80/" || true; done
+	sleep 0.5
+	[ "$("$SKEP" query 'select count(*) as n from packet' --json | jq .n)" -ge $((n + 5)) ]
+	curl -s -X POST --unix-socket "$SKEP_SOCKET" "http://localhost/v1/balance/samples?rate=0"
+	for rate in 0 251; do
+		run "$SKEP" balance packets --rate $rate --seconds 1
+		[ "$status" = 2 ]
+		[[ "$output" == *"--rate"*"expected"* ]]
+	done
+}
+
 @test "no samples are taken when nobody asks" {
 	curl -s -X POST --unix-socket "$SKEP_SOCKET" "http://localhost/v1/balance/samples?rate=250&seconds=60"
 	in_ns client curl -s -m 1 "http://$VIP:80/" || true

@@ -247,6 +247,11 @@ static void what_two_services_cannot_share_is_refused(void **state maybe_unused)
 	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  backends: [{address: 1.2.3.4}, {address: "
 			  "1.2.3.4}]\n",
 		"backend 1.2.3.4 stands twice");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  externalTrafficPolicy: Local\n  nodePort: 30000\n"
+			  "  healthCheckNodePort: 30000\n",
+		"healthCheckNodePort is the nodePort");
+	refused(HEAD("a") "  vips: ['10.0.0.3:1/tcp']\n  healthCheckNodePort: 30001\n",
+		"healthCheckNodePort is for externalTrafficPolicy: Local");
 }
 
 static void one_port_may_stand_in_a_range_of_another(void **state maybe_unused)
